@@ -1,0 +1,43 @@
+import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
+import Fastify, { type FastifyBaseLogger, type FastifyServerOptions } from 'fastify';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Who may call the route. Every route states it. */
+    auth?: 'public' | 'member' | 'provider-key' | 'lab';
+  }
+}
+
+export interface StrictServerOptions {
+  /** Largest request body, in bytes. */
+  bodyLimitBytes: number;
+  /** How long a client may take to send one request, in milliseconds. */
+  requestTimeoutMs: number;
+  logger: FastifyServerOptions['logger'];
+}
+
+/**
+ * A Fastify server that takes input literally and accepts no route without rules.
+ *
+ * Nothing is coerced ("1" is not 1) and no unknown field is dropped in silence: the schema accepts the input
+ * or the client hears why not. A route without a schema or without an auth rule fails the start.
+ */
+export function createStrictServer(options: StrictServerOptions) {
+  const app = Fastify({
+    logger: options.logger ?? false,
+    bodyLimit: options.bodyLimitBytes,
+    requestTimeout: options.requestTimeoutMs,
+    routerOptions: { maxParamLength: 300 },
+  })
+    .withTypeProvider<TypeBoxTypeProvider>()
+    .setValidatorCompiler(TypeBoxValidatorCompiler);
+  app.addHook('onRoute', (route) => {
+    if (route.method === 'HEAD') return;
+    if (route.schema?.response === undefined) throw new Error(`${route.method} ${route.url} has no schema`);
+    if (route.config?.auth === undefined) throw new Error(`${route.method} ${route.url} has no auth rule`);
+  });
+  return app;
+}
+
+export type StrictServer = ReturnType<typeof createStrictServer>;
+export type { FastifyBaseLogger };
