@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
 import Fastify, { type FastifyBaseLogger, type FastifyServerOptions } from 'fastify';
 
@@ -14,6 +15,8 @@ export interface StrictServerOptions {
   /** How long a client may take to send one request, in milliseconds. */
   requestTimeoutMs: number;
   logger: FastifyServerOptions['logger'];
+  /** Names a request, given what it calls itself in `X-Request-Id` (letters, digits and hyphens, at most 64). */
+  requestId?(given: string | undefined): string;
 }
 
 /**
@@ -28,6 +31,12 @@ export function createStrictServer(options: StrictServerOptions) {
     bodyLimit: options.bodyLimitBytes,
     requestTimeout: options.requestTimeoutMs,
     routerOptions: { maxParamLength: 300 },
+    requestIdHeader: false,
+    genReqId: (request) => {
+      const given = request.headers['x-request-id'];
+      const usable = typeof given === 'string' && /^[A-Za-z0-9-]{1,64}$/.test(given) ? given : undefined;
+      return options.requestId?.(usable) ?? usable ?? randomUUID();
+    },
   })
     .withTypeProvider<TypeBoxTypeProvider>()
     .setValidatorCompiler(TypeBoxValidatorCompiler);

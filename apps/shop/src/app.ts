@@ -1,0 +1,119 @@
+import { randomUUID } from 'node:crypto';
+import { createStrictServer, type RunningService } from '@pawl/service-kit';
+import { Redis } from 'ioredis';
+import { sql } from 'kysely';
+import { idempotencyKeys } from 'pawl';
+import { ioredisPort } from 'pawl/ioredis';
+import type { Settings } from './config.ts';
+import { answerFailures } from './http/failures.ts';
+import { stampArrivals } from './http/lab-headers.ts';
+import { identifyMembers } from './http/members.ts';
+import { orderRoutes } from './http/order-routes.ts';
+import { serviceRoutes } from './http/service-routes.ts';
+import { ticketRoutes } from './http/ticket-routes.ts';
+import { purchases } from './lotto/purchase/purchase.ts';
+import { tossClient } from './payment/toss-client.ts';
+import { openDatabase } from './store/database.ts';
+import { migrate, openDemoRound } from './store/migrate.ts';
+
+/** An order of 100 tickets is 2 KB. */
+const BODY_LIMIT_BYTES = 32 * 1024;
+const REQUEST_TIMEOUT_MS = 30_000;
+/** How long a command to Redis may take, in milliseconds: money waits for nobody who has fallen silent. */
+const REDIS_TIMEOUT_MS = 3_000;
+
+/** Starts one instance of the shop: migrates its database, then listens. */
+export async function startShop(settings: Settings): Promise<RunningService & { readonly url: string }> {
+  const app = createStrictServer({
+    bodyLimitBytes: BODY_LIMIT_BYTES,
+    requestTimeoutMs: REQUEST_TIMEOUT_MS,
+    logger: { level: settings.LOG_LEVEL, name: settings.SERVER_NAME },
+    requestId: (given) => (settings.LAB_MODE && given !== undefined ? given : randomUUID()),
+  });
+  const { db, sql: store } = openDatabase({
+    url: settings.DATABASE_URL,
+    poolSize: settings.DATABASE_POOL_SIZE,
+    onIdleError: (error) => app.log.error({ err: error }, 'an idle connection to the database broke'),
+  });
+  const redis = settings.REDIS_URL === undefined ? undefined : connectRedis(settings.REDIS_URL);
+  redis?.on('error', (error) => app.log.error({ err: error }, 'the connection to Redis failed'));
+  const provider = tossClient({
+    baseUrl: settings.PAYMENT_BASE_URL,
+    secretKey: settings.PAYMENT_SECRET_KEY,
+    timeoutMs: settings.PAYMENT_TIMEOUT_MS,
+    onMisconfigured: (code) => app.log.fatal({ code }, 'the payment provider refuses our credentials'),
+  });
+
+  const purchase = purchases({
+    db,
+    sql: store,
+    provider,
+    idempotencyKeys:
+      redis &&
+      idempotencyKeys(ioredisPort(redis), {
+        ttlMs: settings.IDEMPOTENCY_TTL_MS,
+        prefix: 'shop:',
+        onOutcomeNotStored: (event) => app.log.warn(event, 'an outcome could not be stored under its key'),
+      }),
+    serverName: settings.SERVER_NAME,
+    settings: {
+      lockWaitMs: settings.LOCK_WAIT_MS,
+      retryAttempts: settings.RETRY_ATTEMPTS,
+      retryPauseMs: settings.RETRY_PAUSE_MS,
+    },
+    onTrouble: (message, details) => app.log.error(details, message),
+  });
+
+  if (settings.LAB_MODE) stampArrivals(app, settings.SERVER_NAME);
+  identifyMembers(app);
+  answerFailures(app);
+  serviceRoutes(app, {
+    serverName: settings.SERVER_NAME,
+    isReady: () => answers(() => sql`select 1`.execute(db)),
+  });
+  orderRoutes(app, { db, sql: store });
+  ticketRoutes(app, {
+    db,
+    purchase,
+    defaultStrategy: settings.PURCHASE_STRATEGY,
+    labMode: settings.LAB_MODE,
+  });
+
+  const close = async () => {
+    await app.close();
+    redis?.disconnect();
+    await provider.close();
+    await db.destroy();
+  };
+  try {
+    if (redis !== undefined) await redis.connect();
+    await migrate(db);
+    await openDemoRound(db);
+    const url = await app.listen({ host: settings.HOST, port: settings.PORT });
+    return { url, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** A client that never sends a command twice and never keeps one for later. */
+function connectRedis(url: string): Redis {
+  return new Redis(url, {
+    lazyConnect: true,
+    autoResendUnfulfilledCommands: false,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    commandTimeout: REDIS_TIMEOUT_MS,
+    connectTimeout: REDIS_TIMEOUT_MS,
+  });
+}
+
+async function answers(question: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await question();
+    return true;
+  } catch {
+    return false;
+  }
+}

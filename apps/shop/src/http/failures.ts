@@ -1,0 +1,46 @@
+import type { StrictServer } from '@pawl/service-kit';
+import { StoreError } from 'pawl';
+import { ConcurrencyFailure } from '../lotto/purchase/strategy.ts';
+import { problem } from './envelope.ts';
+
+/** Statuses that the framework gives to input it refuses, and the code that we answer. */
+const INPUT_CODES: Readonly<Record<number, string>> = {
+  400: 'invalid-request',
+  408: 'request-timeout',
+  413: 'body-too-large',
+  414: 'url-too-long',
+  415: 'unsupported-media-type',
+};
+
+/** Puts whatever goes wrong into the envelope. Only messages that were written for the client leave the shop. */
+export function answerFailures(app: StrictServer): void {
+  app.setNotFoundHandler((request, reply) => {
+    reply
+      .status(404)
+      .send(problem(404, 'not-found', `There is no ${request.method} ${request.url.split('?')[0]}.`));
+  });
+
+  app.setErrorHandler((error: unknown, request, reply) => {
+    if (error instanceof ConcurrencyFailure) {
+      return reply.status(500).send(problem(500, 'concurrency-failure', error.message));
+    }
+    if (error instanceof StoreError) {
+      request.log.error({ err: error }, 'the store failed');
+      const message =
+        error.effect === 'none'
+          ? 'The shop cannot reach its store. Nothing was charged; try again in a moment.'
+          : 'The shop lost its store. Nothing was charged; look at the order before trying again.';
+      return reply
+        .status(503)
+        .header('retry-after', '1')
+        .send(problem(503, 'store-unavailable', message));
+    }
+    const { statusCode, message } = Object(error) as { statusCode?: number; message?: string };
+    const code = statusCode === undefined ? undefined : INPUT_CODES[statusCode];
+    if (statusCode !== undefined && code !== undefined) {
+      return reply.status(statusCode).send(problem(statusCode, code, message ?? code));
+    }
+    request.log.error({ err: error }, 'unexpected failure');
+    return reply.status(500).send(problem(500, 'internal-error', 'Something went wrong on our side.'));
+  });
+}

@@ -1,0 +1,126 @@
+import type { StrictServer } from '@pawl/service-kit';
+import Type from 'typebox';
+import { createOrder, findOrder, findRound, findTickets } from '../lotto/order.ts';
+import {
+  HIGHEST_NUMBER,
+  MOST_TICKETS_IN_AN_ORDER,
+  NUMBERS_IN_A_TICKET,
+  quickPick,
+  TICKET_PRICE,
+} from '../lotto/ticket.ts';
+import type { ShopDatabase, ShopSql } from '../store/database.ts';
+import { envelopeOf, problem, problems, success } from './envelope.ts';
+import { objections } from './refusals.ts';
+import { amountSchema, orderIdSchema } from './schemas.ts';
+
+const ticketSchema = Type.Array(Type.Integer({ minimum: 1, maximum: HIGHEST_NUMBER }), {
+  minItems: NUMBERS_IN_A_TICKET,
+  maxItems: NUMBERS_IN_A_TICKET,
+  uniqueItems: true,
+});
+
+const orderBody = Type.Object(
+  {
+    /** The round to play in; without it, the one that sells now. */
+    lottoRoundInfoId: Type.Optional(Type.Integer({ minimum: 1, maximum: 2_147_483_647 })),
+    tickets: Type.Optional(Type.Array(ticketSchema, { maxItems: MOST_TICKETS_IN_AN_ORDER })),
+    /** How many tickets the shop draws, besides those given. */
+    quickPick: Type.Optional(Type.Integer({ minimum: 0, maximum: MOST_TICKETS_IN_AN_ORDER })),
+    amount: Type.Optional(amountSchema),
+  },
+  { additionalProperties: false },
+);
+
+const createdSchema = Type.Object({
+  orderId: Type.String(),
+  lottoPublishId: Type.Integer(),
+  amount: Type.Integer(),
+});
+
+const orderSchema = Type.Object({
+  orderId: Type.String(),
+  lottoPublishId: Type.Integer(),
+  lottoRoundInfoId: Type.Integer(),
+  amount: Type.Integer(),
+  currency: Type.String(),
+  status: Type.String(),
+  createdAt: Type.String(),
+  tickets: Type.Array(Type.Array(Type.Integer())),
+  payment: Type.Union([
+    Type.Null(),
+    Type.Object({
+      paymentKey: Type.String(),
+      outcome: Type.String(),
+      code: Type.Union([Type.String(), Type.Null()]),
+    }),
+  ]),
+});
+
+export function orderRoutes(app: StrictServer, { db, sql }: { db: ShopDatabase; sql: ShopSql }): void {
+  app.post(
+    '/api/orders',
+    {
+      schema: { body: orderBody, response: { 200: envelopeOf(createdSchema), ...problems } },
+      config: { auth: 'member' },
+      // Everything in the body is optional, and so is the body.
+      preValidation: async (request) => {
+        request.body ??= {};
+      },
+    },
+    async ({ body, memberId }, reply) => {
+      const given = body.tickets ?? [];
+      const drawn = body.quickPick ?? (given.length === 0 ? 1 : 0);
+      const count = given.length + drawn;
+      if (count < 1 || count > MOST_TICKETS_IN_AN_ORDER) {
+        const message = `An order holds 1 to ${MOST_TICKETS_IN_AN_ORDER} tickets, not ${count}.`;
+        return reply.status(400).send(problem(400, 'invalid-request', message));
+      }
+      if (body.amount !== undefined && body.amount !== count * TICKET_PRICE) {
+        const message = `amount must be ${count * TICKET_PRICE} for ${count} tickets, or be left out.`;
+        return reply.status(400).send(problem(400, 'amount-mismatch', message));
+      }
+      const round = await findRound(db, body.lottoRoundInfoId);
+      if (round.state === 'unknown') {
+        return reply
+          .status(400)
+          .send(problem(400, 'unknown-round', 'There is no such round, or none that sells now.'));
+      }
+      if (round.state === 'closed') {
+        return reply.status(400).send(problem(400, 'round-closed', objections['round-closed'].message));
+      }
+      const tickets = [
+        ...given.map((numbers) => numbers.toSorted((a, b) => a - b)),
+        ...Array.from({ length: drawn }, quickPick),
+      ];
+      return success(await createOrder(sql, { memberId, roundId: round.id, tickets }));
+    },
+  );
+
+  app.get(
+    '/api/orders/:orderId',
+    {
+      schema: {
+        params: Type.Object({ orderId: orderIdSchema }),
+        response: { 200: envelopeOf(orderSchema), ...problems },
+      },
+      config: { auth: 'member' },
+    },
+    async ({ params, memberId }, reply) => {
+      const order = await findOrder(db, { orderId: params.orderId, memberId });
+      if (order === undefined) {
+        return reply.status(404).send(problem(404, 'order-not-found', objections['order-not-found'].message));
+      }
+      return success({
+        orderId: order.orderId,
+        lottoPublishId: order.lottoPublishId,
+        lottoRoundInfoId: order.lottoRoundInfoId,
+        amount: order.amount,
+        currency: order.currency,
+        status: order.status,
+        createdAt: order.createdAt.toISOString(),
+        tickets: (await findTickets(db, order.lottoPublishId)).map((numbers) => [...numbers]),
+        payment: order.payment,
+      });
+    },
+  );
+}

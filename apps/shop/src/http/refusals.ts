@@ -1,0 +1,48 @@
+import type { RefusalReason } from 'pawl';
+import type { Objection } from '../lotto/purchase/purchase.ts';
+
+interface Refusal {
+  readonly status: number;
+  readonly message: string;
+}
+
+/** The one table from the guards' reasons to statuses. The `code` of the answer is the reason itself. */
+export const refusals: Readonly<Record<RefusalReason, Refusal>> = {
+  'in-progress': {
+    status: 400,
+    message: 'This order is being paid already. Look at the order before trying again.',
+  },
+  'already-done': { status: 400, message: 'This order has been paid.' },
+  'wrong-state': { status: 400, message: 'There is no such order waiting to be paid.' },
+  'payload-mismatch': { status: 422, message: 'This key was used with another request.' },
+  declined: {
+    status: 400,
+    message: 'The payment was declined and nothing was charged. Try another way to pay.',
+  },
+  'sold-out': { status: 400, message: 'None are left.' },
+  'already-issued': { status: 400, message: 'You have one already.' },
+  'not-eligible': { status: 400, message: 'This is not for you.' },
+  'not-open': { status: 400, message: 'This is not open now.' },
+  'quota-reached': { status: 400, message: 'None are left for today.' },
+  'lock-timeout': {
+    status: 400,
+    message: 'Too many requests for this order at once. Nothing was charged; try again.',
+  },
+  contended: {
+    status: 400,
+    message: 'Too many requests for this order at once. Nothing was charged; try again.',
+  },
+  fenced: { status: 400, message: 'Another request has taken over.' },
+  overloaded: {
+    status: 503,
+    message: 'The payment provider cannot be reached. Nothing was charged; try again in a moment.',
+  },
+};
+
+export const objections: Readonly<Record<Objection, Refusal>> = {
+  'order-not-found': { status: 404, message: 'There is no such order.' },
+  'publish-mismatch': { status: 400, message: 'lottoPublishId does not belong to this order.' },
+  'amount-mismatch': { status: 400, message: 'amount is not the amount of this order. Nothing was charged.' },
+  'round-closed': { status: 400, message: 'The sale of this round is closed. Nothing was charged.' },
+  'strategy-unavailable': { status: 400, message: 'This strategy needs Redis, and the shop runs without.' },
+};

@@ -1,0 +1,152 @@
+import type { StrictServer } from '@pawl/service-kit';
+import Type from 'typebox';
+import { type Bill, findBill } from '../lotto/bill.ts';
+import { type StrategyName, strategyNames } from '../lotto/purchase/index.ts';
+import type { Purchases } from '../lotto/purchase/purchase.ts';
+import { ASKED_TWICE } from '../payment/provider.ts';
+import type { ShopDatabase } from '../store/database.ts';
+import { envelopeOf, problem, problems, success } from './envelope.ts';
+import { objections, refusals } from './refusals.ts';
+import { amountSchema, idSchema, orderIdSchema, paymentKeySchema } from './schemas.ts';
+
+const confirmationBody = Type.Object(
+  {
+    lottoPublishId: idSchema,
+    purchaseHttpRequest: Type.Object(
+      { orderId: orderIdSchema, paymentKey: paymentKeySchema, amount: Type.Optional(amountSchema) },
+      { additionalProperties: false },
+    ),
+  },
+  { additionalProperties: false },
+);
+
+/** What a request may say of itself in lab mode; elsewhere these headers mean nothing. */
+const labHeaders = Type.Object({
+  'x-purchase-strategy': Type.Optional(Type.Union(strategyNames.map((name) => Type.Literal(name)))),
+  'tosspayments-test-code': Type.Optional(Type.String({ pattern: '^[A-Z_]{1,64}$' })),
+});
+
+const billSchema = Type.Object({
+  id: Type.Integer(),
+  purchase: Type.Object({
+    totalAmount: Type.Integer(),
+    paymentKey: Type.String(),
+    orderId: Type.String(),
+    status: Type.String(),
+    purchaseProvider: Type.String(),
+    method: Type.String(),
+  }),
+  lottoPublish: Type.Object({
+    id: Type.Integer(),
+    issued_at: Type.String(),
+    lotto_round_info_id: Type.Integer(),
+    status: Type.String(),
+  }),
+});
+
+const pendingSchema = Type.Object({ orderId: Type.String(), status: Type.Literal('PENDING') });
+
+export interface TicketRouteOptions {
+  readonly db: ShopDatabase;
+  readonly purchase: Purchases;
+  readonly defaultStrategy: StrategyName;
+  readonly labMode: boolean;
+}
+
+export function ticketRoutes(app: StrictServer, options: TicketRouteOptions): void {
+  const { db, purchase } = options;
+
+  app.post(
+    '/api/tickets',
+    {
+      schema: {
+        body: confirmationBody,
+        ...(options.labMode ? { headers: labHeaders } : {}),
+        response: { 200: envelopeOf(billSchema), 202: envelopeOf(pendingSchema), ...problems },
+      },
+      config: { auth: 'member' },
+    },
+    async (request, reply) => {
+      const { orderId, paymentKey, amount } = request.body.purchaseHttpRequest;
+      const lab = options.labMode ? readLabHeaders(request.headers) : {};
+      const outcome = await purchase({
+        memberId: request.memberId,
+        lottoPublishId: request.body.lottoPublishId,
+        orderId,
+        paymentKey,
+        amount,
+        requestId: request.id,
+        strategy: lab.strategy ?? options.defaultStrategy,
+        testCode: lab.testCode,
+      });
+      switch (outcome.outcome) {
+        case 'done': {
+          const bill = await findBill(db, { billId: outcome.value.billId, memberId: request.memberId });
+          if (bill === undefined) throw new Error(`bill ${outcome.value.billId} is gone`);
+          if (outcome.replayed) reply.header('idempotency-replayed', 'true');
+          return success(billView(bill));
+        }
+        case 'objection': {
+          const { status, message } = objections[outcome.objection];
+          return reply.status(status).send(problem(status, outcome.objection, message));
+        }
+        case 'refused': {
+          const { status, message } = refusals[outcome.reason];
+          if (status === 503) reply.header('retry-after', '1');
+          const detail = outcome.reason === 'declined' && 'message' in outcome ? ` (${outcome.code})` : '';
+          return reply.status(status).send(problem(status, outcome.reason, message + detail));
+        }
+        case 'unknown': {
+          if (outcome.code === ASKED_TWICE) {
+            return reply
+              .status(500)
+              .send(
+                problem(500, 'concurrency-failure', 'The payment provider was asked twice for this order.'),
+              );
+          }
+          const message =
+            'It is not known yet whether the payment went through. Do not pay again; look at the order.';
+          reply.status(202).header('location', `/api/orders/${orderId}`);
+          return success({ orderId, status: 'PENDING' as const }, 202, message);
+        }
+      }
+    },
+  );
+
+  app.get(
+    '/api/tickets/:billId',
+    {
+      schema: {
+        params: Type.Object({ billId: Type.String({ pattern: '^[1-9][0-9]{0,14}$' }) }),
+        response: { 200: envelopeOf(billSchema), ...problems },
+      },
+      config: { auth: 'member' },
+    },
+    async ({ params, memberId }, reply) => {
+      const bill = await findBill(db, { billId: Number(params.billId), memberId });
+      if (bill === undefined)
+        return reply.status(404).send(problem(404, 'bill-not-found', 'There is no such bill.'));
+      return success(billView(bill));
+    },
+  );
+}
+
+/** The headers that `labHeaders` has checked. */
+function readLabHeaders(headers: Readonly<Record<string, unknown>>): {
+  strategy?: StrategyName;
+  testCode?: string;
+} {
+  const strategy = strategyNames.find((name) => name === headers['x-purchase-strategy']);
+  const testCode = headers['tosspayments-test-code'];
+  return {
+    ...(strategy === undefined ? {} : { strategy }),
+    ...(typeof testCode === 'string' ? { testCode } : {}),
+  };
+}
+
+function billView(bill: Bill) {
+  return {
+    ...bill,
+    lottoPublish: { ...bill.lottoPublish, issued_at: bill.lottoPublish.issued_at.toISOString() },
+  };
+}

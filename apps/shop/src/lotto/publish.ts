@@ -1,0 +1,99 @@
+import { type Columns, conditionalUpdate, type Done, type Refused, type SqlSession } from 'pawl';
+import type { PaymentOutcome, PublishStatus, ShopDatabase, ShopTransaction } from '../store/database.ts';
+
+/** Who changes a status: every change is audited with it. */
+export interface Actor {
+  readonly strategy: string;
+  readonly instance: string;
+  readonly requestId: string;
+}
+
+/** The publish of an order, and on whose behalf its status changes. */
+export interface PublishRef {
+  readonly orderId: string;
+  readonly lottoPublishId: number;
+  readonly actor: Actor;
+}
+
+/**
+ * Moves a publish along one edge of its state machine, if it still stands at `from`, and audits the move.
+ *
+ * The audit row is written under the row lock of the update, so the audit of one order is in the order of its
+ * changes.
+ */
+export async function moveStatus(
+  transaction: ShopTransaction,
+  publish: PublishRef,
+  from: PublishStatus,
+  to: PublishStatus,
+  set: Columns = {},
+): Promise<Done<void> | Refused<'wrong-state'>> {
+  const moved = await conditionalUpdate(transaction, {
+    table: 'lotto_publish',
+    key: { id: publish.lottoPublishId },
+    expect: { status: from },
+    set: { ...set, status: to },
+  });
+  if (moved.outcome === 'done') await auditStatus(transaction, publish, from, to);
+  return moved;
+}
+
+export async function auditStatus(
+  { trx }: ShopTransaction,
+  { orderId, actor }: PublishRef,
+  from: PublishStatus,
+  to: PublishStatus,
+): Promise<void> {
+  await trx
+    .insertInto('order_status_audit')
+    .values({
+      order_id: orderId,
+      from_status: from,
+      to_status: to,
+      strategy: actor.strategy,
+      instance: actor.instance,
+      request_id: actor.requestId,
+    })
+    .execute();
+}
+
+/**
+ * Notes what became of an attempt to pay, beside the status, so that the member can see it; unless the status
+ * has moved on meanwhile.
+ */
+export async function notePayment(
+  sql: SqlSession,
+  { lottoPublishId }: PublishRef,
+  status: PublishStatus,
+  payment: PaymentNote,
+): Promise<void> {
+  await conditionalUpdate(sql, {
+    table: 'lotto_publish',
+    key: { id: lottoPublishId },
+    expect: { status },
+    set: paymentColumns(payment),
+  });
+}
+
+/** What is known of an attempt to pay. `code`: the provider's, or our client's where it gave none. */
+export interface PaymentNote {
+  readonly paymentKey: string;
+  readonly outcome: PaymentOutcome;
+  readonly code: string | null;
+}
+
+export function paymentColumns({ paymentKey, outcome, code }: PaymentNote): Columns {
+  return { payment_key: paymentKey, payment_outcome: outcome, payment_code: code };
+}
+
+/** Reads the status as it is now, without a lock: it may be another one a moment later. */
+export async function readStatus(
+  db: ShopDatabase | ShopTransaction['trx'],
+  lottoPublishId: number,
+): Promise<{ status: PublishStatus; version: number }> {
+  return db
+    .selectFrom('lotto_publish')
+    .select(['status', 'version'])
+    .where('id', '=', lottoPublishId)
+    .executeTakeFirstOrThrow();
+}

@@ -1,0 +1,25 @@
+import { done } from 'pawl';
+import { readStatus } from '../publish.ts';
+import { chargeUnclaimed, refusalFor } from './steps.ts';
+import type { PurchaseStrategy } from './strategy.ts';
+
+/**
+ * A key in Redis: `IN_PROGRESS` refuses, `SET NX` for two minutes lets one through, `DONE:<billId>` answers the
+ * later ones with the first one's bill. The quickest of the published strategies.
+ *
+ * The limit: the key ends by itself. A payment that takes longer than the key lives is charged again, and so is
+ * everything when Redis forgets.
+ */
+export const idempotencyKey: PurchaseStrategy = (tools) => {
+  const { idempotencyKeys } = tools;
+  if (idempotencyKeys === undefined) throw new Error('idempotency-key needs Redis');
+
+  return async (purchase) => {
+    const ran = await idempotencyKeys.run(`purchase:${purchase.orderId}`, async () => {
+      const { status } = await readStatus(tools.db, purchase.lottoPublishId);
+      const outcome = status === 'WAITING' ? await chargeUnclaimed(tools, purchase) : refusalFor(status);
+      return outcome.outcome === 'done' ? done(String(outcome.value.billId)) : outcome;
+    });
+    return ran.outcome === 'done' ? done({ billId: Number(ran.value) }, ran) : ran;
+  };
+};

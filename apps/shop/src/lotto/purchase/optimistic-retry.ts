@@ -1,0 +1,30 @@
+import { versionedUpdate, withOptimisticRetry } from 'pawl';
+import { auditStatus, readStatus } from '../publish.ts';
+import { chargeClaimed, refusalFor, underWay } from './steps.ts';
+import type { PurchaseStrategy } from './strategy.ts';
+
+/**
+ * The version column with the retry where it belongs: *around* the transaction. A loser reads again in a new
+ * transaction, sees PENDING, and is refused.
+ */
+export const optimisticRetry: PurchaseStrategy = (tools) => async (purchase) => {
+  const { retryAttempts, retryPauseMs } = tools.settings;
+  const claimed = await withOptimisticRetry(
+    tools.sql,
+    async (transaction) => {
+      const { status, version } = await readStatus(transaction.trx, purchase.lottoPublishId);
+      if (status !== 'WAITING') return refusalFor(status);
+      const written = await versionedUpdate(transaction, {
+        table: 'lotto_publish',
+        key: { id: purchase.lottoPublishId },
+        version: { column: 'version', value: version },
+        set: { status: 'PENDING', ...underWay(purchase) },
+      });
+      if (written.outcome === 'done') await auditStatus(transaction, purchase, 'WAITING', 'PENDING');
+      return written;
+    },
+    { attempts: retryAttempts, backoffMs: retryPauseMs, maxBackoffMs: retryPauseMs * 4, jitter: 0.5 },
+  );
+  if (claimed.outcome !== 'done') return claimed;
+  return chargeClaimed(tools, purchase);
+};

@@ -1,0 +1,23 @@
+import { withRowLock } from 'pawl';
+import { chargeClaimed, claimOrder } from './steps.ts';
+import type { PurchaseStrategy } from './strategy.ts';
+
+/**
+ * `SELECT … FOR UPDATE` with the status in the condition. The losers find no row once the winner has committed,
+ * so they never hold the lock, and hear that there is no such order to be paid.
+ */
+export const pessimisticStatus: PurchaseStrategy = (tools) => async (purchase) => {
+  const claimed = await withRowLock(
+    tools.sql,
+    {
+      table: 'lotto_publish',
+      key: { id: purchase.lottoPublishId },
+      expect: { status: 'WAITING' },
+      columns: ['id'],
+      waitMs: tools.settings.lockWaitMs,
+    },
+    (_row, transaction) => claimOrder(transaction, purchase),
+  );
+  if (claimed.outcome !== 'done') return claimed;
+  return chargeClaimed(tools, purchase);
+};

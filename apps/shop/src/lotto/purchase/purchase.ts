@@ -1,0 +1,71 @@
+import type { ShopDatabase } from '../../store/database.ts';
+import { findOrder } from '../order.ts';
+import { type StrategyName, strategies, strategyNames } from './index.ts';
+import type { PurchaseOutcome, PurchaseStrategy, PurchaseTools } from './strategy.ts';
+
+/** A confirmation as the member sent it. */
+export interface Confirmation {
+  readonly memberId: number;
+  readonly lottoPublishId: number;
+  readonly orderId: string;
+  readonly paymentKey: string;
+  /** What the member believes to pay, where he says so. */
+  readonly amount: number | undefined;
+  readonly requestId: string;
+  readonly testCode: string | undefined;
+  readonly strategy: StrategyName;
+}
+
+/** What is wrong with a confirmation before anybody is asked to pay. Nothing has been changed by then. */
+export type Objection =
+  | 'order-not-found'
+  | 'publish-mismatch'
+  | 'amount-mismatch'
+  | 'round-closed'
+  | 'strategy-unavailable';
+
+export type Purchases = (
+  confirmation: Confirmation,
+) => Promise<PurchaseOutcome | { readonly outcome: 'objection'; readonly objection: Objection }>;
+
+/** Pays orders: checks that the confirmation fits the order, then lets the chosen strategy run. */
+export function purchases(tools: PurchaseTools & { readonly serverName: string }): Purchases {
+  // Each is made once, because `in-memory` keeps its flags for as long as the process lives.
+  const ready = new Map<StrategyName, ReturnType<PurchaseStrategy>>();
+  for (const name of strategyNames) {
+    const { strategy, needs } = strategies[name];
+    if (needs === 'redis' && tools.idempotencyKeys === undefined) continue;
+    ready.set(name, strategy(tools));
+  }
+
+  return async (confirmation) => {
+    const purchase = ready.get(confirmation.strategy);
+    if (purchase === undefined) return { outcome: 'objection', objection: 'strategy-unavailable' };
+    const checked = await check(tools.db, confirmation);
+    if (typeof checked === 'string') return { outcome: 'objection', objection: checked };
+    return purchase({
+      orderId: checked.orderId,
+      lottoPublishId: checked.lottoPublishId,
+      memberId: checked.memberId,
+      amount: checked.amount,
+      currency: checked.currency,
+      paymentKey: confirmation.paymentKey,
+      testCode: confirmation.testCode,
+      actor: {
+        strategy: confirmation.strategy,
+        instance: tools.serverName,
+        requestId: confirmation.requestId,
+      },
+    });
+  };
+}
+
+async function check(db: ShopDatabase, confirmation: Confirmation) {
+  const order = await findOrder(db, confirmation);
+  if (order === undefined) return 'order-not-found';
+  if (order.lottoPublishId !== confirmation.lottoPublishId) return 'publish-mismatch';
+  if (confirmation.amount !== undefined && confirmation.amount !== order.amount) return 'amount-mismatch';
+  // A sale that was claimed while the round was open completes, so only what is still WAITING comes too late.
+  if (order.status === 'WAITING' && !order.onSale) return 'round-closed';
+  return order;
+}

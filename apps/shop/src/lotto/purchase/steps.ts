@@ -1,0 +1,163 @@
+import { type Refused, refused, StoreError } from 'pawl';
+import type { CapturedPayment, ChargeOutcome } from '../../payment/provider.ts';
+import type { PublishStatus, ShopTransaction } from '../../store/database.ts';
+import { insertBill } from '../bill.ts';
+import { auditStatus, moveStatus, notePayment, type PaymentNote, paymentColumns } from '../publish.ts';
+import type { Purchase, PurchaseOutcome, PurchaseTools } from './strategy.ts';
+
+/** Why an order in this status cannot be paid. */
+export function refusalFor(
+  status: Exclude<PublishStatus, 'WAITING'>,
+): Refused<'in-progress' | 'already-done'> {
+  return refused(status === 'COMPLETE' ? 'already-done' : 'in-progress');
+}
+
+/** The columns that show a payment under way. */
+export function underWay({ paymentKey }: Purchase) {
+  return paymentColumns({ paymentKey, outcome: 'in-progress', code: null });
+}
+
+/** WAITING → PENDING, noting the payment that is under way. */
+export function claimOrder(transaction: ShopTransaction, purchase: Purchase) {
+  return moveStatus(transaction, purchase, 'WAITING', 'PENDING', underWay(purchase));
+}
+
+export function charge(tools: PurchaseTools, purchase: Purchase): Promise<ChargeOutcome> {
+  const { paymentKey, orderId, amount, currency, testCode, actor } = purchase;
+  return tools.provider.confirm({
+    paymentKey,
+    orderId,
+    amount,
+    currency,
+    testCode,
+    requestId: actor.requestId,
+  });
+}
+
+/**
+ * Records what came of the charge of a claimed order: PENDING → COMPLETE with the purchase and its bill, or
+ * PENDING → WAITING after a definite no, or a note on the PENDING order that nobody knows.
+ *
+ * @param giveBack  What the claim took besides the status, to be given back with it.
+ */
+export async function recordCharge(
+  transaction: ShopTransaction,
+  purchase: Purchase,
+  charged: ChargeOutcome,
+  giveBack: (transaction: ShopTransaction) => Promise<unknown> = async () => undefined,
+): Promise<PurchaseOutcome> {
+  const note = noteOf(purchase, charged);
+  switch (charged.outcome) {
+    case 'done': {
+      const moved = await moveStatus(transaction, purchase, 'PENDING', 'COMPLETE', paymentColumns(note));
+      if (moved.outcome !== 'done') return { outcome: 'unknown', code: 'NOT_RECORDED' };
+      return { ...moved, value: { billId: await insertBill(transaction, purchase, charged.value) } };
+    }
+    case 'refused': {
+      const moved = await moveStatus(transaction, purchase, 'PENDING', 'WAITING', paymentColumns(note));
+      if (moved.outcome !== 'done') return { outcome: 'unknown', code: 'NOT_RECORDED' };
+      await giveBack(transaction);
+      return charged;
+    }
+    case 'unknown':
+      await notePayment(transaction, purchase, 'PENDING', note);
+      return { outcome: 'unknown', code: charged.code };
+  }
+}
+
+/**
+ * Charges an order that the caller has claimed (it is PENDING, so nobody else touches it), and records what came
+ * of it. Between the claim and the record nothing is held: no transaction, no connection.
+ *
+ * What if the process dies here? The order stays PENDING with its payment `in-progress`: nobody can charge it
+ * again, and nobody finishes it. That is what the durable purchase is for.
+ */
+export async function chargeClaimed(
+  tools: PurchaseTools,
+  purchase: Purchase,
+  giveBack?: (transaction: ShopTransaction) => Promise<unknown>,
+): Promise<PurchaseOutcome> {
+  const charged = await charge(tools, purchase);
+  return recorded(tools, purchase, () =>
+    tools.sql.transaction((transaction) => recordCharge(transaction, purchase, charged, giveBack)),
+  );
+}
+
+/**
+ * Charges an order that nobody has claimed in the database, and writes all of it afterwards: as a unit of work
+ * that is flushed at its end, the way an ORM does it. Until then everybody else reads WAITING.
+ *
+ * It is safe only while something outside the database keeps the others away. The writes check nothing: two that
+ * come this far both complete, with a bill each.
+ */
+export async function chargeUnclaimed(tools: PurchaseTools, purchase: Purchase): Promise<PurchaseOutcome> {
+  const charged = await charge(tools, purchase);
+  return recorded(tools, purchase, () =>
+    tools.sql.transaction(async (transaction) => {
+      const note = noteOf(purchase, charged);
+      switch (charged.outcome) {
+        case 'done':
+          return completeUnchecked(transaction, purchase, charged.value);
+        case 'refused':
+          await notePayment(transaction, purchase, 'WAITING', note);
+          return charged;
+        case 'unknown':
+          // PENDING, so that a later request does not charge what may have been charged.
+          await moveStatus(transaction, purchase, 'WAITING', 'PENDING', paymentColumns(note));
+          return { outcome: 'unknown', code: charged.code };
+      }
+    }),
+  );
+}
+
+async function completeUnchecked(
+  transaction: ShopTransaction,
+  purchase: Purchase,
+  payment: CapturedPayment,
+): Promise<PurchaseOutcome> {
+  await transaction.trx
+    .updateTable('lotto_publish')
+    .set({
+      status: 'COMPLETE',
+      payment_key: payment.paymentKey,
+      payment_outcome: 'captured',
+      payment_code: null,
+    })
+    .where('id', '=', purchase.lottoPublishId)
+    .execute();
+  await auditStatus(transaction, purchase, 'WAITING', 'PENDING');
+  await auditStatus(transaction, purchase, 'PENDING', 'COMPLETE');
+  const billId = await insertBill(transaction, purchase, payment);
+  return { outcome: 'done', value: { billId }, replayed: false };
+}
+
+/**
+ * The provider has been asked, so a store that fails now must not look like a failed purchase: the member hears
+ * that the outcome is not known, and somebody is told.
+ */
+export async function recorded(
+  tools: PurchaseTools,
+  { orderId, actor }: Purchase,
+  record: () => Promise<PurchaseOutcome>,
+): Promise<PurchaseOutcome> {
+  let cause: unknown = 'the order was changed by somebody else meanwhile';
+  try {
+    const outcome = await record();
+    if (outcome.outcome !== 'unknown' || outcome.code !== 'NOT_RECORDED') return outcome;
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    cause = error;
+  }
+  tools.onTrouble('what became of a payment could not be recorded', {
+    orderId,
+    requestId: actor.requestId,
+    cause,
+  });
+  return { outcome: 'unknown', code: 'NOT_RECORDED' };
+}
+
+function noteOf({ paymentKey }: Purchase, charged: ChargeOutcome): PaymentNote {
+  if (charged.outcome === 'done') return { paymentKey, outcome: 'captured', code: null };
+  if (charged.outcome === 'unknown') return { paymentKey, outcome: 'unknown', code: charged.code };
+  return { paymentKey, outcome: charged.reason === 'declined' ? 'declined' : 'not-sent', code: charged.code };
+}

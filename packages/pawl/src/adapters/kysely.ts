@@ -1,0 +1,70 @@
+import { CompiledQuery, type Kysely, type Transaction } from 'kysely';
+import { StoreError } from '../errors.ts';
+import type { SqlDialect, SqlPort, SqlSession, SqlTransaction } from '../ports.ts';
+import { neverCommitted } from './never-committed.ts';
+
+/** A transaction of the port that is also one of Kysely's, for the caller's own queries. */
+export interface KyselyTransaction<Database> extends SqlTransaction {
+  readonly trx: Transaction<Database>;
+}
+
+/**
+ * The SQL port over Kysely.
+ *
+ * Build the `Kysely` instance over a classified pool (`classifiedPgPool`), so that the queries that do not go
+ * through the port fail in the same words.
+ */
+export function kyselyPort<Database>(
+  db: Kysely<Database>,
+  dialect: SqlDialect,
+): SqlPort<KyselyTransaction<Database>> {
+  return {
+    dialect,
+    execute: executeOn(db, dialect),
+
+    async transaction(work) {
+      let committing = false;
+      const run = () =>
+        db
+          .transaction()
+          .setIsolationLevel('read committed')
+          .execute(async (trx) => {
+            const result = await work({
+              dialect,
+              inTransaction: true,
+              trx,
+              execute: executeOn(trx, dialect),
+            });
+            committing = true;
+            return result;
+          });
+      try {
+        return await run();
+      } catch (error) {
+        if (!committing) return neverCommitted(() => Promise.reject(error));
+        if (isRolledBack(error)) {
+          throw new StoreError('ROLLED_BACK', 'none', 'COMMIT was answered with ROLLBACK', { cause: error });
+        }
+        throw dialect.classifyError(error);
+      }
+    },
+  };
+}
+
+function executeOn<Database>(db: Kysely<Database>, dialect: SqlDialect): SqlSession['execute'] {
+  return async ({ text, values }) => {
+    try {
+      const { rows, numAffectedRows } = await db.executeQuery<Record<string, unknown>>(
+        CompiledQuery.raw(text, [...values]),
+      );
+      return { rows, affectedRows: Number(numAffectedRows ?? rows.length) };
+    } catch (error) {
+      throw dialect.classifyError(error);
+    }
+  };
+}
+
+/** Kysely's mark for a COMMIT that PostgreSQL answered with ROLLBACK. */
+function isRolledBack(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && Symbol.for('kysely.AbortedTransactionError') in error;
+}

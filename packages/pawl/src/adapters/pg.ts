@@ -1,0 +1,134 @@
+import { StoreError } from '../errors.ts';
+import type { SqlPort, SqlResult, SqlTransaction } from '../ports.ts';
+import { postgres } from '../postgres/index.ts';
+import { neverCommitted } from './never-committed.ts';
+
+/** What this adapter needs of a client of `pg`. */
+export interface PgClient {
+  query(text: string, values?: readonly unknown[]): Promise<PgResult>;
+  release(destroy?: boolean): void;
+}
+
+/** What this adapter needs of a `Pool` of `pg`. */
+export interface PgPool {
+  connect(): Promise<PgClient>;
+  end(): Promise<void>;
+  readonly options: object;
+}
+
+export interface PgResult {
+  readonly command: string;
+  readonly rowCount: number | null;
+  readonly rows: Record<string, unknown>[];
+}
+
+/**
+ * A pool whose every error is a `StoreError`. Give it to whatever runs statements over `pg` beside the guards
+ * (`new PostgresDialect({ pool: classifiedPgPool(pool) })`), so that all of a service speaks of failures in one
+ * way: no connection to be had is `UNAVAILABLE`, one that broke is `CONNECTION_LOST`.
+ */
+export function classifiedPgPool<Pool extends PgPool>(pool: Pool): Pool {
+  const clients = new WeakMap<PgClient, PgClient>();
+
+  /** One wrapper for each client: callers keep what they know of a connection by its identity. */
+  function wrap(client: PgClient): PgClient {
+    const known = clients.get(client);
+    if (known !== undefined) return known;
+    const classified = new Proxy(client, {
+      get: (target, name) =>
+        name === 'query'
+          ? // A cursor is not a statement yet, and its errors are its reader's.
+            (statement: string, values?: readonly unknown[]) =>
+              typeof statement === 'string'
+                ? query(target, statement, values)
+                : target.query(statement, values)
+          : Reflect.get(target, name, target),
+    });
+    clients.set(client, classified);
+    return classified;
+  }
+
+  return new Proxy(pool, {
+    get: (target, name) =>
+      name === 'connect' ? async () => wrap(await connect(target)) : Reflect.get(target, name, target),
+  });
+}
+
+/** The SQL port over a pool of `pg`. */
+export function pgPort(pool: PgPool): SqlPort {
+  return {
+    dialect: postgres,
+
+    async execute({ text, values }) {
+      const client = await connect(pool);
+      let broken = true;
+      try {
+        const result = await query(client, text, values);
+        broken = false;
+        return normalise(result);
+      } catch (error) {
+        broken = error instanceof StoreError && error.code === 'CONNECTION_LOST';
+        throw error;
+      } finally {
+        client.release(broken);
+      }
+    },
+
+    async transaction(work) {
+      const client = await connect(pool);
+      let broken = true;
+      try {
+        const transaction: SqlTransaction = {
+          dialect: postgres,
+          inTransaction: true,
+          execute: async ({ text, values }) => normalise(await query(client, text, values)),
+        };
+        const result = await neverCommitted(async () => {
+          await query(client, 'BEGIN ISOLATION LEVEL READ COMMITTED');
+          return work(transaction);
+        }).catch(async (error: unknown) => {
+          broken = await rollback(client).then(
+            () => false,
+            () => true,
+          );
+          throw error;
+        });
+        // PostgreSQL answers ROLLBACK, and no error, to the COMMIT of a transaction in which a statement failed.
+        const { command } = await query(client, 'COMMIT');
+        broken = false;
+        if (command !== 'COMMIT') {
+          throw new StoreError('ROLLED_BACK', 'none', `COMMIT was answered with ${command}`);
+        }
+        return result;
+      } finally {
+        client.release(broken);
+      }
+    },
+  };
+}
+
+async function connect(pool: PgPool): Promise<PgClient> {
+  try {
+    return await pool.connect();
+  } catch (error) {
+    if (error instanceof StoreError) throw error;
+    const message = error instanceof Error ? error.message : String(error);
+    throw new StoreError('UNAVAILABLE', 'none', message, { cause: error });
+  }
+}
+
+async function query(client: PgClient, text: string, values?: readonly unknown[]): Promise<PgResult> {
+  try {
+    return await client.query(text, values);
+  } catch (error) {
+    throw postgres.classifyError(error);
+  }
+}
+
+async function rollback(client: PgClient): Promise<void> {
+  await client.query('ROLLBACK');
+}
+
+function normalise(result: PgResult): SqlResult {
+  return { rows: result.rows, affectedRows: result.rowCount ?? 0 };
+}

@@ -1,0 +1,30 @@
+import { type Done, done, type Refused, refused } from './outcome.ts';
+import type { Columns, RowRef, SqlSession } from './ports.ts';
+
+export interface ConditionalUpdate extends RowRef {
+  /** What the row must still hold: the state that the caller decided on. */
+  readonly expect: Columns;
+  readonly set: Columns;
+}
+
+/**
+ * Compare-and-set: changes one row only if it still holds what `expect` says, in one statement.
+ *
+ * Of many racers that expect the same state and leave it, exactly one is `done`. The database decides: a racer
+ * that had to wait for another's row lock re-reads the condition afterwards (READ COMMITTED). `wrong-state`
+ * means that the row holds something else, or that there is no such row.
+ *
+ * It protects the one row, and only against writers that check the same condition.
+ *
+ * Cost: one statement, and the commit of its transaction.
+ *
+ * @throws StoreError
+ * @see Herlihy, "Wait-free synchronization" (1991), on compare-and-swap
+ */
+export async function conditionalUpdate(
+  sql: SqlSession,
+  update: ConditionalUpdate,
+): Promise<Done<void> | Refused<'wrong-state'>> {
+  const { affectedRows } = await sql.execute(sql.dialect.conditionalUpdate(update));
+  return affectedRows === 0 ? refused('wrong-state') : done(undefined);
+}

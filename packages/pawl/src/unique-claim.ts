@@ -1,0 +1,51 @@
+import { type Done, done, type Refused, refused } from './outcome.ts';
+import type { Columns, Row, RowRef, SqlSession } from './ports.ts';
+
+export interface Claim extends RowRef {
+  /** Stored beside the key: who claims it, and for what. */
+  readonly values: Columns;
+}
+
+/** The claim belongs to somebody else. */
+export interface ClaimHeld extends Refused<'in-progress'> {
+  /**
+   * The holder's row. Absent when it was released in between, or when it was another unique column of the
+   * table that refused the row.
+   */
+  readonly holder: Row | undefined;
+}
+
+/**
+ * Claims `key` by inserting it: of many racers one is `done`, the others are told who holds it.
+ *
+ * `key` must have a unique constraint. Any unique constraint of the table refuses, so a second one claims
+ * a second thing with the same row. A racer that meets an uncommitted claim waits until that one commits or
+ * rolls back.
+ *
+ * A claim stays until it is released; nothing ends it when its holder dies.
+ *
+ * Cost: one statement when it wins, two when it loses.
+ *
+ * @throws StoreError  Under REPEATABLE READ a lost race is `SERIALIZATION_FAILURE`.
+ */
+export async function claimUnique(sql: SqlSession, claim: Claim): Promise<Done<void> | ClaimHeld> {
+  const { affectedRows } = await sql.execute(sql.dialect.claim(claim));
+  if (affectedRows === 1) return done(undefined);
+  const { rows } = await sql.execute(sql.dialect.readClaim(claim));
+  return { ...refused('in-progress'), holder: rows[0] };
+}
+
+/**
+ * Gives a claim back, if `owner` still holds it.
+ *
+ * `fenced`: it is not (or no longer) the owner's, and was left alone.
+ *
+ * @throws StoreError
+ */
+export async function releaseClaim(
+  sql: SqlSession,
+  claim: RowRef & { readonly owner: Columns },
+): Promise<Done<void> | Refused<'fenced'>> {
+  const { affectedRows } = await sql.execute(sql.dialect.releaseClaim(claim));
+  return affectedRows === 0 ? refused('fenced') : done(undefined);
+}
