@@ -7,6 +7,7 @@ import { neverCommitted } from './never-committed.ts';
 export interface PgClient {
   query(text: string, values?: readonly unknown[]): Promise<PgResult>;
   release(destroy?: boolean): void;
+  on(event: 'error', listener: (error: Error) => void): unknown;
 }
 
 /** What this adapter needs of a `Pool` of `pg`. */
@@ -107,9 +108,18 @@ export function pgPort(pool: PgPool): SqlPort {
   };
 }
 
+const listenedTo = new WeakSet<PgClient>();
+
 async function connect(pool: PgPool): Promise<PgClient> {
   try {
-    return await pool.connect();
+    const client = await pool.connect();
+    if (!listenedTo.has(client)) {
+      listenedTo.add(client);
+      // The pool listens to idle clients only. One that breaks between two statements of a transaction would end
+      // the process; its next statement fails all the same.
+      client.on('error', () => undefined);
+    }
+    return client;
   } catch (error) {
     if (error instanceof StoreError) throw error;
     const message = error instanceof Error ? error.message : String(error);

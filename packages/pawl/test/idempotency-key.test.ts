@@ -1,0 +1,170 @@
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { barrier, together, until } from '../../../test/barrier.ts';
+import { newRedis } from '../../../test/stores.ts';
+import { ioredisPort } from '../src/adapters/ioredis.ts';
+import { done, idempotencyKeys, MisuseError, type RedisPort, refused } from '../src/index.ts';
+
+const { redis, prefix } = newRedis();
+let port: RedisPort;
+
+beforeAll(async () => {
+  await redis.connect();
+  port = ioredisPort(redis);
+});
+
+afterAll(() => redis.quit());
+
+function open(ttlMs = 60_000) {
+  const notStored: { key: string; cause: unknown }[] = [];
+  const keys = idempotencyKeys(port, { ttlMs, prefix, onOutcomeNotStored: (event) => notStored.push(event) });
+  return { keys, notStored };
+}
+
+describe('idempotency key', () => {
+  test('of 50 simultaneous requests one runs, 49 are refused, and a later one gets the stored result', async () => {
+    const { keys } = open();
+    let runs = 0;
+    const everybodyAsked = barrier(2);
+    const work = async () => {
+      runs++;
+      await everybodyAsked();
+      return done('bill-7');
+    };
+    const racing = together(50, async () => {
+      const outcome = await keys.run('burst', work);
+      return outcome;
+    });
+    // The work ends only when the other 49 have had their answer.
+    const refusals = until(async () => (await redis.get(`${prefix}burst`)) !== null).then(everybodyAsked);
+    const outcomes = await racing;
+    await refusals;
+    expect(runs).toBe(1);
+    expect(outcomes.filter((one) => one.outcome === 'done')).toEqual([done('bill-7')]);
+    expect(outcomes.filter((one) => one.outcome === 'refused')).toEqual(
+      Array(49).fill(refused('in-progress')),
+    );
+    expect(await keys.run('burst', work)).toEqual(done('bill-7', { replayed: true }));
+    expect(runs).toBe(1);
+  });
+
+  test('without SET NX, everybody who looks first runs', async () => {
+    const everybodyHasLooked = barrier(50);
+    let runs = 0;
+    await together(50, async () => {
+      const found = await redis.get(`${prefix}unguarded`);
+      await everybodyHasLooked();
+      if (found !== null) return;
+      await redis.set(`${prefix}unguarded`, 'IN_PROGRESS');
+      runs++;
+    });
+    expect(runs).toBe(50);
+  });
+
+  test('a refusal gives the key back; unknown and thrown keep it', async () => {
+    const { keys } = open();
+    expect(await keys.run('refused', async () => refused('declined'))).toEqual(refused('declined'));
+    expect(await keys.run('refused', async () => done('second'))).toEqual(done('second'));
+
+    const lost = { outcome: 'unknown' as const };
+    expect(await keys.run('unknown', async () => lost)).toEqual(lost);
+    expect(await keys.run('unknown', async () => done('again'))).toEqual(refused('in-progress'));
+
+    const crash = keys.run('thrown', () => Promise.reject(new TypeError('a bug')));
+    await expect(crash).rejects.toThrow(TypeError);
+    expect(await keys.run('thrown', async () => done('again'))).toEqual(refused('in-progress'));
+  });
+
+  test('the published limit: a key that expires before its work has ended lets a second one run', async () => {
+    const { keys, notStored } = open(30);
+    const firstRuns = barrier(2);
+    const release = barrier(2);
+    const first = keys.run('expires', async () => {
+      await firstRuns();
+      await release();
+      return done('first');
+    });
+    await firstRuns();
+    await until(async () => (await redis.exists(`${prefix}expires`)) === 0);
+    const second = await open().keys.run('expires', async () => done('second'));
+    await release();
+
+    expect(second).toEqual(done('second'));
+    expect(await first).toEqual(done('first'));
+    // The one that came late does not overwrite its successor's result, and says so.
+    expect(notStored).toEqual([{ key: 'expires', cause: 'the key had expired' }]);
+    expect(await open().keys.run('expires', async () => done('third'))).toEqual(
+      done('second', { replayed: true }),
+    );
+  });
+
+  test('a late refusal does not give its successor’s key away', async () => {
+    const { keys, notStored } = open(30);
+    const firstRuns = barrier(2);
+    const release = barrier(2);
+    const first = keys.run('late', async () => {
+      await firstRuns();
+      await release();
+      return refused('declined');
+    });
+    await firstRuns();
+    await until(async () => (await redis.exists(`${prefix}late`)) === 0);
+    const successorRuns = barrier(2);
+    const successorEnds = barrier(2);
+    const second = open().keys.run('late', async () => {
+      await successorRuns();
+      await successorEnds();
+      return done('second');
+    });
+    await successorRuns();
+    await release();
+    await first;
+    expect(notStored).toHaveLength(1);
+    expect(await open().keys.run('late', async () => done('third'))).toEqual(refused('in-progress'));
+    await successorEnds();
+    expect(await second).toEqual(done('second'));
+  });
+
+  test('every key ends by itself', async () => {
+    const { keys } = open();
+    await keys.run('ends', async () => done('x'));
+    const leftMs = await redis.pttl(`${prefix}ends`);
+    expect(leftMs).toBeGreaterThan(50_000);
+    expect(leftMs).toBeLessThanOrEqual(60_000);
+  });
+});
+
+describe('the ioredis adapter', () => {
+  test('refuses a client that resends, as it does by default', () => {
+    const resending = new Redis({ lazyConnect: true });
+    expect(() => ioredisPort(resending)).toThrow(MisuseError);
+  });
+
+  test('without a connection nothing is sent and nothing runs', async () => {
+    const { redis: unconnected } = newRedis();
+    const keys = idempotencyKeys(ioredisPort(unconnected), {
+      ttlMs: 100,
+      prefix,
+      onOutcomeNotStored: () => undefined,
+    });
+    let ran = false;
+    const attempt = keys.run('down', async () => {
+      ran = true;
+      return done('x');
+    });
+    await expect(attempt).rejects.toMatchObject({ code: 'UNAVAILABLE', effect: 'none' });
+    expect(ran).toBe(false);
+  });
+
+  test('an answer of the server is told from a lost connection', async () => {
+    await expect(port.command('INCR')).rejects.toMatchObject({ code: 'REJECTED', effect: 'none' });
+    const { redis: doomed } = newRedis();
+    await doomed.connect();
+    const id = await doomed.client('ID');
+    const waiting = ioredisPort(doomed).command('BLPOP', `${prefix}nothing`, 0);
+    const lost = expect(waiting).rejects.toMatchObject({ code: 'CONNECTION_LOST', effect: 'unknown' });
+    await redis.client('KILL', 'ID', id);
+    await lost;
+    doomed.disconnect();
+  });
+});
