@@ -40,6 +40,16 @@ export function createStrictServer(options: StrictServerOptions) {
   })
     .withTypeProvider<TypeBoxTypeProvider>()
     .setValidatorCompiler(TypeBoxValidatorCompiler);
+  // Closing ends the connections that are idle at that moment. One that is busy would be kept alive after its
+  // answer, and hold up the close until its client lets go of it (a minute, with most clients).
+  let closing = false;
+  app.addHook('preClose', async () => {
+    closing = true;
+  });
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (closing) reply.header('connection', 'close');
+    done(null, payload);
+  });
   app.addHook('onRoute', (route) => {
     if (route.method === 'HEAD') return;
     if (route.schema?.response === undefined) throw new Error(`${route.method} ${route.url} has no schema`);

@@ -1,0 +1,145 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createSandbox, type LedgerEvent, type SandboxOptions } from '@pawl/payment-sandbox';
+import pg from 'pg';
+import { inject, onTestFinished } from 'vitest';
+import { newDatabase } from '../../../test/stores.ts';
+import { startShop } from '../src/app.ts';
+import { shopSettings } from '../src/config.ts';
+
+export interface Reply {
+  status: number;
+  headers: Headers;
+  text: string;
+  body: { success: boolean; status: number; message: string; code?: string; data: Record<string, unknown> };
+}
+
+export interface OrderRef {
+  orderId: string;
+  lottoPublishId: number;
+  amount: number;
+}
+
+/** A payment provider on a free port that takes no time unless told otherwise. Ends with the test. */
+export async function startProvider(options: Partial<SandboxOptions> = {}) {
+  const folder = await mkdtemp(join(tmpdir(), 'shop-test-'));
+  const sandbox = await createSandbox({
+    port: 0,
+    latencyMinMs: 0,
+    latencyMaxMs: 0,
+    logLevel: 'silent',
+    ledgerFile: join(folder, 'ledger.jsonl'),
+    ...options,
+  });
+  let closed: Promise<void> | undefined;
+  const close = () => {
+    closed ??= sandbox.close();
+    return closed;
+  };
+  onTestFinished(async () => {
+    await close();
+    await rm(folder, { recursive: true });
+  });
+  async function ledger(): Promise<LedgerEvent[]> {
+    const response = await fetch(`${sandbox.url}/sandbox/ledger`);
+    const lines = (await response.text()).split('\n').filter((line) => line !== '');
+    return lines.map((line) => JSON.parse(line) as LedgerEvent);
+  }
+  const count = async (type: LedgerEvent['type']) =>
+    (await ledger()).filter((event) => event.type === type).length;
+  return {
+    url: sandbox.url,
+    ledger,
+    requests: () => count('request'),
+    captures: () => count('capture'),
+    close,
+  };
+}
+
+/** Instances of the shop on one new database, in this process. They end with the test. */
+export async function startShops(
+  options: { providerUrl?: string; instances?: number; env?: Record<string, string> } = {},
+) {
+  const databaseUrl = await newDatabase();
+  const shops = await Promise.all(
+    Array.from({ length: options.instances ?? 1 }, (_, index) =>
+      startShop(
+        shopSettings({
+          SERVER_NAME: `lotto-back-${index + 1}`,
+          PORT: '0',
+          DATABASE_URL: databaseUrl,
+          REDIS_URL: inject('redisUrl'),
+          PAYMENT_BASE_URL: options.providerUrl ?? 'http://127.0.0.1:1',
+          PAYMENT_SECRET_KEY: 'test_sk_sandbox',
+          LAB_MODE: '1',
+          LOG_LEVEL: 'silent',
+          ...options.env,
+        }),
+      ),
+    ),
+  );
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: 2 });
+  onTestFinished(async () => {
+    await Promise.all(shops.map((shop) => shop.close()));
+    await pool.end();
+  });
+
+  async function call(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+    instance = 0,
+  ): Promise<Reply> {
+    const response = await fetch(`${shops[instance]?.url}${path}`, {
+      method,
+      headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    return { status: response.status, headers: response.headers, text, body: JSON.parse(text) };
+  }
+
+  return {
+    call,
+    urls: shops.map(({ url }) => url),
+    sql: async (text: string, values: unknown[] = []) =>
+      (await pool.query(text, values)).rows as Record<string, unknown>[],
+
+    async order(body: unknown = {}, headers: Record<string, string> = {}): Promise<OrderRef> {
+      const reply = await call('POST', '/api/orders', body, headers);
+      if (reply.status !== 200) throw new Error(`no order: ${reply.text}`);
+      return reply.body.data as unknown as OrderRef;
+    },
+
+    confirm: (
+      order: OrderRef,
+      request: { paymentKey?: string; headers?: Record<string, string>; instance?: number } = {},
+    ) =>
+      call(
+        'POST',
+        '/api/tickets',
+        {
+          lottoPublishId: order.lottoPublishId,
+          purchaseHttpRequest: { orderId: order.orderId, paymentKey: request.paymentKey ?? order.orderId },
+        },
+        request.headers,
+        request.instance,
+      ),
+
+    /** The order as its member sees it. */
+    see: async (order: OrderRef) => (await call('GET', `/api/orders/${order.orderId}`)).body.data,
+  };
+}
+
+export type Shops = Awaited<ReturnType<typeof startShops>>;
+
+/** The statuses that an order went through, in order. */
+export async function auditOf(shops: Shops, order: OrderRef): Promise<string[]> {
+  const rows = await shops.sql(
+    'SELECT from_status, to_status FROM order_status_audit WHERE order_id = $1 ORDER BY id',
+    [order.orderId],
+  );
+  return rows.map((row) => `${row.from_status} → ${row.to_status}`);
+}

@@ -1,0 +1,163 @@
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { until } from '../../../test/barrier.ts';
+import { type StrategyName, strategyNames } from '../src/lotto/purchase/index.ts';
+import { type OrderRef, type Shops, startProvider, startShops } from './harness.ts';
+
+/** A provider that answers every confirm as it is told, and counts them. */
+async function startStub(answer: (response: ServerResponse, body: Record<string, unknown>) => void) {
+  let confirms = 0;
+  const server: Server = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      confirms++;
+      answer(response, JSON.parse(Buffer.concat(chunks).toString()));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, confirms: () => confirms };
+}
+
+const json = (response: ServerResponse, status: number, body: unknown) =>
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+const payment = (body: Record<string, unknown>, change: object = {}) => ({
+  status: 'DONE',
+  paymentKey: body.paymentKey,
+  orderId: body.orderId,
+  totalAmount: body.amount,
+  currency: 'KRW',
+  method: 'CARD',
+  ...change,
+});
+
+/** The order must say that nobody knows, tell the member what to do, and never be charged again. */
+async function expectUnknown(shops: Shops, order: OrderRef, headers: Record<string, string>) {
+  const reply = await shops.confirm(order, { headers });
+  expect(reply.status).toBe(202);
+  expect(reply.headers.get('location')).toBe(`/api/orders/${order.orderId}`);
+  expect(reply.body).toMatchObject({ success: true, status: 202, data: { status: 'PENDING' } });
+  expect(reply.body.message).toContain('Do not pay again');
+  expect(await shops.see(order)).toMatchObject({ status: 'PENDING', payment: { outcome: 'unknown' } });
+
+  const again = await shops.confirm(order, { headers, paymentKey: 'another-key' });
+  expect(again.status).toBe(400);
+  expect(await shops.sql('SELECT * FROM bill')).toEqual([]);
+}
+
+const answers: [string, (response: ServerResponse, body: Record<string, unknown>) => void][] = [
+  [
+    'a 500 that may come after the capture',
+    (r) => json(r, 500, { code: 'UNKNOWN_PAYMENT_ERROR', message: '' }),
+  ],
+  ['PROVIDER_ERROR with a 400', (r) => json(r, 400, { code: 'PROVIDER_ERROR', message: '' })],
+  ['ALREADY_PROCESSED_PAYMENT', (r) => json(r, 400, { code: 'ALREADY_PROCESSED_PAYMENT', message: '' })],
+  [
+    'IDEMPOTENT_REQUEST_PROCESSING',
+    (r) => json(r, 409, { code: 'IDEMPOTENT_REQUEST_PROCESSING', message: '' }),
+  ],
+  ['a code that nobody knows', (r) => json(r, 400, { code: 'SOMETHING_NEW', message: '' })],
+  ['wrong credentials', (r) => json(r, 401, { code: 'UNAUTHORIZED_KEY', message: '' })],
+  ['a decline without a code', (r) => json(r, 403, { message: 'REJECT_CARD_PAYMENT' })],
+  ['HTML', (r) => r.writeHead(200, { 'content-type': 'text/html' }).end('<h1>502 Bad Gateway</h1>')],
+  ['an empty 200', (r) => r.writeHead(200).end()],
+  ['a 204', (r) => r.writeHead(204).end()],
+  ['a redirect', (r) => r.writeHead(307, { location: 'http://127.0.0.1:1/' }).end()],
+  ['half an answer', (r) => r.writeHead(200, { 'content-length': '1000' }).end('{"status":"DO')],
+  ['a reset', (r) => r.socket?.resetAndDestroy()],
+  ['silence', () => undefined],
+  [
+    'a header and then silence',
+    (r) => r.writeHead(200, { 'content-type': 'application/json' }).flushHeaders(),
+  ],
+  ['an endless answer', (r) => r.writeHead(200).end('x'.repeat(1_000_000))],
+  ['a payment that is not DONE', (r, body) => json(r, 200, payment(body, { status: 'IN_PROGRESS' }))],
+  ["another order's payment", (r, body) => json(r, 200, payment(body, { orderId: 'another-order' }))],
+  ['another payment key', (r, body) => json(r, 200, payment(body, { paymentKey: 'another-key' }))],
+  ['another amount', (r, body) => json(r, 200, payment(body, { totalAmount: 1 }))],
+  ['another currency', (r, body) => json(r, 200, payment(body, { currency: 'USD' }))],
+];
+
+describe.each(answers)('the provider answers with %s', (_name, answer) => {
+  test('the payment stays unknown, is shown as such, and is not asked for again', async () => {
+    const stub = await startStub(answer);
+    const shops = await startShops({ providerUrl: stub.url, env: { PAYMENT_TIMEOUT_MS: '300' } });
+    await expectUnknown(shops, await shops.order(), {});
+    expect(stub.confirms()).toBe(1);
+  });
+});
+
+describe.each(strategyNames)('%s', (strategy: StrategyName) => {
+  const headers = { 'x-purchase-strategy': strategy };
+
+  test('a provider that is slower than the time-out has captured, and is never asked again', async () => {
+    const provider = await startProvider({ latencyMinMs: 400, latencyMaxMs: 400 });
+    const shops = await startShops({ providerUrl: provider.url, env: { PAYMENT_TIMEOUT_MS: '100' } });
+    await expectUnknown(shops, await shops.order(), headers);
+    await until(async () => (await provider.captures()) === 1);
+    expect(await provider.requests()).toBe(1);
+  });
+
+  test('a provider that is down was not asked: the order can be paid when it is up', async () => {
+    const provider = await startProvider();
+    const shops = await startShops({ providerUrl: provider.url });
+    const order = await shops.order();
+    await provider.close();
+
+    const reply = await shops.confirm(order, { headers });
+
+    expect(reply.status).toBe(503);
+    expect(reply.headers.get('retry-after')).toBe('1');
+    expect(reply.body.message).toContain('Nothing was charged');
+    expect(await shops.see(order)).toMatchObject({ status: 'WAITING', payment: { outcome: 'not-sent' } });
+
+    const url = new URL(provider.url);
+    await startProvider({ host: url.hostname, port: Number(url.port) });
+    expect((await shops.confirm(order, { headers })).status).toBe(200);
+  });
+});
+
+const declines = [
+  'REJECT_CARD_PAYMENT',
+  'REJECT_CARD_COMPANY',
+  'REJECT_ACCOUNT_PAYMENT',
+  'CARD_PROCESSING_ERROR',
+  'FDS_ERROR',
+  'UNAPPROVED_ORDER_ID',
+  'INVALID_REQUEST',
+  'NOT_FOUND_PAYMENT',
+  'NOT_FOUND_PAYMENT_SESSION',
+];
+
+test.each(declines)('%s is a decline whatever its HTTP status', async (code) => {
+  for (const status of [400, 403, 404, 500]) {
+    const stub = await startStub((response) => json(response, status, { code, message: 'no' }));
+    const shops = await startShops({ providerUrl: stub.url });
+    const order = await shops.order();
+    expect((await shops.confirm(order)).body).toMatchObject({ status: 400, code: 'declined' });
+    expect(await shops.see(order)).toMatchObject({
+      status: 'WAITING',
+      payment: { outcome: 'declined', code },
+    });
+  }
+});
+
+test('the database fails after the charge: the member hears that the outcome is not known', async () => {
+  const provider = await startProvider();
+  const shops = await startShops({ providerUrl: provider.url });
+  const order = await shops.order();
+  await shops.sql('ALTER TABLE bill ADD CONSTRAINT broken CHECK (false) NOT VALID');
+
+  const reply = await shops.confirm(order);
+
+  expect(reply.status).toBe(202);
+  expect(await shops.see(order)).toMatchObject({ status: 'PENDING', payment: { outcome: 'in-progress' } });
+  expect(await shops.sql('SELECT * FROM purchase')).toEqual([]);
+  expect((await shops.confirm(order)).status).toBe(400);
+  expect(await provider.requests()).toBe(1);
+});
