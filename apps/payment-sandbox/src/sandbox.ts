@@ -1,0 +1,81 @@
+import { createStrictServer } from '@pawl/service-kit';
+import { answerToError, refusal, send } from './answer.ts';
+import { guardRoutes } from './auth.ts';
+import { createBook } from './book.ts';
+import { systemClock } from './clock.ts';
+import { createExchange } from './exchange.ts';
+import { createIdempotencyKeys } from './idempotency.ts';
+import { createLatency } from './latency.ts';
+import { openLedger } from './ledger.ts';
+import { autoSessionByDefault, defaults, type SandboxOptions } from './options.ts';
+import { registerLab } from './routes/lab.ts';
+import { registerPayments } from './routes/payments.ts';
+import { registerTransactions } from './routes/transactions.ts';
+
+export interface Sandbox {
+  /** Where it listens, without a slash at the end. */
+  readonly url: string;
+  /** Answers what is in flight, syncs the ledger, and frees the port and the file. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a payment provider of its own: the ledger is read, the port is open.
+ *
+ * @throws LedgerError  The ledger's file is corrupt.
+ * @throws Error        The file cannot be opened, or the port cannot be bound (the system's `code`). Nothing
+ *                      stays open.
+ */
+export async function createSandbox(options: SandboxOptions): Promise<Sandbox> {
+  const settings = { ...defaults, clock: systemClock, ...options };
+  const { mode, clock, secretKey, sessionMs, alreadyProcessedGuard } = settings;
+  const autoSession = options.autoSession ?? autoSessionByDefault(mode);
+
+  const app = createStrictServer({
+    bodyLimitBytes: 64 * 1024,
+    requestTimeoutMs: 10_000,
+    logger: { level: settings.logLevel },
+  });
+  const book = createBook();
+  const idempotencyKeys = createIdempotencyKeys();
+  const ledger = await openLedger({
+    file: settings.ledgerFile,
+    clock,
+    apply(event) {
+      book.apply(event);
+      idempotencyKeys.apply(event);
+    },
+    onFailure: (error) => app.log.fatal(error),
+  });
+  const exchange = createExchange({
+    ledger,
+    idempotencyKeys,
+    clock,
+    nextLatencyMs: createLatency(settings.latencyMinMs, settings.latencyMaxMs, settings.seed),
+    honoursIdempotencyKeys: mode === 'toss',
+    replayErrors: settings.replayErrors,
+    secretKey,
+  });
+
+  guardRoutes(app, secretKey);
+  app.setNotFoundHandler((_request, reply) => send(reply, refusal('NOT_FOUND', 'There is no such route.')));
+  app.setErrorHandler(async (error: Error, request, reply) => {
+    const answer = answerToError(error);
+    if (answer.status >= 500) request.log.error(error);
+    await send(reply, answer);
+  });
+  registerPayments(app, exchange, book, { mode, autoSession, sessionMs, alreadyProcessedGuard });
+  registerTransactions(app, exchange, book);
+  registerLab(app, ledger, book, sessionMs);
+
+  const close = async () => {
+    await app.close();
+    await ledger.close();
+  };
+  try {
+    return { url: await app.listen({ host: settings.host, port: settings.port }), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
