@@ -1,0 +1,91 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import type { ServerPackage } from './find-server.ts';
+import type { Guardian } from './guardian.ts';
+import { hostEnv } from './host-env.ts';
+import { freePort } from './ports.ts';
+import { type RunningServer, startServer } from './start-server.ts';
+
+export const redisPackage: ServerPackage = {
+  programs: ['redis-server', 'valkey-server'],
+  debian: 'redis-server',
+  homebrew: 'redis',
+};
+
+const START_LIMIT_MS = 20_000;
+
+/** A private Redis or Valkey. */
+export interface Redis extends RunningServer {
+  /** With its password. */
+  url: string;
+}
+
+/**
+ * Starts a private Redis with an append-only file and a random password.
+ *
+ * @param program  The path of `redis-server` or `valkey-server`.
+ * @throws as startServer does.
+ */
+export async function startRedis(guardian: Guardian, program: string, signal: AbortSignal): Promise<Redis> {
+  const folder = join(guardian.directory, 'redis');
+  const password = randomBytes(24).toString('hex');
+  const configuration = join(folder, 'redis.conf');
+  await mkdir(folder, { mode: 0o700 });
+  // In a private file, because everybody may read the arguments of a process.
+  await writeFile(
+    configuration,
+    [
+      'bind 127.0.0.1',
+      'protected-mode yes',
+      `requirepass ${password}`,
+      'daemonize no',
+      'appendonly yes',
+      'appendfsync everysec',
+      'save ""',
+      'maxmemory-policy noeviction',
+      '',
+    ].join('\n'),
+    { mode: 0o600 },
+  );
+  const server = await startServer(
+    guardian,
+    {
+      port: freePort,
+      startLimitMs: START_LIMIT_MS,
+      command: (port) => ({
+        name: 'redis',
+        command: program,
+        args: [configuration, '--port', String(port)],
+        env: hostEnv(),
+        // Its data goes where it is started.
+        cwd: folder,
+        logFile: join(folder, 'output.log'),
+        stopSignal: 'SIGTERM',
+      }),
+      probe: (port, probeSignal) => ping(port, password, probeSignal),
+    },
+    signal,
+  );
+  return { ...server, url: `redis://:${password}@127.0.0.1:${server.port}/0` };
+}
+
+/** Resolves when a Redis with our password answers; a stranger's on the same port does not. */
+function ping(port: number, password: string, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ port, host: '127.0.0.1', signal });
+    let answer = '';
+    socket.setEncoding('utf8');
+    socket.once('connect', () => socket.write(`AUTH ${password}\r\nPING\r\n`));
+    socket.on('data', (text: string) => {
+      answer += text;
+      if (answer.split('\r\n').length <= 2) return;
+      socket.destroy();
+      if (answer === '+OK\r\n+PONG\r\n') resolve();
+      else reject(new Error(`Redis answered ${JSON.stringify(answer)}`));
+    });
+    socket.once('error', reject);
+    socket.once('close', () => reject(new Error('Redis closed the connection')));
+  });
+}

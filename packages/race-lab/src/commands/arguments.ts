@@ -1,0 +1,54 @@
+import type { ClusterOptions, GatewayMode } from '../cluster/cluster.ts';
+import { type PurchaseStrategyName, purchaseStrategyNames } from '../experiments/purchase-strategies.ts';
+
+/** The command was called with arguments that it cannot run with. Nothing was started. */
+export class BadArgumentsError extends Error {
+  override readonly name = 'BadArgumentsError';
+  readonly code = 'BAD_ARGUMENTS';
+}
+
+export const MOST_INSTANCES = 16;
+
+const gatewayModes: readonly GatewayMode[] = ['as-published', 'generous', 'toss'];
+
+/** A parser of whole numbers for the option `name`, with the range that it accepts. */
+export function wholeNumber(name: string, minimum: number, maximum: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= minimum && value <= maximum) return value;
+    throw new BadArgumentsError(
+      `${name} must be a whole number from ${minimum} to ${maximum}, got "${text}"`,
+    );
+  };
+}
+
+export function parseGateway(text: string): GatewayMode {
+  return oneOf('--gateway', gatewayModes, text);
+}
+
+export function parseStore(text: string): ClusterOptions['store'] {
+  if (text === 'postgres') return text;
+  if (/^postgres(ql)?:\/\//.test(text) && URL.canParse(text)) return text as ClusterOptions['store'];
+  throw new BadArgumentsError(
+    `--store must be postgres (a private server) or a postgres:// URL, got "${text}"`,
+  );
+}
+
+/** Collects `--strategy a --strategy b,c`. */
+export function parseStrategies(
+  text: string,
+  earlier: readonly PurchaseStrategyName[] | undefined,
+): PurchaseStrategyName[] {
+  const named = text.split(',').map((name) => oneOf('--strategy', purchaseStrategyNames, name.trim()));
+  return [...new Set([...(earlier ?? []), ...named])];
+}
+
+export function parseExperiment(text: string): 'purchase' {
+  return oneOf('experiment', ['purchase'], text);
+}
+
+function oneOf<Name extends string>(what: string, names: readonly Name[], text: string): Name {
+  const found = names.find((name) => name === text);
+  if (found !== undefined) return found;
+  throw new BadArgumentsError(`${what} must be one of ${names.join(', ')}, got "${text}"`);
+}

@@ -1,0 +1,62 @@
+import { once } from 'node:events';
+import { type Cluster, type ClusterOptions, startCluster } from '../cluster/cluster.ts';
+import { exitCodes } from '../report/report.ts';
+import type { Terminal } from './terminal.ts';
+
+export interface UpCommand {
+  instances: number;
+  port: number;
+  seed: number;
+  store: ClusterOptions['store'];
+  gateway: ClusterOptions['gateway'];
+}
+
+/**
+ * Starts a cluster to play with, says where everything is, and keeps it until `signal` is aborted.
+ *
+ * @returns the exit code: 0 when it was ended, 255 when a part of it ended by itself.
+ */
+export async function upCommand(
+  command: UpCommand,
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<number> {
+  const cluster = await startCluster({
+    ...command,
+    signal,
+    onProgress: (text) => terminal.progress(`starting: ${text}`),
+  });
+  try {
+    terminal.progress('');
+    terminal.print(...guideTo(cluster));
+    const ended = await Promise.race([
+      once(AbortSignal.any([signal, cluster.guardian.lost]), 'abort').then(() => undefined),
+      ...[...cluster.servers.values()].map((server) => server.exited.then(() => server.name)),
+    ]);
+    if (signal.aborted) return exitCodes.asExpected;
+    terminal.print(`${ended ?? 'The guardian'} has ended by itself, so everything is ended.`);
+    return exitCodes.ourFailure;
+  } finally {
+    await cluster.close();
+  }
+}
+
+function guideTo(cluster: Cluster): string[] {
+  const [door = ''] = cluster.frontDoor.urls;
+  return [
+    `The shop is at ${door}${cluster.frontDoor.kind === 'nginx' ? ' (nginx, rotating over the instances)' : ''}`,
+    ...cluster.instances.map(({ name, baseUrl }) => `  ${name.padEnd(14)}${baseUrl}`),
+    `  ${'payments'.padEnd(14)}${cluster.sandbox.baseUrl} (its ledger: /sandbox/ledger)`,
+    `  ${'database'.padEnd(14)}${cluster.databaseUrl}`,
+    `  ${'Redis'.padEnd(14)}${cluster.redisUrl ?? 'none'}`,
+    ...cluster.notes,
+    '',
+    'Try it:',
+    `  curl ${door}/ping`,
+    `  curl -X POST ${door}/api/orders -H 'content-type: application/json' -d '{}'`,
+    `  curl -X POST ${door}/api/tickets -H 'content-type: application/json' \\`,
+    `    -d '{"lottoPublishId": 1, "purchaseHttpRequest": {"orderId": "…", "paymentKey": "…"}}'`,
+    '',
+    'Ctrl-C ends everything.',
+  ];
+}

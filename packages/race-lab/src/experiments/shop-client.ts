@@ -1,0 +1,77 @@
+/** An order as the shop made it, with the payment that its member authorised. */
+export interface PreparedOrder {
+  orderId: string;
+  lottoPublishId: number;
+  amount: number;
+  paymentKey: string;
+  memberId: number;
+}
+
+/** The shop or the sandbox did not do what the race needs before it starts. Nothing was raced. */
+export class PreparationError extends Error {
+  override readonly name = 'PreparationError';
+  readonly code = 'PREPARATION_FAILED';
+}
+
+const AT_ONCE = 10;
+const TIMEOUT_MS = 10_000;
+
+export interface PrepareOptions {
+  /** The shop's front doors, taken in turn. */
+  shopUrls: readonly string[];
+  sandboxUrl: string;
+  orders: number;
+  /** Whether the member authorises each payment first; else the payment key is the order id, as published. */
+  openSessions: boolean;
+  signal: AbortSignal;
+}
+
+/**
+ * Orders one ticket for each of as many members, and has each of them authorise the payment.
+ *
+ * @throws PreparationError
+ * @throws the signal's reason
+ */
+export async function prepareOrders(options: PrepareOptions): Promise<PreparedOrder[]> {
+  const { shopUrls, sandboxUrl, orders, signal } = options;
+  const prepared: PreparedOrder[] = [];
+  let next = 0;
+  const work = async () => {
+    while (next < orders) {
+      const index = next++;
+      const memberId = index + 1;
+      const shopUrl = shopUrls[index % shopUrls.length] ?? '';
+      const order = await post(`${shopUrl}/api/orders`, {}, { 'x-member-id': String(memberId) }, signal);
+      const { orderId, lottoPublishId, amount } = (order.data ?? {}) as Partial<PreparedOrder>;
+      if (typeof orderId !== 'string' || typeof lottoPublishId !== 'number' || typeof amount !== 'number') {
+        throw new PreparationError(`the shop answered an order with ${JSON.stringify(order)}`);
+      }
+      let paymentKey = orderId;
+      if (options.openSessions) {
+        const session = await post(`${sandboxUrl}/sandbox/sessions`, { orderId, amount }, {}, signal);
+        paymentKey = String(session.paymentKey);
+      }
+      prepared[index] = { orderId, lottoPublishId, amount, paymentKey, memberId };
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  return prepared;
+}
+
+async function post(
+  url: string,
+  body: unknown,
+  headers: Record<string, string>,
+  signal: AbortSignal,
+): Promise<Record<string, unknown>> {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+    signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
+  });
+  const text = await response.text();
+  if (!response.ok)
+    throw new PreparationError(`POST ${url} was answered ${response.status}: ${text.slice(0, 300)}`);
+  return JSON.parse(text);
+}

@@ -1,0 +1,76 @@
+import type { LedgerSummary } from '../history/counts.ts';
+import type { Percentiles } from '../history/percentiles.ts';
+
+/** What a run is expected to show. `either`: the strategy is published as uncertain. */
+export type Expectation = 'holds' | 'breaks' | 'either';
+
+export interface ControlReport {
+  strategy: string;
+  orders: number;
+  ordersRequestedTwice: number;
+  /** Whether the unguarded strategy asked the provider twice for at least half of its orders. */
+  raced: boolean;
+}
+
+/** One run, as `--json` writes it and as the table prints it. The fields are a contract. */
+export interface RunReport {
+  schema: 'race-lab/1';
+  experiment: 'purchase';
+  strategy: string;
+  /** Without the credentials of a URL. */
+  store: string;
+  gateway: string;
+  instances: number;
+  frontDoor: 'nginx' | 'rotate';
+  orders: number;
+  fanout: number;
+  seed: number;
+  commit: string;
+  startedAt: string;
+  durationMs: number;
+  /** Answers by status; `none` counts those that never came. */
+  responses: Record<string, number>;
+  replays: number;
+  /** Orders by successes that are not replays / refusals and replays / everything else but 202. */
+  patterns: Record<string, number> | null;
+  ledger: LedgerSummary | null;
+  rows: Record<string, number>;
+  coupon: null;
+  violations: { invariant: string; count: number; first: string }[];
+  latencyMs: { all: Percentiles | null; ok: Percentiles | null };
+  arrivalSpreadMs: { p50: number; p99: number } | null;
+  control: ControlReport | null;
+  verdict: 'pass' | 'fail' | 'unknown';
+  expected: Expectation;
+  asExpected: boolean;
+  /** Why the run did not take place, and what would let it. */
+  skipped: string | null;
+  /** Why the verdict is unknown. */
+  unknownBecause: string | null;
+}
+
+/** Whether what was seen is what was expected. What is unknown is never as expected. */
+export function isAsExpected(verdict: RunReport['verdict'], expected: Expectation): boolean {
+  if (verdict === 'unknown') return false;
+  return expected === 'either' || verdict === (expected === 'holds' ? 'pass' : 'fail');
+}
+
+/** After Jepsen: what a command's exit code says. */
+export const exitCodes = {
+  asExpected: 0,
+  notAsExpected: 1,
+  unknown: 2,
+  badArguments: 254,
+  ourFailure: 255,
+} as const;
+
+/** 0: all as expected. 1: a run was not. 2: a run, or the control, proved nothing. */
+export function exitCodeOf(reports: readonly RunReport[]): number {
+  const ran = reports.filter(({ skipped }) => skipped === null);
+  if (ran.some(({ verdict, asExpected }) => verdict !== 'unknown' && !asExpected))
+    return exitCodes.notAsExpected;
+  if (ran.length === 0 || ran.some(({ verdict, control }) => verdict === 'unknown' || !control?.raced)) {
+    return exitCodes.unknown;
+  }
+  return exitCodes.asExpected;
+}

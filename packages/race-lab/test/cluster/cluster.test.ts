@@ -1,0 +1,289 @@
+import { spawnSync } from 'node:child_process';
+import { createServer } from 'node:net';
+import pg from 'pg';
+import { expect, onTestFinished, test } from 'vitest';
+import { type Cluster, type ClusterOptions, startCluster } from '../../src/cluster/cluster.ts';
+import { serverFinder } from '../../src/cluster/find-server.ts';
+import { nginxPackage } from '../../src/cluster/nginx.ts';
+import { freePort } from '../../src/cluster/ports.ts';
+import { embeddedPostgresFolder, startPostgres } from '../../src/cluster/postgres.ts';
+import { withSearchPath } from '../../src/cluster/throw-away-schema.ts';
+import { never, nothing, remainsOf, STAND_IN, temporaryDirectory, testGuardian } from './helpers.ts';
+
+const asRoot = process.getuid?.() === 0;
+const CLEAN = { files: [], processes: [] };
+const options: ClusterOptions = {
+  instances: 2,
+  store: 'postgres',
+  gateway: 'as-published',
+  seed: 42,
+  mains: { shop: STAND_IN, sandbox: STAND_IN },
+};
+
+async function testCluster(overrides: Partial<ClusterOptions> = {}): Promise<Cluster> {
+  const cluster = await startCluster({ ...options, ...overrides });
+  onTestFinished(() => cluster.close());
+  return cluster;
+}
+
+async function envOf(baseUrl: string): Promise<Record<string, string>> {
+  const { data } = (await (await fetch(`${baseUrl}/env`)).json()) as { data: Record<string, string> };
+  return data;
+}
+
+async function schemasOf(url: string): Promise<string[]> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    const sql = `SELECT nspname FROM pg_namespace WHERE nspname LIKE 'race\\_lab\\_%'`;
+    return (await client.query<{ nspname: string }>(sql)).rows.map(({ nspname }) => nspname);
+  } finally {
+    await client.end();
+  }
+}
+
+/** `count` ports in a row that are free. */
+async function freeRange(count: number): Promise<number> {
+  for (;;) {
+    const ports = await Promise.all(Array.from({ length: count }, () => freePort.next()));
+    const sorted = ports.toSorted((a, b) => a - b);
+    const [first = 0] = sorted;
+    if (sorted.at(-1) === first + count - 1) return first;
+  }
+}
+
+test('every part is up with its settings, and a closed cluster leaves no process and no directory', async () => {
+  const tmp = temporaryDirectory();
+  const progress: string[] = [];
+  const cluster = await testCluster({
+    purchaseStrategy: 'unique-claim',
+    shopEnv: { COUPON_STRATEGY: 'mutex' },
+    sandboxEnv: { FAULTS: 'none' },
+    onProgress: (text) => progress.push(text),
+  });
+  const { sandbox, instances, databaseUrl, redisUrl } = cluster;
+  expect(instances.map(({ name }) => name)).toEqual(['lotto-back-1', 'lotto-back-2']);
+  expect(await envOf(instances[1]?.baseUrl ?? '')).toMatchObject({
+    SERVER_NAME: 'lotto-back-2',
+    HOST: '127.0.0.1',
+    DATABASE_URL: databaseUrl,
+    DATABASE_POOL_SIZE: '10',
+    ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }),
+    PAYMENT_BASE_URL: sandbox.baseUrl,
+    PAYMENT_SECRET_KEY: sandbox.secretKey,
+    PURCHASE_STRATEGY: 'unique-claim',
+    COUPON_STRATEGY: 'mutex',
+    LAB_MODE: '1',
+    LOG_LEVEL: 'warn',
+  });
+  expect(await envOf(sandbox.baseUrl)).toMatchObject({
+    SECRET_KEY: sandbox.secretKey,
+    LEDGER_FILE: sandbox.ledgerFile,
+    MODE: 'as-published',
+    SEED: '42',
+    FAULTS: 'none',
+  });
+  for (const { name, pid } of instances) expect(cluster.servers.get(name)?.pid).toBe(pid);
+  for (const name of cluster.servers.keys()) expect(progress.join('\n')).toContain(`${name} is up on port`);
+  expect(remainsOf(tmp).processes.length).toBeGreaterThan(5);
+  await Promise.all([cluster.close(), cluster.close()]);
+  expect(remainsOf(tmp)).toEqual(CLEAN);
+  await cluster.close();
+});
+
+test('without Redis and nginx the cluster does without, and says how to install them', async () => {
+  const tmp = temporaryDirectory();
+  const cluster = await testCluster({ findServer: serverFinder('', []) });
+  expect(cluster.redisUrl).toBeUndefined();
+  expect(await envOf(cluster.instances[0]?.baseUrl ?? '')).not.toHaveProperty('REDIS_URL');
+  expect(cluster.frontDoor).toEqual({
+    kind: 'rotate',
+    urls: cluster.instances.map(({ baseUrl }) => baseUrl),
+    note: cluster.notes[1],
+  });
+  expect(cluster.notes).toEqual([
+    expect.stringMatching(/^Redis is not installed.*install redis/),
+    expect.stringMatching(/^nginx is not installed.*install nginx/),
+  ]);
+  await cluster.close();
+  expect(remainsOf(tmp)).toEqual(CLEAN);
+});
+
+test('a given database is used in a schema of its own, which is dropped at the end', async () => {
+  const { guardian, tmp } = await testGuardian();
+  const given = await startPostgres(guardian, { nativeFolder: embeddedPostgresFolder(), signal: never });
+  const before = remainsOf(tmp);
+  const cluster = await testCluster({ store: given.url as 'postgres' });
+  const [schema] = await schemasOf(given.url);
+  expect(cluster.servers.has('postgres')).toBe(false);
+  expect(cluster.databaseUrl).toBe(withSearchPath(given.url, schema ?? ''));
+  const client = new pg.Client({ connectionString: cluster.databaseUrl });
+  await client.connect();
+  await client.query('CREATE TABLE orders (id int)');
+  const { rows } = await client.query('SELECT schemaname FROM pg_tables WHERE tablename = $1', ['orders']);
+  await client.end();
+  expect(rows).toEqual([{ schemaname: schema }]);
+  await cluster.close();
+  expect(await schemasOf(given.url)).toEqual([]);
+  expect(remainsOf(tmp).files).toEqual(before.files);
+});
+
+test('a schema that cannot be dropped is reported, and the servers have ended all the same', async () => {
+  const { guardian, tmp } = await testGuardian();
+  const given = await startPostgres(guardian, { nativeFolder: embeddedPostgresFolder(), signal: never });
+  const cluster = await startCluster({ ...options, store: given.url as 'postgres' });
+  await given.stop();
+  await expect(cluster.close()).rejects.toMatchObject({
+    code: 'LEFT_BEHIND',
+    problems: [expect.stringMatching(/^dropping schema race_lab_[0-9a-f]{12} failed/)],
+  });
+  expect(remainsOf(tmp).files.length).toBe(1);
+});
+
+test('a given database that does not answer is a named error without its password', async () => {
+  const tmp = temporaryDirectory();
+  const port = await freePort.next();
+  const starting = startCluster({ ...options, store: `postgres://me:secret@127.0.0.1:${port}/shop` });
+  const error = await starting.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toMatchObject({ name: 'ClusterSetupError', code: 'DATABASE_UNREACHABLE' });
+  expect(String(error)).toContain(`postgres://127.0.0.1:${port}/shop`);
+  expect(String(error)).not.toContain('secret');
+  expect(remainsOf(tmp)).toEqual(CLEAN);
+});
+
+test('options of a given URL are kept beside the search path', () => {
+  const url = withSearchPath(
+    'postgres://me@db/shop?sslmode=disable&options=-c%20work_mem%3D4MB',
+    'race_lab_1',
+  );
+  expect(url).toBe(
+    'postgres://me@db/shop?sslmode=disable&options=-c%20work_mem%3D4MB%20-c%20search_path%3Drace_lab_1',
+  );
+});
+
+test('on a fixed port everything has its place, and a taken one is refused before anything starts', async () => {
+  const tmp = temporaryDirectory();
+  const port = await freeRange(11);
+  const cluster = await testCluster({ port });
+  expect(cluster.instances.map(({ baseUrl }) => new URL(baseUrl).port)).toEqual([
+    `${port + 1}`,
+    `${port + 2}`,
+  ]);
+  expect(new URL(cluster.sandbox.baseUrl).port).toBe(`${port + 10}`);
+  if (cluster.frontDoor.kind === 'nginx')
+    expect(cluster.frontDoor.urls).toEqual([`http://127.0.0.1:${port}`]);
+  await expect(startCluster({ ...options, port: port - 1 })).rejects.toMatchObject({
+    name: 'PortTakenError',
+    code: 'PORT_TAKEN',
+    message: expect.stringContaining('--port'),
+  });
+  await cluster.close();
+  const squatter = createServer().listen(port + 2, '127.0.0.1');
+  onTestFinished(() => void squatter.close());
+  const started: string[] = [];
+  const onProgress = (text: string) => started.push(text);
+  await expect(startCluster({ ...options, port, onProgress })).rejects.toMatchObject({
+    code: 'PORT_TAKEN',
+    port: port + 2,
+  });
+  expect(started).toEqual([]);
+  expect(remainsOf(tmp)).toEqual(CLEAN);
+});
+
+test('a part that dies at start shows its log and takes the others with it', async () => {
+  const tmp = temporaryDirectory();
+  const shopDies = startCluster({ ...options, shopEnv: { DIE: 'migration 3 failed' } });
+  await expect(shopDies).rejects.toMatchObject({ code: 'SERVER_ENDED', logTail: 'migration 3 failed' });
+  expect(remainsOf(tmp)).toEqual(CLEAN);
+  const sandboxDies = startCluster({ ...options, sandboxEnv: { DIE: 'MODE must be one of' } });
+  await expect(sandboxDies).rejects.toMatchObject({
+    server: 'payment-sandbox',
+    logTail: 'MODE must be one of',
+  });
+  expect(remainsOf(tmp)).toEqual(CLEAN);
+});
+
+test.for(['at once', 'redis', 'payment-sandbox', 'postgres', 'lotto-back-1', 'nginx'])(
+  'an abort during the start leaves nothing: %s',
+  async (moment) => {
+    const tmp = temporaryDirectory();
+    const abort = new AbortController();
+    const reason = new Error('Ctrl-C');
+    const starting = startCluster({
+      ...options,
+      signal: abort.signal,
+      onProgress: (text) => {
+        if (text.startsWith(`${moment} is`)) abort.abort(reason);
+      },
+    });
+    if (moment === 'at once') abort.abort(reason);
+    await expect(starting).rejects.toBe(reason);
+    expect(remainsOf(tmp)).toEqual(CLEAN);
+  },
+);
+
+test('a start that waits for a part that never gets ready can be aborted', async () => {
+  const tmp = temporaryDirectory();
+  const abort = new AbortController();
+  const starting = startCluster({
+    ...options,
+    shopEnv: { NEVER_READY: '1' },
+    signal: abort.signal,
+    onProgress: (text) => text.startsWith('postgres is up') && setTimeout(() => abort.abort(), 300),
+  });
+  await expect(starting).rejects.toMatchObject({ name: 'AbortError' });
+  expect(remainsOf(tmp)).toEqual(CLEAN);
+});
+
+test('a guardian that dies during the start is the error of the start', async () => {
+  const tmp = temporaryDirectory();
+  const starting = startCluster({
+    ...options,
+    onProgress: (text) => {
+      const guardian = remainsOf(tmp).processes.find((line) => line.includes('guardian')) ?? '';
+      if (text.startsWith('postgres is up')) process.kill(Number.parseInt(guardian, 10), 'SIGKILL');
+    },
+  });
+  await expect(starting).rejects.toMatchObject({ name: 'GuardianLostError', code: 'GUARDIAN_LOST' });
+  expect(nothing(remainsOf(tmp))).toBe(true);
+});
+
+test.for<[string, Partial<ClusterOptions>]>([
+  ['instances must be a whole number from 1 to 16, got 0', { instances: 0 }],
+  ['instances must be a whole number from 1 to 16, got 17', { instances: 17 }],
+  ['store must be "postgres" or a postgres:// URL', { store: 'mysql://db/shop' as 'postgres' }],
+  ['port must be a whole number from 1 to 65525, got 65526', { port: 65_526 }],
+  ['port must be a whole number from 1 to 65525, got 0', { port: 0 }],
+])('%s', async ([message, overrides]) => {
+  const tmp = temporaryDirectory();
+  await expect(startCluster({ ...options, ...overrides })).rejects.toMatchObject({
+    code: 'BAD_OPTION',
+    message,
+  });
+  expect(remainsOf(tmp)).toEqual(CLEAN);
+});
+
+test.skipIf(!asRoot)('an ordinary user can do it all (as root only, which can become one)', async () => {
+  const tmp = temporaryDirectory();
+  const script = `
+    const { startCluster } = await import(${JSON.stringify(new URL('../../src/cluster/cluster.ts', import.meta.url).href)});
+    const cluster = await startCluster(${JSON.stringify(options)});
+    const urls = [...cluster.frontDoor.urls, ...cluster.instances.map((it) => it.baseUrl)];
+    const answers = await Promise.all(urls.map(async (url) => (await fetch(url + '/ping')).status));
+    await cluster.close();
+    console.log(JSON.stringify({ uid: process.getuid(), answers, kind: cluster.frontDoor.kind }));`;
+  const asNobody = ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath];
+  const { stdout, stderr } = spawnSync('setpriv', [...asNobody, '--input-type=module', '-e', script], {
+    cwd: '/',
+    env: { PATH: process.env.PATH, HOME: '/nonexistent', TMPDIR: tmp },
+    encoding: 'utf8',
+  });
+  expect(stderr).toBe('');
+  const nginx = await serverFinder(process.env.PATH ?? '')(nginxPackage);
+  const frontDoor = nginx.found ? { kind: 'nginx', answers: [200, 200, 200] } : { kind: 'rotate' };
+  expect(JSON.parse(stdout)).toMatchObject({ uid: 65_534, ...frontDoor });
+  expect(remainsOf(tmp)).toEqual(CLEAN);
+});
