@@ -2,7 +2,7 @@ import { access, constants, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type ClusterOptions, startCluster } from '../cluster/cluster.ts';
 import { racePurchases } from '../experiments/purchase-race.ts';
-import type { PurchaseStrategyName } from '../experiments/purchase-strategies.ts';
+import { type PurchaseStrategyName, purchaseStrategyNames } from '../experiments/purchase-strategies.ts';
 import { currentCommit } from '../report/commit.ts';
 import { exitCodeOf } from '../report/report.ts';
 import { headingOf, remarksOf, tableOf } from '../report/table.ts';
@@ -69,9 +69,10 @@ export async function raceCommand(
 /** The arguments that run the same race again. */
 function againWith(command: RaceCommand): string {
   const { strategies, instances, orders, fanout, seed, store, gateway } = command;
-  const which = strategies.map((strategy) => `--strategy ${strategy}`).join(' ');
+  const all = strategies.length === purchaseStrategyNames.length;
+  const which = all ? '' : `--strategy ${strategies.join(',')} `;
   const where = `--store ${withoutCredentials(store)} --gateway ${gateway} --instances ${instances}`;
-  return `${which} ${where} --orders ${orders} --fanout ${fanout} --seed ${seed}`;
+  return `${which}${where} --orders ${orders} --fanout ${fanout} --seed ${seed}`;
 }
 
 /** A store's URL as it may be printed and kept. */

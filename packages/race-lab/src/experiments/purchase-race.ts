@@ -23,6 +23,8 @@ const PAYMENT_WINDOW_MS = 800;
  */
 const ORDERS_IN_FLIGHT = 20;
 const ORDER_SPACING_MS = 15;
+/** Orders that are raced before anything counts: a process that has just started answers its first requests late. */
+const WARM_UP_ORDERS = 20;
 /** Orders of the control that goes with a race of single strategies. */
 const CONTROL_ORDERS = 20;
 
@@ -47,6 +49,7 @@ export async function racePurchases(cluster: Cluster, options: PurchaseRaceOptio
   const run = (strategy: PurchaseStrategyName, count: number, control: ControlReport | null) =>
     raceStrategy(cluster, { ...options, strategy, orders: count, earlier, control });
 
+  await run(CONTROL, WARM_UP_ORDERS, null);
   const asked = strategies.includes(CONTROL);
   const controlRun = await run(CONTROL, asked ? orders : Math.min(orders, CONTROL_ORDERS), null);
   const control = controlOf(controlRun);
