@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
-import Fastify, { type FastifyBaseLogger, type FastifyServerOptions } from 'fastify';
+import Fastify, { type FastifyServerOptions } from 'fastify';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -59,4 +59,3 @@ export function createStrictServer(options: StrictServerOptions) {
 }
 
 export type StrictServer = ReturnType<typeof createStrictServer>;
-export type { FastifyBaseLogger };

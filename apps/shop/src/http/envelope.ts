@@ -11,7 +11,7 @@ export function envelopeOf<Data extends TSchema>(data: Data) {
 }
 
 /** A refusal or failure. `code` is for programs, `message` for people. */
-export const problemSchema = Type.Object({
+const problemSchema = Type.Object({
   success: Type.Literal(false),
   status: Type.Integer(),
   message: Type.String(),

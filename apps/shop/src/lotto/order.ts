@@ -3,7 +3,7 @@ import { sql } from 'kysely';
 import type { PaymentOutcome, PublishStatus, ShopDatabase, ShopSql } from '../store/database.ts';
 import { type LottoNumbers, TICKET_PRICE } from './ticket.ts';
 
-export const CURRENCY = 'KRW';
+const CURRENCY = 'KRW';
 
 export interface Order {
   readonly orderId: string;
@@ -25,8 +25,6 @@ export interface OrderPayment {
   readonly outcome: PaymentOutcome;
   readonly code: string | null;
 }
-
-export type RoundState = 'on-sale' | 'closed' | 'unknown';
 
 /** The round's state by the database's clock; without an id, the one that sells now and closes first. */
 export async function findRound(

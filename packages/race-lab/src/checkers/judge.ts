@@ -9,7 +9,7 @@ import { checkStatusChanges } from './status-changes.ts';
 import type { Checker, Violation } from './violation.ts';
 
 /** What must hold in a purchase race without faults. */
-export const faultlessPurchaseCheckers: readonly Checker[] = [
+const faultlessPurchaseCheckers: readonly Checker[] = [
   checkOneSuccess,
   checkCaptures,
   checkMoneyAndBills,

@@ -133,7 +133,7 @@ export async function startPostgres(guardian: Guardian, options: PostgresOptions
 }
 
 /** Resolves when `url` takes a connection with its password. */
-export async function probeDatabase(url: string): Promise<void> {
+async function probeDatabase(url: string): Promise<void> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECT_LIMIT_MS });
   // A server that ends during the probe is reported by connect() or end(), not by a crash of the lab.
   client.on('error', () => undefined);

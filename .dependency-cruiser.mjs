@@ -1,0 +1,67 @@
+const tests = '(^|/)test/';
+
+/** Who may import whom: see ARCHITECTURE.md, "Dependencies". */
+export default {
+  forbidden: [
+    { name: 'no-circular', severity: 'error', from: {}, to: { circular: true } },
+    { name: 'resolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
+    {
+      name: 'pawl-stands-alone',
+      severity: 'error',
+      from: { path: '^packages/pawl/src' },
+      to: { path: '^(packages|apps)/', pathNot: '^packages/pawl/src' },
+    },
+    {
+      name: 'pawl-core-without-drivers',
+      severity: 'error',
+      from: { path: '^packages/pawl/src', pathNot: '^packages/pawl/src/adapters' },
+      to: { path: 'node_modules' },
+    },
+    {
+      name: 'lab-talks-http',
+      severity: 'error',
+      from: { path: '^packages/race-lab/src' },
+      to: { path: '^(packages|apps)/', pathNot: '^packages/race-lab/(src|node_modules)' },
+    },
+    {
+      name: 'database-only-in-checkers',
+      severity: 'error',
+      from: { path: '^packages/race-lab/src', pathNot: '^packages/race-lab/src/(checkers|cluster)/' },
+      to: { path: 'node_modules/pg/' },
+    },
+    {
+      name: 'apps-are-apart',
+      severity: 'error',
+      from: { path: '^apps/([^/]+)/src' },
+      to: { path: ['^apps/', '^packages/race-lab'], pathNot: '^apps/$1/src' },
+    },
+    {
+      name: 'service-kit-knows-no-service',
+      severity: 'error',
+      from: { path: '^packages/service-kit/src' },
+      to: { path: '^(packages|apps)/', pathNot: '^packages/service-kit/src' },
+    },
+    {
+      name: 'sources-without-tests',
+      severity: 'error',
+      from: { pathNot: [tests, 'vitest.config'] },
+      to: { path: tests },
+    },
+    {
+      name: 'no-dev-dependencies-in-sources',
+      severity: 'error',
+      from: { path: '^(packages|apps)/[^/]+/src' },
+      to: { dependencyTypes: ['npm-dev'], dependencyTypesNot: ['npm-peer', 'type-only'] },
+    },
+  ],
+  options: {
+    parser: 'swc',
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default'],
+      extensions: ['.ts', '.mjs', '.js'],
+    },
+  },
+};

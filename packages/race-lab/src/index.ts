@@ -1,0 +1,16 @@
+export { judge } from './checkers/judge.ts';
+export { type Cluster, type ClusterOptions, type GatewayMode, startCluster } from './cluster/cluster.ts';
+export {
+  ClusterSetupError,
+  GuardianLostError,
+  LeftBehindError,
+  PortTakenError,
+  ServerStartError,
+} from './cluster/errors.ts';
+export { type PurchaseRaceOptions, racePurchases } from './experiments/purchase-race.ts';
+export { type PurchaseStrategyName, purchaseStrategyNames } from './experiments/purchase-strategies.ts';
+export { PreparationError } from './experiments/shop-client.ts';
+export type { Evidence } from './history/evidence.ts';
+export { type GroupRaceOptions, RaceSettingsError, raceGroups, raceRequests } from './racer/race.ts';
+export { exitCodeOf, type RunReport } from './report/report.ts';
+export { tableOf } from './report/table.ts';
