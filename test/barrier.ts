@@ -14,11 +14,15 @@ export function together<T>(count: number, work: (index: number) => Promise<T>):
   return Promise.all(Array.from({ length: count }, (_, index) => work(index)));
 }
 
-/** Asks until the answer is yes. */
-export async function until(question: () => Promise<boolean> | boolean, limitMs = 10_000): Promise<void> {
+/** Asks until the answer is yes. @throws when it is not within `limitMs`, with what `state` shows. */
+export async function until(
+  question: () => Promise<boolean> | boolean,
+  limitMs = 10_000,
+  state: () => unknown = () => String(question),
+): Promise<void> {
   const endMs = performance.now() + limitMs;
   while (!(await question())) {
-    if (performance.now() > endMs) throw new Error(`not true within ${limitMs} ms: ${question}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    if (performance.now() > endMs) throw new Error(`not within ${limitMs} ms: ${JSON.stringify(state())}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
 import Fastify, { type FastifyServerOptions } from 'fastify';
 
+import { drain } from './drain.ts';
+
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** Who may call the route. Every route states it. */
@@ -49,6 +51,9 @@ export function createStrictServer(options: StrictServerOptions) {
   app.addHook('onSend', (_request, reply, payload, done) => {
     if (closing) reply.header('connection', 'close');
     done(null, payload);
+  });
+  app.addHook('onSend', async (request, reply) => {
+    if (reply.statusCode === 413) await drain(request.raw);
   });
   app.addHook('onRoute', (route) => {
     if (route.method === 'HEAD') return;

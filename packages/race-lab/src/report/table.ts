@@ -35,7 +35,7 @@ export function headingOf(report: RunReport): string {
   const { orders, fanout, instances, store, gateway, seed, commit } = report;
   const door = report.frontDoor === 'nginx' ? 'behind nginx' : 'in rotation, without nginx';
   return (
-    `${orders} orders × ${fanout} simultaneous confirmations, ${instances} instances ${door}, ` +
+    `${orders} orders × ${fanout} simultaneous confirmations, ${instances} ${instances === 1 ? 'instance' : 'instances'} ${door}, ` +
     `store ${store}, gateway ${gateway}, seed ${seed}, commit ${commit}`
   );
 }
@@ -74,8 +74,8 @@ function patternsOf({ patterns, responses }: RunReport): string {
   const shown = entries.slice(0, MOST_PATTERNS).map(([pattern, orders]) => `${pattern} ×${orders}`);
   const more = entries.length - shown.length;
   if (more > 0) shown.push(`+${more} more`);
-  if (responses['202'] !== undefined) shown.push(`(202 ×${responses['202']})`);
-  return shown.join(', ') || '–';
+  const unknown = responses['202'] === undefined ? '' : ` (202 ×${responses['202']})`;
+  return `${shown.join(', ')}${unknown}` || '–';
 }
 
 function latencyOf(latency: Percentiles | null): string {

@@ -1,11 +1,12 @@
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished, vi } from 'vitest';
 import { type Guardian, startGuardian } from '../../src/cluster/guardian.ts';
 import type { SpawnRequest } from '../../src/cluster/guardian-messages.ts';
+
+export { until } from '../../../../test/barrier.ts';
 
 export const STAND_IN = fileURLToPath(new URL('fixtures/stand-in-service.ts', import.meta.url));
 export const LAB_MAIN = fileURLToPath(new URL('fixtures/lab-main.ts', import.meta.url));
@@ -53,20 +54,6 @@ export function standInRequest(
     logFile: join(guardian.directory, `${name}.log`),
     stopSignal: 'SIGTERM',
   };
-}
-
-/** Polls until `condition` holds. @throws when it does not within `limitMs`, with what `state` shows. */
-export async function until(
-  condition: () => boolean | Promise<boolean>,
-  limitMs: number,
-  state: () => unknown = () => undefined,
-): Promise<void> {
-  const deadlineMs = performance.now() + limitMs;
-  while (!(await condition())) {
-    if (performance.now() > deadlineMs)
-      throw new Error(`not within ${limitMs} ms: ${JSON.stringify(state())}`);
-    await delay(20);
-  }
 }
 
 /**

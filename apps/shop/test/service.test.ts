@@ -1,0 +1,132 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, inject, onTestFinished, test } from 'vitest';
+import { together, until } from '../../../test/barrier.ts';
+import { newDatabase } from '../../../test/stores.ts';
+import { shopSettings } from '../src/config.ts';
+import { startProvider, startShops } from './harness.ts';
+
+const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+
+const ENOUGH = {
+  DATABASE_URL: 'postgres://x',
+  PAYMENT_BASE_URL: 'http://x',
+  PAYMENT_SECRET_KEY: 'test_sk_x',
+};
+
+describe('settings', () => {
+  test.each([
+    [{ HOST: '0.0.0.0' }, 'HOST must be a loopback address in demo mode, got "0.0.0.0"'],
+    [{ PURCHASE_STRATEGY: 'luck' }, 'PURCHASE_STRATEGY must be one of none, in-memory'],
+    [{ PURCHASE_STRATEGY: 'idempotency-key' }, 'REDIS_URL must be set for PURCHASE_STRATEGY=idempotency-key'],
+    [{ DATABASE_URL: 'mongodb://x' }, 'DATABASE_URL must be a postgres:// URL, got "mongodb://x"'],
+    [{ PAYMENT_TIMEOUT_MS: '5s' }, 'PAYMENT_TIMEOUT_MS must be a whole number from 100 to 120000, got "5s"'],
+  ])('%o is refused by name', (env, message) => {
+    expect(() => shopSettings({ ...ENOUGH, ...env })).toThrow(message);
+  });
+
+  test('the process ends with 254 and names every one', async () => {
+    const shop = spawn(process.execPath, [MAIN], {
+      env: { PATH: process.env.PATH, PORT: 'x' },
+      stdio: 'pipe',
+    });
+    let said = '';
+    shop.stderr.on('data', (text) => {
+      said += text;
+    });
+    expect(await once(shop, 'close')).toEqual([254, null]);
+    for (const name of ['PORT', 'DATABASE_URL', 'PAYMENT_BASE_URL', 'PAYMENT_SECRET_KEY'])
+      expect(said).toContain(name);
+  });
+});
+
+test('ping tells the instance, and ready whether the store answers', async () => {
+  const shops = await startShops({ instances: 2 });
+  const ping = await shops.call('GET', '/ping', undefined, {}, 1);
+  expect(ping.text).toBe('{"success":true,"status":200,"message":"ok","data":"lotto-back-2"}');
+  expect((await shops.call('GET', '/health/live')).status).toBe(200);
+  expect((await shops.call('GET', '/health/ready')).status).toBe(200);
+});
+
+test('a store that is gone: not ready, and a purchase says that nothing was charged', async () => {
+  const provider = await startProvider();
+  const shops = await startShops({ providerUrl: provider.url });
+  const order = await shops.order();
+  await shops.sql('ALTER TABLE orders RENAME TO gone');
+  const reply = await shops.confirm(order);
+  expect(reply.body).toMatchObject({ status: 503, code: 'store-unavailable' });
+  expect(reply.text).not.toContain('relation');
+  expect(await provider.ledger()).toEqual([]);
+});
+
+test('without lab mode, a request cannot choose its strategy, its test code or its id', async () => {
+  const provider = await startProvider();
+  const shops = await startShops({ providerUrl: provider.url, env: { LAB_MODE: '0' } });
+  const reply = await shops.confirm(await shops.order(), {
+    headers: {
+      'x-purchase-strategy': 'none',
+      'tosspayments-test-code': 'REJECT_CARD_PAYMENT',
+      'x-request-id': 'chosen',
+    },
+  });
+  expect(reply.status).toBe(200);
+  expect(reply.headers.get('x-server-name')).toBeNull();
+  const [row] = await shops.sql('SELECT DISTINCT strategy, request_id FROM order_status_audit');
+  expect(row?.strategy).toBe('conditional-update');
+  expect(row?.request_id).not.toBe('chosen');
+});
+
+test('SIGTERM: a purchase in flight is finished and answered, then the process ends with 0', async () => {
+  const provider = await startProvider({ latencyMinMs: 500, latencyMaxMs: 500 });
+  const { url, shop } = await startProcess(provider.url);
+  const post = (path: string, body: unknown) =>
+    fetch(url + path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+  const order = ((await (await post('/api/orders', {})).json()) as { data: Record<string, unknown> }).data;
+  const paying = post('/api/tickets', {
+    lottoPublishId: order.lottoPublishId,
+    purchaseHttpRequest: { orderId: order.orderId, paymentKey: 'pay-1' },
+  });
+  await until(async () => (await provider.requests()) === 1);
+  const ended = once(shop, 'close');
+  shop.kill('SIGTERM');
+  expect((await paying).status).toBe(200);
+  expect(await ended).toEqual([0, null]);
+  expect(await provider.captures()).toBe(1);
+});
+
+test('four instances that start at once on an empty database migrate it once', async () => {
+  const shops = await startShops({ instances: 4 });
+  const pings = await together(4, (instance) => shops.call('GET', '/ping', undefined, {}, instance));
+  expect(new Set(pings.map(({ body }) => body.data)).size).toBe(4);
+  expect(await shops.sql('SELECT name FROM kysely_migration')).toEqual([{ name: '0001-lotto' }]);
+});
+
+async function startProcess(providerUrl: string): Promise<{ url: string; shop: ChildProcess }> {
+  const shop = spawn(process.execPath, [MAIN], {
+    env: {
+      PATH: process.env.PATH,
+      PORT: '0',
+      DATABASE_URL: await newDatabase(),
+      REDIS_URL: inject('redisUrl'),
+      PAYMENT_BASE_URL: providerUrl,
+      PAYMENT_SECRET_KEY: 'test_sk_sandbox',
+    },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  onTestFinished(() => void shop.kill('SIGKILL'));
+  let log = '';
+  shop.stdout.on('data', (text) => {
+    log += text;
+  });
+  await until(
+    () => /http:\/\/127\.0\.0\.1:\d+/.test(log),
+    20_000,
+    () => log,
+  );
+  return { url: /http:\/\/127\.0\.0\.1:\d+/.exec(log)?.[0] ?? '', shop };
+}
