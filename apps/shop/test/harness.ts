@@ -59,9 +59,14 @@ export async function startProvider(options: Partial<SandboxOptions> = {}) {
 
 /** Instances of the shop on one new database, in this process. They end with the test. */
 export async function startShops(
-  options: { providerUrl?: string; instances?: number; env?: Record<string, string> } = {},
+  options: {
+    providerUrl?: string;
+    databaseUrl?: string;
+    instances?: number;
+    env?: Record<string, string>;
+  } = {},
 ) {
-  const databaseUrl = await newDatabase();
+  const databaseUrl = options.databaseUrl ?? (await newDatabase());
   const shops = await Promise.all(
     Array.from({ length: options.instances ?? 1 }, (_, index) =>
       startShop(
@@ -103,6 +108,7 @@ export async function startShops(
 
   return {
     call,
+    databaseUrl,
     urls: shops.map(({ url }) => url),
     sql: async (text: string, values: unknown[] = []) =>
       (await pool.query(text, values)).rows as Record<string, unknown>[],

@@ -106,6 +106,14 @@ test('four instances that start at once on an empty database migrate it once', a
   expect(await shops.sql('SELECT name FROM kysely_migration')).toEqual([{ name: '0001-lotto' }]);
 });
 
+test('another schema’s migrations are not taken for its own', async () => {
+  const shops = await startShops();
+  const database = shops.databaseUrl;
+  await shops.sql('CREATE SCHEMA beside');
+  const beside = await startShops({ databaseUrl: `${database}?options=-c%20search_path%3Dbeside` });
+  expect((await beside.order()).lottoPublishId).toBe(1);
+});
+
 async function startProcess(providerUrl: string): Promise<{ url: string; shop: ChildProcess }> {
   const shop = spawn(process.execPath, [MAIN], {
     env: {

@@ -5,8 +5,12 @@ import { lotto } from './migrations/0001-lotto.ts';
 
 /** Brings the tables up to date. Safe on several instances at once: one migrates, the others wait for it. */
 export async function migrate(db: ShopDatabase): Promise<void> {
+  // Left to itself the migrator looks for its table in every schema, and takes another's for its own.
+  const { rows } = await sql<{ schema: string }>`select current_schema() as schema`.execute(db);
+  const [first] = rows;
   const migrator = new Migrator({
     db,
+    ...(first === undefined ? {} : { migrationTableSchema: first.schema }),
     provider: { getMigrations: async () => ({ '0001-lotto': lotto }) },
   });
   const { error } = await migrator.migrateToLatest();
