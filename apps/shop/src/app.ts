@@ -19,6 +19,8 @@ import { migrate, openDemoRound } from './store/migrate.ts';
 /** An order of 100 tickets is 2 KB. */
 const BODY_LIMIT_BYTES = 32 * 1024;
 const REQUEST_TIMEOUT_MS = 30_000;
+/** What the end of the service may take beyond the longest wait for the provider, in milliseconds. */
+const CLOSE_MARGIN_MS = 10_000;
 /** How long a command to Redis may take, in milliseconds: money waits for nobody who has fallen silent. */
 const REDIS_TIMEOUT_MS = 3_000;
 
@@ -33,6 +35,7 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
   const { db, sql: store } = openDatabase({
     url: settings.DATABASE_URL,
     poolSize: settings.DATABASE_POOL_SIZE,
+    longestWaitMs: settings.PAYMENT_TIMEOUT_MS,
     onIdleError: (error) => app.log.error({ err: error }, 'an idle connection to the database broke'),
   });
   const redis = settings.REDIS_URL === undefined ? undefined : connectRedis(settings.REDIS_URL);
@@ -44,7 +47,8 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
     onMisconfigured: (code) => app.log.fatal({ code }, 'the payment provider refuses our credentials'),
   });
 
-  const purchase = purchases({
+  const underWay = new Set<Promise<unknown>>();
+  const pay = purchases({
     db,
     sql: store,
     provider,
@@ -64,6 +68,17 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
     onTrouble: (message, details) => app.log.error(details, message),
   });
 
+  /** A purchase goes on when its client has gone, so the end of the service waits for purchases, not for clients. */
+  const purchase: typeof pay = (confirmation) => {
+    const paying = pay(confirmation);
+    const ended: Promise<unknown> = paying.then(
+      () => underWay.delete(ended),
+      () => underWay.delete(ended),
+    );
+    underWay.add(ended);
+    return paying;
+  };
+
   if (settings.LAB_MODE) stampArrivals(app, settings.SERVER_NAME);
   identifyMembers(app);
   answerFailures(app);
@@ -81,6 +96,7 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
 
   const close = async () => {
     await app.close();
+    await Promise.all(underWay);
     redis?.disconnect();
     await provider.close();
     await db.destroy();
@@ -90,7 +106,7 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
     await migrate(db);
     await openDemoRound(db);
     const url = await app.listen({ host: settings.HOST, port: settings.PORT });
-    return { url, close };
+    return { url, close, closeLimitMs: settings.PAYMENT_TIMEOUT_MS + CLOSE_MARGIN_MS };
   } catch (error) {
     await close();
     throw error;

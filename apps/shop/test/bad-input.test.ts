@@ -182,7 +182,7 @@ test('an order that is paid is not paid again, with the same payment key or anot
   for (const paymentKey of [order.orderId, 'another-key']) {
     expect((await shops.confirm(order, { paymentKey })).body).toMatchObject({
       status: 400,
-      code: 'wrong-state',
+      code: 'already-done',
     });
   }
   expect(await provider.requests()).toBe(1);

@@ -21,6 +21,23 @@ export interface OrderRef {
   amount: number;
 }
 
+/** A clock for the provider in which nobody wakes before `open()`: its requests stay in flight until then. */
+export function gate() {
+  const opened = Promise.withResolvers<void>();
+  let waiting = 0;
+  return {
+    clock: {
+      nowMs: () => Date.now(),
+      sleep: () => {
+        waiting++;
+        return opened.promise;
+      },
+    },
+    waiting: () => waiting,
+    open: () => opened.resolve(),
+  };
+}
+
 /** A payment provider on a free port that takes no time unless told otherwise. Ends with the test. */
 export async function startProvider(options: Partial<SandboxOptions> = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'shop-test-'));
@@ -108,6 +125,14 @@ export async function startShops(
 
   return {
     call,
+    connect: () => pool.connect(),
+    /** Transactions on this database that wait for another's lock. */
+    waitingForLocks: async () =>
+      (
+        await pool.query(
+          `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`,
+        )
+      ).rows.length,
     databaseUrl,
     urls: shops.map(({ url }) => url),
     sql: async (text: string, values: unknown[] = []) =>

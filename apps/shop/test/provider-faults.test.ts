@@ -2,8 +2,10 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { until } from '../../../test/barrier.ts';
+import { newRedis } from '../../../test/stores.ts';
 import { type StrategyName, strategyNames } from '../src/lotto/purchase/index.ts';
-import { type OrderRef, type Shops, startProvider, startShops } from './harness.ts';
+import { tossClient } from '../src/payment/toss-client.ts';
+import { gate, type OrderRef, type Shops, startProvider, startShops } from './harness.ts';
 
 /** A provider that answers every confirm as it is told, and counts them. */
 async function startStub(answer: (response: ServerResponse, body: Record<string, unknown>) => void) {
@@ -96,11 +98,62 @@ describe.each(strategyNames)('%s', (strategy: StrategyName) => {
   const headers = { 'x-purchase-strategy': strategy };
 
   test('a provider that is slower than the time-out has captured, and is never asked again', async () => {
-    const provider = await startProvider({ latencyMinMs: 400, latencyMaxMs: 400 });
-    const shops = await startShops({ providerUrl: provider.url, env: { PAYMENT_TIMEOUT_MS: '100' } });
+    const slow = gate();
+    const provider = await startProvider({ clock: slow.clock });
+    const shops = await startShops({ providerUrl: provider.url, env: { PAYMENT_TIMEOUT_MS: '500' } });
     await expectUnknown(shops, await shops.order(), headers);
+    slow.open();
     await until(async () => (await provider.captures()) === 1);
     expect(await provider.requests()).toBe(1);
+  });
+
+  test('a database that fails after the charge: the order shows that nobody knows, and is not charged again', async () => {
+    const provider = await startProvider({ mode: 'generous' });
+    const shops = await startShops({ providerUrl: provider.url, env: { IDEMPOTENCY_TTL_MS: '100' } });
+    const order = await shops.order();
+    await shops.sql('ALTER TABLE bill ADD CONSTRAINT broken CHECK (false) NOT VALID');
+    expect((await shops.confirm(order, { headers })).status).toBe(202);
+    expect(await shops.see(order)).toMatchObject({
+      status: 'PENDING',
+      payment: { outcome: 'unknown', code: 'NOT_RECORDED' },
+    });
+    await shops.sql('ALTER TABLE bill DROP CONSTRAINT broken');
+    // The key in Redis ends, the state of the order does not.
+    const { redis } = newRedis();
+    await redis.connect();
+    await until(async () => (await redis.exists(`shop:purchase:${order.orderId}`)) === 0);
+    redis.disconnect();
+    expect((await shops.confirm(order, { headers })).status).toBe(400);
+    expect(await provider.requests()).toBe(1);
+    expect(await shops.sql('SELECT * FROM bill')).toEqual([]);
+  });
+
+  test('a bill that cannot be read after the purchase: the member hears that the order is paid', async () => {
+    const provider = await startProvider();
+    const shops = await startShops({ providerUrl: provider.url });
+    const order = await shops.order();
+    // What is written can no longer be read as a bill: the last column of the look-up is gone from sight.
+    await shops.sql('ALTER TABLE purchase RENAME TO purchase_kept');
+    await shops.sql(`
+      CREATE VIEW purchase AS
+      SELECT id, order_id, payment_key, total_amount, currency, status, method,
+             CASE WHEN 1 / (id - id) = 0 THEN provider END AS provider, created_at
+        FROM purchase_kept`);
+    await shops.sql(`
+      CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN
+        INSERT INTO purchase_kept (order_id, payment_key, total_amount, currency, status, provider, method)
+        VALUES (NEW.order_id, NEW.payment_key, NEW.total_amount, NEW.currency, NEW.status, NEW.provider, NEW.method)
+        RETURNING id INTO NEW.id;
+        RETURN NEW;
+      END $$`);
+    await shops.sql('CREATE TRIGGER keep INSTEAD OF INSERT ON purchase FOR EACH ROW EXECUTE FUNCTION keep()');
+
+    const reply = await shops.confirm(order, { headers });
+
+    expect(reply.status).toBe(202);
+    expect(reply.body).toMatchObject({ success: true, data: { status: 'COMPLETE' } });
+    expect(await shops.see(order)).toMatchObject({ status: 'COMPLETE' });
   });
 
   test('a provider that is down was not asked: the order can be paid when it is up', async () => {
@@ -113,7 +166,7 @@ describe.each(strategyNames)('%s', (strategy: StrategyName) => {
 
     expect(reply.status).toBe(503);
     expect(reply.headers.get('retry-after')).toBe('1');
-    expect(reply.body.message).toContain('Nothing was charged');
+    expect(reply.body.message).toContain('charged nothing');
     expect(await shops.see(order)).toMatchObject({ status: 'WAITING', payment: { outcome: 'not-sent' } });
 
     const url = new URL(provider.url);
@@ -147,17 +200,46 @@ test.each(declines)('%s is a decline whatever its HTTP status', async (code) => 
   }
 });
 
-test('the database fails after the charge: the member hears that the outcome is not known', async () => {
-  const provider = await startProvider();
-  const shops = await startShops({ providerUrl: provider.url });
-  const order = await shops.order();
-  await shops.sql('ALTER TABLE bill ADD CONSTRAINT broken CHECK (false) NOT VALID');
+describe('looking a payment up', () => {
+  const options = (baseUrl: string) => ({
+    baseUrl,
+    secretKey: 'test_sk_sandbox',
+    timeoutMs: 1000,
+    onMisconfigured: () => undefined,
+  });
+  const request = {
+    paymentKey: 'pay-1',
+    orderId: 'order-1',
+    amount: 1000,
+    currency: 'KRW',
+    requestId: 'r-1',
+  };
 
-  const reply = await shops.confirm(order);
+  test('an unknown confirmation is resolved once the provider knows', async () => {
+    const slow = gate();
+    const provider = await startProvider({ clock: slow.clock });
+    const client = tossClient({ ...options(provider.url), timeoutMs: 300 });
+    onTestFinished(() => client.close());
+    const confirmed = await client.confirm(request);
+    if (confirmed.outcome !== 'unknown') expect.fail(`it was ${confirmed.outcome}`);
+    expect(await confirmed.resolve()).toMatchObject({ outcome: 'unknown' });
+    slow.open();
+    await until(async () => (await provider.captures()) === 1);
+    expect(await confirmed.resolve()).toMatchObject({ outcome: 'done', value: { paymentKey: 'pay-1' } });
+  });
 
-  expect(reply.status).toBe(202);
-  expect(await shops.see(order)).toMatchObject({ status: 'PENDING', payment: { outcome: 'in-progress' } });
-  expect(await shops.sql('SELECT * FROM purchase')).toEqual([]);
-  expect((await shops.confirm(order)).status).toBe(400);
-  expect(await provider.requests()).toBe(1);
+  test('a payment of another order, amount or currency is not ours, and a provider that is down knows nothing', async () => {
+    const provider = await startProvider();
+    const client = tossClient(options(provider.url));
+    onTestFinished(() => client.close());
+    expect(await client.confirm(request)).toMatchObject({ outcome: 'done' });
+    expect(await client.lookUp(request)).toMatchObject({ outcome: 'done' });
+    for (const foreign of [{ orderId: 'order-2' }, { amount: 2000 }, { currency: 'USD' }]) {
+      const found = await client.lookUp({ ...request, ...foreign });
+      expect(found).toMatchObject({ outcome: 'unknown', code: 'NOT_CAPTURED' });
+    }
+    expect(await client.lookUp({ ...request, paymentKey: 'pay-2' })).toMatchObject({ outcome: 'unknown' });
+    await provider.close();
+    expect(await client.lookUp(request)).toMatchObject({ outcome: 'refused', reason: 'overloaded' });
+  });
 });

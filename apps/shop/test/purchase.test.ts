@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { together } from '../../../test/barrier.ts';
+import { together, until } from '../../../test/barrier.ts';
 import { type StrategyName, strategyNames } from '../src/lotto/purchase/index.ts';
-import { auditOf, startProvider, startShops } from './harness.ts';
+import { auditOf, gate, startProvider, startShops } from './harness.ts';
 
 const WRONG: StrategyName[] = ['none', 'in-memory', 'optimistic', 'optimistic-retry-inside'];
 const right = strategyNames.filter((name) => !WRONG.includes(name));
@@ -70,71 +70,116 @@ describe.each(strategyNames)('%s, one request at a time', (strategy) => {
   });
 });
 
-describe('five confirmations at once, on two instances', () => {
-  const race = async (strategy: StrategyName, paymentKeys?: string[]) => {
-    const provider = await startProvider({ latencyMinMs: 100, latencyMaxMs: 200 });
-    const shops = await startShops({ providerUrl: provider.url, instances: 2 });
-    const order = await shops.order();
-    const replies = await together(5, (index) =>
-      shops.confirm(order, {
-        instance: index % 2,
-        paymentKey: paymentKeys?.[index] ?? order.orderId,
-        headers: { 'x-purchase-strategy': strategy },
-      }),
-    );
-    const statuses = replies.map(({ status }) => status).toSorted();
-    return { statuses, requests: await provider.requests(), bills: await shops.sql('SELECT * FROM bill') };
+/**
+ * Five confirmations of one order. The provider answers nobody before each of the five has got as far as it can
+ * get: it waits for the provider, waits for a lock, or has its answer.
+ */
+async function raceFive(
+  strategies: StrategyName[],
+  options: { paymentKeys?: string[]; instances?: number } = {},
+) {
+  const { paymentKeys, instances = 2 } = options;
+  const provider = gate();
+  const { url, requests, captures } = await startProvider({ clock: provider.clock });
+  const shops = await startShops({ providerUrl: url, instances });
+  const order = await shops.order();
+  let answered = 0;
+  const racing = together(5, async (index) => {
+    const reply = await shops.confirm(order, {
+      instance: index % instances,
+      paymentKey: paymentKeys?.[index] ?? order.orderId,
+      headers: { 'x-purchase-strategy': strategies[index % strategies.length] ?? 'none' },
+    });
+    answered++;
+    return reply;
+  });
+  await until(async () => provider.waiting() + answered + (await shops.waitingForLocks()) === 5);
+  provider.open();
+  const replies = await racing;
+  return {
+    statuses: replies.map(({ status }) => status).toSorted(),
+    requests: await requests(),
+    captures: await captures(),
+    bills: await shops.sql('SELECT * FROM bill'),
+    audit: await auditOf(shops, order),
   };
+}
 
+const ONCE = {
+  statuses: [200, 400, 400, 400, 400],
+  requests: 1,
+  captures: 1,
+  bills: [expect.anything()],
+  audit: ['WAITING → PENDING', 'PENDING → COMPLETE'],
+};
+
+describe('five confirmations at once, on two instances', () => {
   test.each(right)('%s: one pays, four are refused, the provider is asked once', async (strategy) => {
-    const { statuses, requests, bills } = await race(strategy);
-    expect(statuses).toEqual([200, 400, 400, 400, 400]);
-    expect(requests).toBe(1);
-    expect(bills).toHaveLength(1);
+    expect(await raceFive([strategy])).toEqual(ONCE);
   });
 
   test.each(right)('%s: five payment keys for one order pay once', async (strategy) => {
-    const { statuses, requests, bills } = await race(strategy, ['k1', 'k2', 'k3', 'k4', 'k5']);
-    expect(statuses).toEqual([200, 400, 400, 400, 400]);
-    expect(requests).toBe(1);
-    expect(bills).toHaveLength(1);
+    expect(await raceFive([strategy], { paymentKeys: ['k1', 'k2', 'k3', 'k4', 'k5'] })).toEqual(ONCE);
   });
 
   test('none: the provider is asked five times, and four members see a 500', async () => {
-    const { statuses, requests } = await race('none');
+    const { statuses, requests } = await raceFive(['none']);
     expect(requests).toBe(5);
     expect(statuses).toEqual([200, 500, 500, 500, 500]);
   });
 
   test('in-memory: the provider is asked by each instance', async () => {
-    const { requests } = await race('in-memory');
-    expect(requests).toBe(2);
+    expect((await raceFive(['in-memory'])).requests).toBe(2);
+  });
+
+  test('in-memory: on one instance, once', async () => {
+    expect(await raceFive(['in-memory'], { instances: 1 })).toEqual(ONCE);
+  });
+
+  // As while instances with the next setting replace those with the last one.
+  test.each(
+    right
+      .filter((name) => name !== 'optimistic-retry' && name !== 'idempotency-key')
+      .map((name) => [name, 'optimistic-retry'] as StrategyName[]),
+  )('%s and %s beside each other pay once', async (...strategies) => {
+    expect(await raceFive(strategies)).toEqual(ONCE);
   });
 });
 
-test('in-memory: on one instance five confirmations at once pay once', async () => {
-  const provider = await startProvider({ latencyMinMs: 100, latencyMaxMs: 200 });
+test('unique-claim: a payment key that belongs to another order is refused, and only that order is charged', async () => {
+  const provider = await startProvider({ mode: 'generous' });
   const shops = await startShops({ providerUrl: provider.url });
-  const order = await shops.order();
-  const headers = { 'x-purchase-strategy': 'in-memory' };
-  const replies = await together(5, () => shops.confirm(order, { headers }));
-  expect(replies.map(({ status }) => status).toSorted()).toEqual([200, 400, 400, 400, 400]);
+  const [first, second] = [await shops.order(), await shops.order()];
+  const headers = { 'x-purchase-strategy': 'unique-claim' };
+  expect((await shops.confirm(first, { paymentKey: 'shared', headers })).status).toBe(200);
+  expect((await shops.confirm(second, { paymentKey: 'shared', headers })).body).toMatchObject({
+    status: 422,
+    code: 'payload-mismatch',
+  });
   expect(await provider.requests()).toBe(1);
+  expect(await shops.see(second)).toMatchObject({ status: 'WAITING' });
+  expect((await shops.confirm(second, { headers })).status).toBe(200);
 });
 
-test.each(['conditional-update', 'unique-claim'] as const)(
-  '%s: two orders that are confirmed with one payment key charge it for one order at most',
+test.each(right)(
+  '%s: a sale that closes between the check and the claim is not claimed',
   async (strategy) => {
-    const provider = await startProvider({ mode: 'toss', autoSession: true });
+    // The strategies that do not claim in the database check before they charge, and no later.
+    if (strategy === 'idempotency-key') return;
+    const provider = await startProvider();
     const shops = await startShops({ providerUrl: provider.url });
-    const orders = [await shops.order(), await shops.order()];
-    const headers = { 'x-purchase-strategy': strategy };
-    const replies = await Promise.all(
-      orders.map((order) => shops.confirm(order, { paymentKey: 'shared', headers })),
-    );
-    expect(replies.filter(({ status }) => status === 200)).toHaveLength(1);
-    expect(await provider.captures()).toBe(1);
-    expect(await shops.sql('SELECT * FROM bill')).toHaveLength(1);
+    const order = await shops.order();
+    // The row is held until the sale has closed, so that the claim waits past the end.
+    const holder = await shops.connect();
+    await holder.query('BEGIN; SELECT * FROM lotto_publish FOR UPDATE');
+    const confirming = shops.confirm(order, { headers: { 'x-purchase-strategy': strategy } });
+    await until(async () => (await shops.waitingForLocks()) === 1);
+    await shops.sql('UPDATE lotto_round_info SET sales_close_at = clock_timestamp()');
+    await holder.query('COMMIT');
+    holder.release();
+    expect((await confirming).body).toMatchObject({ status: 400, code: 'not-open' });
+    expect(await provider.ledger()).toEqual([]);
+    expect(await shops.see(order)).toMatchObject({ status: 'WAITING', payment: null });
   },
 );
 

@@ -1,11 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import pg from 'pg';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { together, until } from '../../../test/barrier.ts';
 import { newDatabase } from '../../../test/stores.ts';
+import { startShop } from '../src/app.ts';
 import { shopSettings } from '../src/config.ts';
-import { startProvider, startShops } from './harness.ts';
+import { gate, startProvider, startShops } from './harness.ts';
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 
@@ -41,7 +43,7 @@ describe('settings', () => {
   });
 });
 
-test('ping tells the instance, and ready whether the store answers', async () => {
+test('ping tells the instance, and ready that the store answers', async () => {
   const shops = await startShops({ instances: 2 });
   const ping = await shops.call('GET', '/ping', undefined, {}, 1);
   expect(ping.text).toBe('{"success":true,"status":200,"message":"ok","data":"lotto-back-2"}');
@@ -49,15 +51,59 @@ test('ping tells the instance, and ready whether the store answers', async () =>
   expect((await shops.call('GET', '/health/ready')).status).toBe(200);
 });
 
-test('a store that is gone: not ready, and a purchase says that nothing was charged', async () => {
+test('a store that is gone: alive but not ready, orders and purchases fail in the envelope, nothing is asked', async () => {
   const provider = await startProvider();
   const shops = await startShops({ providerUrl: provider.url });
   const order = await shops.order();
-  await shops.sql('ALTER TABLE orders RENAME TO gone');
-  const reply = await shops.confirm(order);
-  expect(reply.body).toMatchObject({ status: 503, code: 'store-unavailable' });
-  expect(reply.text).not.toContain('relation');
+  const database = new URL(shops.databaseUrl).pathname.slice(1);
+  const admin = new pg.Client({ connectionString: inject('postgresUrl') });
+  await admin.connect();
+  await admin.query(`ALTER DATABASE ${database} ALLOW_CONNECTIONS false`);
+  await admin.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1', [database]);
+  await admin.end();
+
+  expect((await shops.call('GET', '/health/live')).status).toBe(200);
+  expect((await shops.call('GET', '/health/ready')).body).toMatchObject({ status: 503, code: 'not-ready' });
+  for (const reply of [await shops.confirm(order), await shops.call('POST', '/api/orders', {})]) {
+    expect(reply.body).toMatchObject({ success: false, status: 503, code: 'store-unavailable' });
+    expect(reply.text).not.toContain(database);
+  }
   expect(await provider.ledger()).toEqual([]);
+});
+
+test('a purchase whose client has gone is finished before the service ends', async () => {
+  const slow = gate();
+  const provider = await startProvider({ clock: slow.clock });
+  const databaseUrl = await newDatabase();
+  const shop = await startShop(
+    shopSettings({
+      ...ENOUGH,
+      PORT: '0',
+      DATABASE_URL: databaseUrl,
+      PAYMENT_BASE_URL: provider.url,
+      PAYMENT_SECRET_KEY: 'test_sk_sandbox',
+      LOG_LEVEL: 'silent',
+    }),
+  );
+  const order = await (await fetch(`${shop.url}/api/orders`, { method: 'POST' })).json();
+  const { orderId, lottoPublishId } = (order as { data: Record<string, unknown> }).data;
+  const client = new AbortController();
+  const paying = fetch(`${shop.url}/api/tickets`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ lottoPublishId, purchaseHttpRequest: { orderId, paymentKey: 'pay-1' } }),
+    signal: client.signal,
+  });
+  await until(() => slow.waiting() === 1);
+  client.abort();
+  await expect(paying).rejects.toThrow();
+  const closed = shop.close();
+  slow.open();
+  await closed;
+  const database = new pg.Client({ connectionString: databaseUrl });
+  await database.connect();
+  expect((await database.query('SELECT status FROM lotto_publish')).rows).toEqual([{ status: 'COMPLETE' }]);
+  await database.end();
 });
 
 test('without lab mode, a request cannot choose its strategy, its test code or its id', async () => {

@@ -5,6 +5,8 @@ export interface ConditionalUpdate extends RowRef {
   /** What the row must still hold: the state that the caller decided on. */
   readonly expect: Columns;
   readonly set: Columns;
+  /** A column to count up by one: the version, where somebody else relies on an optimistic lock. */
+  readonly increment?: string;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { StoreError } from './errors.ts';
+import { MisuseError, StoreError } from './errors.ts';
 import { type Done, done, type Refused, refused, type Settled } from './outcome.ts';
 import type { Columns, RowRef, SqlPort, SqlSession, SqlTransaction } from './ports.ts';
 import { transact } from './transaction.ts';
@@ -71,6 +71,9 @@ export async function withOptimisticRetry<Transaction extends SqlTransaction, Re
   work: (transaction: Transaction) => Promise<Result>,
   retry: OptimisticRetry = defaultOptimisticRetry,
 ): Promise<Result | Refused<'contended'>> {
+  if (!Number.isInteger(retry.attempts) || retry.attempts < 1) {
+    throw new MisuseError(`attempts must be a whole number ≥ 1, got ${retry.attempts}`);
+  }
   for (let attempt = 1; attempt <= retry.attempts; attempt++) {
     if (attempt > 1) await sleep(pauseMs(retry, attempt));
     try {

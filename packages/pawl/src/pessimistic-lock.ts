@@ -52,22 +52,21 @@ export async function lockRow(
 /**
  * Runs `work` in a transaction that holds the row's lock, and commits if it was `done`; else rolls back.
  *
- * `lock-timeout`: the lock was not granted within `waitMs`, and nothing took effect.
+ * `lock-timeout`: the lock was not granted within `waitMs`, and `work` did not run.
  *
- * @throws StoreError
+ * @throws StoreError  Also a `LOCK_TIMEOUT` of a statement of `work`.
  */
 export async function withRowLock<Transaction extends SqlTransaction, Result extends Settled>(
   sql: SqlPort<Transaction>,
   lock: RowLock,
   work: (row: Row, transaction: Transaction) => Promise<Result>,
 ): Promise<Result | Refused<'wrong-state' | 'lock-timeout'>> {
-  try {
-    return await transact<Transaction, Result | Refused<'wrong-state'>>(sql, async (transaction) => {
-      const locked = await lockRow(transaction, lock);
-      return locked.outcome === 'done' ? work(locked.value, transaction) : locked;
+  return transact<Transaction, Result | Refused<'wrong-state' | 'lock-timeout'>>(sql, async (transaction) => {
+    const locked = await lockRow(transaction, lock).catch((error: unknown) => {
+      // Of this lock alone: a later statement of `work` may time out after it has had an effect elsewhere.
+      if (error instanceof StoreError && error.code === 'LOCK_TIMEOUT') return refused('lock-timeout');
+      throw error;
     });
-  } catch (error) {
-    if (error instanceof StoreError && error.code === 'LOCK_TIMEOUT') return refused('lock-timeout');
-    throw error;
-  }
+    return locked.outcome === 'done' ? work(locked.value, transaction) : locked;
+  });
 }

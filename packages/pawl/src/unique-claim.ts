@@ -1,3 +1,4 @@
+import { MisuseError } from './errors.ts';
 import { type Done, done, type Refused, refused } from './outcome.ts';
 import type { Columns, Row, RowRef, SqlSession } from './ports.ts';
 
@@ -46,6 +47,8 @@ export async function releaseClaim(
   sql: SqlSession,
   claim: RowRef & { readonly owner: Columns },
 ): Promise<Done<void> | Refused<'fenced'>> {
+  if (Object.keys(claim.owner).length === 0)
+    throw new MisuseError('a claim is released by its owner: name it');
   const { affectedRows } = await sql.execute(sql.dialect.releaseClaim(claim));
   return affectedRows === 0 ? refused('fenced') : done(undefined);
 }

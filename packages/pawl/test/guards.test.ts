@@ -101,6 +101,13 @@ describe('conditional update', () => {
     );
   });
 
+  test('a column cannot be given twice: it would name another row', async () => {
+    const twice = { ...TICKET, expect: { id: 2 }, set: { status: 'x' } };
+    await expect(conditionalUpdate(sql, twice)).rejects.toThrow(MisuseError);
+    const claim = { table: 'claim', key: { key: 'a' }, values: { key: 'b', owner: 'x' } };
+    await expect(claimUnique(sql, claim)).rejects.toThrow(MisuseError);
+  });
+
   test('names that are not plain, and a row without a key, are refused before anything is sent', async () => {
     const attempts = [
       { ...TICKET, expect: { 'status" = 1; --': 1 }, set: { status: 'x' } },
@@ -168,6 +175,7 @@ describe('unique claim', () => {
     await claimUnique(sql, claim('a'));
     const { table, key } = claim('a');
     expect(await releaseClaim(sql, { table, key, owner: { owner: 'b' } })).toEqual(refused('fenced'));
+    await expect(releaseClaim(sql, { table, key, owner: {} })).rejects.toThrow(MisuseError);
     expect(await claimUnique(sql, claim('b'))).toMatchObject(refused('in-progress'));
     expect(await releaseClaim(sql, { table, key, owner: { owner: 'a' } })).toEqual(done(undefined));
     expect(await claimUnique(sql, claim('b'))).toEqual(done(undefined));
@@ -226,6 +234,29 @@ describe('optimistic lock', () => {
     );
     expect(outcome).toEqual(done(3));
     expect((await pool.query('SELECT key FROM claim')).rows).toEqual([{ key: 'k3' }]);
+  });
+
+  test('a change that does not count the version up lets a stale reader win; one that does, does not', async () => {
+    const expect_ = { status: 'free' };
+    const version = await readVersion();
+    await conditionalUpdate(sql, { ...TICKET, expect: expect_, set: { status: 'held' } });
+    expect(await versionedUpdate(sql, versioned(version))).toMatchObject({ outcome: 'done' });
+
+    await pool.query(`UPDATE ticket SET status = 'free', version = 0`);
+    await conditionalUpdate(sql, {
+      ...TICKET,
+      expect: expect_,
+      set: { status: 'held' },
+      increment: 'version',
+    });
+    expect(await versionedUpdate(sql, versioned(0))).toEqual(refused('contended'));
+  });
+
+  test('a number of attempts that would never try is refused', async () => {
+    for (const attempts of [0, -1, Number.NaN, 1.5]) {
+      const retry = { attempts, backoffMs: 1, maxBackoffMs: 1, jitter: 0 };
+      await expect(withOptimisticRetry(sql, async () => done(1), retry)).rejects.toThrow(MisuseError);
+    }
   });
 
   test('it gives up after its attempts, and another refusal is final at once', async () => {
@@ -318,6 +349,22 @@ describe('pessimistic lock', () => {
       await holder.query('ROLLBACK');
       expect(await buy(waitMs)).toEqual(done(undefined));
     } finally {
+      holder.release();
+    }
+  });
+
+  test('a wait that times out later, inside the work, is an error and not a refusal', async () => {
+    const holder = await pool.connect();
+    try {
+      await pool.query(`INSERT INTO ticket VALUES (2, 'free', 0, NULL)`);
+      await holder.query('BEGIN; SELECT * FROM ticket WHERE id = 2 FOR UPDATE');
+      const attempt = withRowLock(sql, { ...lock, waitMs: 50 }, async (_row, transaction) => {
+        await transaction.execute({ text: 'UPDATE ticket SET version = 1 WHERE id = 2', values: [] });
+        return done(undefined);
+      });
+      await expect(attempt).rejects.toMatchObject({ code: 'LOCK_TIMEOUT', effect: 'none' });
+    } finally {
+      await holder.query('ROLLBACK');
       holder.release();
     }
   });

@@ -4,10 +4,12 @@ import { SettingsError } from './settings.ts';
 export interface RunningService {
   /** Stops taking requests, answers those in flight, then frees everything. */
   close(): Promise<void>;
+  /** How long that may take before the process ends all the same, in milliseconds. */
+  readonly closeLimitMs?: number;
 }
 
-/** Time from the first signal to a forced exit, in milliseconds. */
-const SHUTDOWN_LIMIT_MS = 15_000;
+/** Time from the first signal to a forced exit, unless the service says otherwise, in milliseconds. */
+const CLOSE_LIMIT_MS = 15_000;
 
 /**
  * Runs a service as this process's only job: starts it, and ends it gracefully on SIGTERM or SIGINT.
@@ -31,7 +33,7 @@ export async function runService(start: () => Promise<RunningService>): Promise<
   const end = () => {
     if (ending) process.exit(255);
     ending = true;
-    setTimeout(() => process.exit(255), SHUTDOWN_LIMIT_MS).unref();
+    setTimeout(() => process.exit(255), service.closeLimitMs ?? CLOSE_LIMIT_MS).unref();
     service.close().then(
       () => process.exit(0),
       (error: unknown) => {

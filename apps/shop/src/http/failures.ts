@@ -28,8 +28,8 @@ export function answerFailures(app: StrictServer): void {
       request.log.error({ err: error }, 'the store failed');
       const message =
         error.effect === 'none'
-          ? 'The shop cannot reach its store. Nothing was charged; try again in a moment.'
-          : 'The shop lost its store. Nothing was charged; look at the order before trying again.';
+          ? 'The shop cannot reach its store, and nothing came of this request. Try again in a moment.'
+          : 'The shop lost its store in the middle of this request. Look at the order before trying again.';
       return reply
         .status(503)
         .header('retry-after', '1')

@@ -6,6 +6,10 @@ interface Refusal {
   readonly message: string;
 }
 
+/** Somebody else may be paying meanwhile, so it speaks of this request alone. */
+const CROWDED =
+  'Others are busy with this order. This request charged nothing; look at the order before trying again.';
+
 /** The one table from the guards' reasons to statuses. The `code` of the answer is the reason itself. */
 export const refusals: Readonly<Record<RefusalReason, Refusal>> = {
   'in-progress': {
@@ -13,7 +17,7 @@ export const refusals: Readonly<Record<RefusalReason, Refusal>> = {
     message: 'This order is being paid already. Look at the order before trying again.',
   },
   'already-done': { status: 400, message: 'This order has been paid.' },
-  'wrong-state': { status: 400, message: 'There is no such order waiting to be paid.' },
+  'wrong-state': { status: 400, message: 'There is no such order waiting to be paid. Look at the order.' },
   'payload-mismatch': { status: 422, message: 'This key was used with another request.' },
   declined: {
     status: 400,
@@ -22,20 +26,14 @@ export const refusals: Readonly<Record<RefusalReason, Refusal>> = {
   'sold-out': { status: 400, message: 'None are left.' },
   'already-issued': { status: 400, message: 'You have one already.' },
   'not-eligible': { status: 400, message: 'This is not for you.' },
-  'not-open': { status: 400, message: 'This is not open now.' },
+  'not-open': { status: 400, message: 'The sale is closed. Nothing was charged.' },
   'quota-reached': { status: 400, message: 'None are left for today.' },
-  'lock-timeout': {
-    status: 400,
-    message: 'Too many requests for this order at once. Nothing was charged; try again.',
-  },
-  contended: {
-    status: 400,
-    message: 'Too many requests for this order at once. Nothing was charged; try again.',
-  },
+  'lock-timeout': { status: 400, message: CROWDED },
+  contended: { status: 400, message: CROWDED },
   fenced: { status: 400, message: 'Another request has taken over.' },
   overloaded: {
     status: 503,
-    message: 'The payment provider cannot be reached. Nothing was charged; try again in a moment.',
+    message: 'The payment provider cannot be reached. This request charged nothing; try again in a moment.',
   },
 };
 

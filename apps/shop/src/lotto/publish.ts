@@ -33,6 +33,8 @@ export async function moveStatus(
     key: { id: publish.lottoPublishId },
     expect: { status: from },
     set: { ...set, status: to },
+    // Every change counts the version up, or an optimistic lock beside it would take a stale row for a fresh one.
+    increment: 'version',
   });
   if (moved.outcome === 'done') await auditStatus(transaction, publish, from, to);
   return moved;
@@ -59,7 +61,7 @@ export async function auditStatus(
 
 /**
  * Notes what became of an attempt to pay, beside the status, so that the member can see it; unless the status
- * has moved on meanwhile.
+ * has moved on meanwhile, or the order is PENDING for another payment.
  */
 export async function notePayment(
   sql: SqlSession,
@@ -70,7 +72,7 @@ export async function notePayment(
   await conditionalUpdate(sql, {
     table: 'lotto_publish',
     key: { id: lottoPublishId },
-    expect: { status },
+    expect: status === 'PENDING' ? { status, payment_key: payment.paymentKey } : { status },
     set: paymentColumns(payment),
   });
 }

@@ -61,23 +61,28 @@ export type ShopDatabase = Kysely<Database>;
 export type ShopTransaction = KyselyTransaction<Database>;
 export type ShopSql = SqlPort<ShopTransaction>;
 
-/** The longest that anything may wait for the database, in milliseconds: waiting for ever hides every fault. */
 const CONNECT_TIMEOUT_MS = 10_000;
 const STATEMENT_TIMEOUT_MS = 30_000;
-const IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000;
+/** Beyond the longest wait for the provider: `pessimistic-held` waits inside a transaction. */
+const IDLE_IN_TRANSACTION_MARGIN_MS = 30_000;
 
 const INT8_OID = 20;
 
-export function openDatabase(options: { url: string; poolSize: number; onIdleError(error: Error): void }): {
-  db: ShopDatabase;
-  sql: ShopSql;
-} {
+export interface DatabaseOptions {
+  readonly url: string;
+  readonly poolSize: number;
+  /** The longest that a transaction waits for something outside the database, in milliseconds. */
+  readonly longestWaitMs: number;
+  onIdleError(error: Error): void;
+}
+
+export function openDatabase(options: DatabaseOptions): { db: ShopDatabase; sql: ShopSql } {
   const pool = new pg.Pool({
     connectionString: options.url,
     max: options.poolSize,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,
-    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    idle_in_transaction_session_timeout: options.longestWaitMs + IDLE_IN_TRANSACTION_MARGIN_MS,
     // Ids are 64 bit there and stay far below 2^53.
     types: {
       getTypeParser: (oid, format) => (oid === INT8_OID ? Number : pg.types.getTypeParser(oid, format)),

@@ -8,22 +8,26 @@ export interface IoredisClient {
   readonly options: {
     readonly autoResendUnfulfilledCommands?: boolean | undefined;
     readonly enableOfflineQueue?: boolean | undefined;
+    readonly maxRetriesPerRequest?: number | null | undefined;
   };
 }
 
 /**
  * The Redis port over a client of `ioredis`.
  *
- * The client must be made with `autoResendUnfulfilledCommands: false` and `enableOfflineQueue: false`. With its
- * defaults it sends a command again whose answer was lost: one `DECR` then counts twice, and a `SET NX` that
- * had won is told that it lost.
+ * The client must be made with `autoResendUnfulfilledCommands: false`, `enableOfflineQueue: false` and
+ * `maxRetriesPerRequest: 0`. With its defaults it sends a command again whose answer was lost: one `DECR` then counts
+ * twice, and a `SET NX` that had won is told that it lost. With retries left, a command whose connection broke is
+ * neither answered nor rejected.
  *
- * @throws MisuseError  The client resends.
+ * @throws MisuseError  The client is made otherwise.
  */
 export function ioredisPort(client: IoredisClient): RedisPort {
-  if (client.options.autoResendUnfulfilledCommands !== false || client.options.enableOfflineQueue !== false) {
+  const { autoResendUnfulfilledCommands, enableOfflineQueue, maxRetriesPerRequest } = client.options;
+  if (autoResendUnfulfilledCommands !== false || enableOfflineQueue !== false || maxRetriesPerRequest !== 0) {
     throw new MisuseError(
-      'ioredis must be made with autoResendUnfulfilledCommands: false and enableOfflineQueue: false',
+      'ioredis must be made with autoResendUnfulfilledCommands: false, enableOfflineQueue: false ' +
+        'and maxRetriesPerRequest: 0',
     );
   }
   return {

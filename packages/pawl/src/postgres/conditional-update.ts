@@ -1,5 +1,5 @@
 import type { SqlDialect } from '../ports.ts';
-import { quote, SqlText } from './sql.ts';
+import { merge, quote, SqlText } from './sql.ts';
 
 export const conditionalUpdate: SqlDialect['conditionalUpdate'] = ({
   table,
@@ -11,6 +11,6 @@ export const conditionalUpdate: SqlDialect['conditionalUpdate'] = ({
   const sql = new SqlText();
   const assignments = sql.assigns(set);
   if (increment !== undefined) assignments.push(`${quote(increment)} = ${quote(increment)} + 1`);
-  const condition = sql.matches({ ...key, ...expect });
+  const condition = sql.matches(merge(key, expect));
   return sql.statement(`UPDATE ${quote(table)} SET ${assignments.join(', ')} WHERE ${condition}`);
 };

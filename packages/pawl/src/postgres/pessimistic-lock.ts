@@ -1,5 +1,5 @@
 import type { SqlDialect } from '../ports.ts';
-import { quote, SqlText } from './sql.ts';
+import { merge, quote, SqlText } from './sql.ts';
 
 /** As a function, because SET takes no parameters; `true` makes it LOCAL, so it ends with the transaction. */
 export const limitLockWait: SqlDialect['limitLockWait'] = (waitMs) => {
@@ -9,7 +9,7 @@ export const limitLockWait: SqlDialect['limitLockWait'] = (waitMs) => {
 
 export const lockRow: SqlDialect['lockRow'] = ({ table, key, expect, columns, noWait }) => {
   const sql = new SqlText();
-  const condition = sql.matches({ ...key, ...expect });
+  const condition = sql.matches(merge(key, expect));
   const wait = noWait ? ' NOWAIT' : '';
   return sql.statement(
     `SELECT ${columns.map(quote).join(', ')} FROM ${quote(table)} WHERE ${condition} FOR UPDATE${wait}`,

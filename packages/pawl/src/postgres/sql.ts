@@ -31,6 +31,14 @@ export class SqlText {
   }
 }
 
+/** The key's columns and the others'. One column twice would address another row, or claim another key. */
+export function merge(key: Columns, others: Columns): Columns {
+  for (const column of Object.keys(others)) {
+    if (column in key) throw new MisuseError(`${column} is part of the key, and cannot be given twice`);
+  }
+  return { ...key, ...others };
+}
+
 /** Quotes a name, with its schema where it has one. */
 export function quote(name: string): string {
   const parts = name.split('.');

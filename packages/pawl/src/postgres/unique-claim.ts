@@ -1,10 +1,10 @@
 import type { SqlDialect } from '../ports.ts';
-import { quote, SqlText } from './sql.ts';
+import { merge, quote, SqlText } from './sql.ts';
 
 /** No conflict target: whichever unique constraint refuses the row, somebody else was first. */
 export const claim: SqlDialect['claim'] = ({ table, key, values }) => {
   const sql = new SqlText();
-  const row = Object.entries({ ...key, ...values });
+  const row = Object.entries(merge(key, values));
   const columns = row.map(([column]) => quote(column)).join(', ');
   const parameters = row.map(([, value]) => sql.value(value)).join(', ');
   return sql.statement(
@@ -19,5 +19,5 @@ export const readClaim: SqlDialect['readClaim'] = ({ table, key }) => {
 
 export const releaseClaim: SqlDialect['releaseClaim'] = ({ table, key, owner }) => {
   const sql = new SqlText();
-  return sql.statement(`DELETE FROM ${quote(table)} WHERE ${sql.matches({ ...key, ...owner })}`);
+  return sql.statement(`DELETE FROM ${quote(table)} WHERE ${sql.matches(merge(key, owner))}`);
 };

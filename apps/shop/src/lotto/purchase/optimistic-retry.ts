@@ -1,6 +1,6 @@
 import { versionedUpdate, withOptimisticRetry } from 'pawl';
 import { auditStatus, readStatus } from '../publish.ts';
-import { chargeClaimed, refusalFor, underWay } from './steps.ts';
+import { chargeClaimed, refusalFor, underWay, whileOnSale } from './steps.ts';
 import type { PurchaseStrategy } from './strategy.ts';
 
 /**
@@ -20,8 +20,9 @@ export const optimisticRetry: PurchaseStrategy = (tools) => async (purchase) => 
         version: { column: 'version', value: version },
         set: { status: 'PENDING', ...underWay(purchase) },
       });
-      if (written.outcome === 'done') await auditStatus(transaction, purchase, 'WAITING', 'PENDING');
-      return written;
+      if (written.outcome !== 'done') return written;
+      await auditStatus(transaction, purchase, 'WAITING', 'PENDING');
+      return whileOnSale(transaction, purchase);
     },
     { attempts: retryAttempts, backoffMs: retryPauseMs, maxBackoffMs: retryPauseMs * 4, jitter: 0.5 },
   );

@@ -1,18 +1,21 @@
+import { sql } from 'kysely';
 import { done, withRowLock } from 'pawl';
-import type { PublishStatus } from '../../store/database.ts';
-import { charge, claimOrder, recordCharge, recorded, refusalFor } from './steps.ts';
-import type { PurchaseOutcome, PurchaseStrategy } from './strategy.ts';
+import type { ChargeOutcome } from '../../payment/provider.ts';
+import type { PublishStatus, ShopTransaction } from '../../store/database.ts';
+import { charge, claimOrder, noteNotRecorded, notRecorded, recordCharge, refusalFor } from './steps.ts';
+import type { Purchase, PurchaseOutcome, PurchaseStrategy, PurchaseTools } from './strategy.ts';
 
 /**
  * The row lock is held across the call to the provider.
  *
  * It is right, and it is here to show its price: while the provider takes its time, every racer sits on one of
  * the pool's connections, one waiting for the provider and the others for him, until none is left for anybody.
- * And when the process dies, the database rolls back to WAITING what the provider may have captured.
+ * And when the process or its connection dies, the database rolls back to WAITING what the provider may have
+ * captured, and the next in line charges again.
  */
 export const pessimisticHeld: PurchaseStrategy = (tools) => async (purchase) => {
-  let asked = false;
-  const purchaseUnderLock = async (): Promise<PurchaseOutcome> => {
+  let charged: ChargeOutcome | undefined;
+  try {
     const held = await withRowLock(
       tools.sql,
       {
@@ -24,19 +27,31 @@ export const pessimisticHeld: PurchaseStrategy = (tools) => async (purchase) => 
       async (row, transaction) => {
         const status = row.status as PublishStatus;
         if (status !== 'WAITING') return refusalFor(status);
-        await claimOrder(transaction, purchase);
-        asked = true;
-        const charged = await charge(tools, purchase);
-        // Whatever came of it is committed: rolled back to WAITING, the next in line would charge again.
-        return done(await recordCharge(transaction, purchase, charged));
+        const claimed = await claimOrder(transaction, purchase);
+        if (claimed.outcome !== 'done') return claimed;
+        charged = await charge(tools, purchase);
+        return done(await recordOrKeepPending(tools, transaction, purchase, charged));
       },
     );
     return held.outcome === 'done' ? held.value : held;
-  };
-  try {
-    return await purchaseUnderLock();
   } catch (error) {
-    if (!asked) throw error;
-    return recorded(tools, purchase, () => Promise.reject(error));
+    if (charged === undefined) throw error;
+    return notRecorded(tools, purchase, error);
   }
 };
+
+/** A record that fails must not take the claim with it: rolled back to WAITING, the order would be charged again. */
+async function recordOrKeepPending(
+  tools: PurchaseTools,
+  transaction: ShopTransaction,
+  purchase: Purchase,
+  charged: ChargeOutcome,
+): Promise<PurchaseOutcome> {
+  await sql`savepoint charged`.execute(transaction.trx);
+  try {
+    return await recordCharge(transaction, purchase, charged);
+  } catch (cause) {
+    await sql`rollback to savepoint charged`.execute(transaction.trx);
+    return noteNotRecorded(tools, transaction, purchase, cause);
+  }
+}

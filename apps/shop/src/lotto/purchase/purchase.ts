@@ -1,6 +1,7 @@
 import type { ShopDatabase } from '../../store/database.ts';
 import { findOrder } from '../order.ts';
 import { type StrategyName, strategies, strategyNames } from './index.ts';
+import { refusalFor } from './steps.ts';
 import type { PurchaseOutcome, PurchaseStrategy, PurchaseTools } from './strategy.ts';
 
 /** A confirmation as the member sent it. */
@@ -43,7 +44,7 @@ export function purchases(tools: PurchaseTools & { readonly serverName: string }
     if (purchase === undefined) return { outcome: 'objection', objection: 'strategy-unavailable' };
     const checked = await check(tools.db, confirmation);
     if (typeof checked === 'string') return { outcome: 'objection', objection: checked };
-    return purchase({
+    const outcome = await purchase({
       orderId: checked.orderId,
       lottoPublishId: checked.lottoPublishId,
       memberId: checked.memberId,
@@ -57,6 +58,9 @@ export function purchases(tools: PurchaseTools & { readonly serverName: string }
         requestId: confirmation.requestId,
       },
     });
+    // A guard only knows that the order was not WAITING. What it was before the race says more.
+    const vague = outcome.outcome === 'refused' && outcome.reason === 'wrong-state';
+    return vague && checked.status !== 'WAITING' ? refusalFor(checked.status) : outcome;
   };
 }
 

@@ -1,9 +1,13 @@
-import { type Refused, refused, StoreError } from 'pawl';
+import { sql } from 'kysely';
+import { type Done, done, type Refused, refused } from 'pawl';
 import type { CapturedPayment, ChargeOutcome } from '../../payment/provider.ts';
 import type { PublishStatus, ShopTransaction } from '../../store/database.ts';
 import { insertBill } from '../bill.ts';
 import { auditStatus, moveStatus, notePayment, type PaymentNote, paymentColumns } from '../publish.ts';
 import type { Purchase, PurchaseOutcome, PurchaseTools } from './strategy.ts';
+
+/** The code of a payment whose outcome is known to the provider, and could not be written down here. */
+const NOT_RECORDED = 'NOT_RECORDED';
 
 /** Why an order in this status cannot be paid. */
 export function refusalFor(
@@ -17,9 +21,24 @@ export function underWay({ paymentKey }: Purchase) {
   return paymentColumns({ paymentKey, outcome: 'in-progress', code: null });
 }
 
-/** WAITING → PENDING, noting the payment that is under way. */
-export function claimOrder(transaction: ShopTransaction, purchase: Purchase) {
-  return moveStatus(transaction, purchase, 'WAITING', 'PENDING', underWay(purchase));
+/** WAITING → PENDING, noting the payment that is under way; refused when the sale has closed by then. */
+export async function claimOrder(transaction: ShopTransaction, purchase: Purchase) {
+  const moved = await moveStatus(transaction, purchase, 'WAITING', 'PENDING', underWay(purchase));
+  return moved.outcome === 'done' ? whileOnSale(transaction, purchase) : moved;
+}
+
+/** The sales window, at the moment of the claim and by the database's clock: waiting for a lock takes its time. */
+export async function whileOnSale(
+  { trx }: ShopTransaction,
+  { lottoPublishId }: Purchase,
+): Promise<Done<void> | Refused<'not-open'>> {
+  const { open } = await trx
+    .selectFrom('lotto_publish')
+    .innerJoin('lotto_round_info', 'lotto_round_info.id', 'lotto_publish.lotto_round_info_id')
+    .select(sql<boolean>`clock_timestamp() < sales_close_at`.as('open'))
+    .where('lotto_publish.id', '=', lottoPublishId)
+    .executeTakeFirstOrThrow();
+  return open ? done(undefined) : refused('not-open');
 }
 
 export function charge(tools: PurchaseTools, purchase: Purchase): Promise<ChargeOutcome> {
@@ -50,12 +69,12 @@ export async function recordCharge(
   switch (charged.outcome) {
     case 'done': {
       const moved = await moveStatus(transaction, purchase, 'PENDING', 'COMPLETE', paymentColumns(note));
-      if (moved.outcome !== 'done') return { outcome: 'unknown', code: 'NOT_RECORDED' };
+      if (moved.outcome !== 'done') return { outcome: 'unknown', code: NOT_RECORDED };
       return { ...moved, value: { billId: await insertBill(transaction, purchase, charged.value) } };
     }
     case 'refused': {
       const moved = await moveStatus(transaction, purchase, 'PENDING', 'WAITING', paymentColumns(note));
-      if (moved.outcome !== 'done') return { outcome: 'unknown', code: 'NOT_RECORDED' };
+      if (moved.outcome !== 'done') return { outcome: 'unknown', code: NOT_RECORDED };
       await giveBack(transaction);
       return charged;
     }
@@ -132,28 +151,60 @@ async function completeUnchecked(
 }
 
 /**
- * The provider has been asked, so a store that fails now must not look like a failed purchase: the member hears
- * that the outcome is not known, and somebody is told.
+ * The provider has been asked, so whatever fails now must not look like a failed purchase: the order becomes (or
+ * stays) PENDING with an unknown payment, the member hears so, and somebody is told. Where even that cannot be
+ * written, the answer is the same.
  */
-export async function recorded(
+async function recorded(
   tools: PurchaseTools,
-  { orderId, actor }: Purchase,
+  purchase: Purchase,
   record: () => Promise<PurchaseOutcome>,
 ): Promise<PurchaseOutcome> {
-  let cause: unknown = 'the order was changed by somebody else meanwhile';
   try {
     const outcome = await record();
-    if (outcome.outcome !== 'unknown' || outcome.code !== 'NOT_RECORDED') return outcome;
-  } catch (error) {
-    if (!(error instanceof StoreError)) throw error;
-    cause = error;
+    if (outcome.outcome !== 'unknown' || outcome.code !== NOT_RECORDED) return outcome;
+    return await notRecorded(tools, purchase, 'the order was changed by somebody else meanwhile');
+  } catch (cause) {
+    return notRecorded(tools, purchase, cause);
   }
-  tools.onTrouble('what became of a payment could not be recorded', {
-    orderId,
-    requestId: actor.requestId,
-    cause,
-  });
-  return { outcome: 'unknown', code: 'NOT_RECORDED' };
+}
+
+/** Shows the payment as unknown in a transaction of its own. Never throws. */
+export async function notRecorded(
+  tools: PurchaseTools,
+  purchase: Purchase,
+  cause: unknown,
+): Promise<PurchaseOutcome> {
+  try {
+    return await tools.sql.transaction(async (transaction) => {
+      const note = paymentColumns(unrecorded(purchase));
+      await moveStatus(transaction, purchase, 'WAITING', 'PENDING', note);
+      return noteNotRecorded(tools, transaction, purchase, cause);
+    });
+  } catch (again) {
+    report(tools, purchase, 'nor could it be shown that it is not known', again);
+    return { outcome: 'unknown', code: NOT_RECORDED };
+  }
+}
+
+/** Shows the payment of a PENDING order as unknown, and tells somebody why. */
+export async function noteNotRecorded(
+  tools: PurchaseTools,
+  transaction: ShopTransaction,
+  purchase: Purchase,
+  cause: unknown,
+): Promise<PurchaseOutcome> {
+  report(tools, purchase, 'what became of a payment could not be recorded', cause);
+  await notePayment(transaction, purchase, 'PENDING', unrecorded(purchase));
+  return { outcome: 'unknown', code: NOT_RECORDED };
+}
+
+function unrecorded({ paymentKey }: Purchase): PaymentNote {
+  return { paymentKey, outcome: 'unknown', code: NOT_RECORDED };
+}
+
+function report(tools: PurchaseTools, { orderId, actor }: Purchase, message: string, cause: unknown): void {
+  tools.onTrouble(message, { orderId, requestId: actor.requestId, cause });
 }
 
 function noteOf({ paymentKey }: Purchase, charged: ChargeOutcome): PaymentNote {

@@ -48,10 +48,5 @@ export type PurchaseStrategy = (tools: PurchaseTools) => (purchase: Purchase) =>
 /** A race that the strategy should have prevented was lost where nobody expected it. The client sees a 500. */
 export class ConcurrencyFailure extends Error {
   override readonly name = 'ConcurrencyFailure';
-  readonly code: 'ASKED_TWICE' | 'OPTIMISTIC_LOCK';
-
-  constructor(code: ConcurrencyFailure['code'], message: string) {
-    super(message);
-    this.code = code;
-  }
+  readonly code = 'OPTIMISTIC_LOCK';
 }

@@ -1,6 +1,8 @@
-import { claimUnique, releaseClaim, transact } from 'pawl';
-import { chargeClaimed, claimOrder } from './steps.ts';
-import type { PurchaseStrategy } from './strategy.ts';
+import { type ClaimHeld, claimUnique, refused, releaseClaim, transact } from 'pawl';
+import type { ShopTransaction } from '../../store/database.ts';
+import { readStatus } from '../publish.ts';
+import { chargeClaimed, claimOrder, refusalFor } from './steps.ts';
+import type { Purchase, PurchaseStrategy } from './strategy.ts';
 
 /**
  * The payment key is inserted *before* charging, into a table where it is unique: the second one is refused.
@@ -14,8 +16,9 @@ export const uniqueClaim: PurchaseStrategy = (tools) => async (purchase) => {
 
   const claimed = await transact(tools.sql, async (transaction) => {
     const won = await claimUnique(transaction, { ...claim, values: { order_id: orderId } });
+    if (won.outcome !== 'done') return refusedBecause(transaction, purchase, won);
     // The status moves in the same transaction, so that an order which was paid in another way is refused too.
-    return won.outcome === 'done' ? claimOrder(transaction, purchase) : won;
+    return claimOrder(transaction, purchase);
   });
   if (claimed.outcome !== 'done') return claimed;
 
@@ -23,3 +26,10 @@ export const uniqueClaim: PurchaseStrategy = (tools) => async (purchase) => {
     releaseClaim(transaction, { ...claim, owner: { order_id: orderId } }),
   );
 };
+
+/** A payment key that belongs to another order is no use here; else somebody is paying this order, or has. */
+async function refusedBecause({ trx }: ShopTransaction, purchase: Purchase, { holder }: ClaimHeld) {
+  if (holder !== undefined && holder.order_id !== purchase.orderId) return refused('payload-mismatch');
+  const { status } = await readStatus(trx, purchase.lottoPublishId);
+  return status === 'WAITING' ? refused('in-progress') : refusalFor(status);
+}

@@ -56,7 +56,7 @@ async function flush(
     set: { status: to, ...underWay(purchase) },
   });
   if (written.outcome !== 'done') {
-    throw new ConcurrencyFailure('OPTIMISTIC_LOCK', 'the row was changed by another transaction');
+    throw new ConcurrencyFailure('the row was changed by another transaction');
   }
   await auditStatus(transaction, purchase, from, to);
 }
