@@ -7,6 +7,7 @@ export default class CountReporter implements Reporter {
     for (const module of modules) {
       // A file that could not even be collected has failed, whatever it would have counted.
       if (module.errors().length > 0) counts.failed++;
+      for (const suite of module.children.allSuites()) if (suite.errors().length > 0) counts.failed++;
       for (const test of module.children.allTests()) {
         const { state } = test.result();
         if (state === 'passed' || state === 'failed' || state === 'skipped') counts[state]++;

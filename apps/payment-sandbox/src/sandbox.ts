@@ -35,6 +35,7 @@ export async function createSandbox(options: SandboxOptions): Promise<Sandbox> {
     bodyLimitBytes: 64 * 1024,
     requestTimeoutMs: 10_000,
     logger: { level: settings.logLevel },
+    errorBody: (_status, _code, message) => ({ code: 'INVALID_REQUEST', message }),
   });
   const book = createBook();
   const idempotencyKeys = createIdempotencyKeys();

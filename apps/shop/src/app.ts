@@ -5,6 +5,7 @@ import { sql } from 'kysely';
 import { idempotencyKeys } from 'pawl';
 import { ioredisPort } from 'pawl/ioredis';
 import type { Settings } from './config.ts';
+import { problem } from './http/envelope.ts';
 import { answerFailures } from './http/failures.ts';
 import { stampArrivals } from './http/lab-headers.ts';
 import { identifyMembers } from './http/members.ts';
@@ -30,6 +31,7 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
     bodyLimitBytes: BODY_LIMIT_BYTES,
     requestTimeoutMs: REQUEST_TIMEOUT_MS,
     logger: { level: settings.LOG_LEVEL, name: settings.SERVER_NAME },
+    errorBody: problem,
     requestId: (given) => (settings.LAB_MODE && given !== undefined ? given : randomUUID()),
   });
   const { db, sql: store } = openDatabase({

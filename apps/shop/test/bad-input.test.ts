@@ -269,6 +269,16 @@ describe('what is another member’s is not found', () => {
     },
   );
 
+  test.each(['/api/orders/%zz', '/%', `/api/orders/${'x'.repeat(400)}`])(
+    '%s cannot be read',
+    async (path) => {
+      const shops = await startShops();
+      const reply = await shops.call('GET', path);
+      expect(reply.body).toMatchObject({ success: false, status: reply.status, code: 'invalid-request' });
+      expect(reply.text.length).toBeLessThan(200);
+    },
+  );
+
   test('an unknown route', async () => {
     const shops = await startShops();
     expect((await shops.call('GET', '/api/nothing?secret=1')).body).toMatchObject({

@@ -5,9 +5,8 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { freePort } from '../src/cluster/ports.ts';
 import type { RunReport } from '../src/report/report.ts';
-import { nothing, remainsOf, temporaryDirectory, until } from './cluster/helpers.ts';
+import { freeRange, nothing, remainsOf, temporaryDirectory, until } from './cluster/helpers.ts';
 
 const MAIN = fileURLToPath(new URL('../src/bin/race-lab.ts', import.meta.url));
 
@@ -136,6 +135,7 @@ describe('race', () => {
     ['too many instances', ['race', '--instances', '17'], '--instances must be a whole number from 1 to 16'],
     ['a seed that is text', ['race', '--seed', 'x'], '--seed must be a whole number'],
     ['a report in a folder that is not there', ['race', '--json', '/no/such/folder/x.json'], '--json'],
+    ['a report where a folder is', ['race', '--json', '/tmp'], '--json /tmp: it is not a file'],
     ['an unknown option', ['race', '--speed'], "unknown option '--speed'"],
     ['an unknown command', ['rase'], "unknown command 'rase'"],
     ['an option without its value', ['race', '--orders'], 'argument missing'],
@@ -181,6 +181,18 @@ describe('race', () => {
     );
   });
 
+  test('an instance that dies makes the verdict unknown, though the others carry on', async () => {
+    const tmp = temporaryDirectory();
+    const { ended, shows } = start('race', '--strategy', 'conditional-update', '--orders', '60');
+    await shows('racing conditional-update');
+    const victim = remainsOf(tmp).processes.find((process) => process.includes('apps/shop/src/main.ts'));
+    process.kill(Number(victim?.split(' ')[0]), 'SIGKILL');
+    const { code, out } = await ended;
+    expect(out).toMatch(/conditional-update: unknown, because lotto-back-\d had ended by itself/);
+    expect(code).toBe(2);
+    expect(remainsOf(tmp)).toEqual({ files: [], processes: [] });
+  });
+
   test('a database that is not there is our failure: 255, in one sentence', async () => {
     const { code, err } = await run('race', '--store', 'postgres://user:secret@127.0.0.1:1/x');
     expect(code).toBe(255);
@@ -191,7 +203,7 @@ describe('race', () => {
 describe('up', () => {
   test('twenty pings through the front door rotate over the four names; Ctrl-C ends all of it', async () => {
     const tmp = temporaryDirectory();
-    const port = await freePort.next();
+    const port = await freeRange(11);
     const { lab, ended, shows } = start('up', '--port', String(port));
     await shows('Ctrl-C ends everything');
 

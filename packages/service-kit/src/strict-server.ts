@@ -1,6 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
-import Fastify, { type FastifyServerOptions } from 'fastify';
+import Fastify, {
+  type FastifyError,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyServerOptions,
+} from 'fastify';
 
 import { drain } from './drain.ts';
 
@@ -17,6 +22,8 @@ export interface StrictServerOptions {
   /** How long a client may take to send one request, in milliseconds. */
   requestTimeoutMs: number;
   logger: FastifyServerOptions['logger'];
+  /** The body of an error, for what goes wrong before a route is found. */
+  errorBody(status: number, code: string, message: string): object;
   /** Names a request, given what it calls itself in `X-Request-Id` (letters, digits and hyphens, at most 64). */
   requestId?(given: string | undefined): string;
 }
@@ -33,6 +40,13 @@ export function createStrictServer(options: StrictServerOptions) {
     bodyLimit: options.bodyLimitBytes,
     requestTimeout: options.requestTimeoutMs,
     routerOptions: { maxParamLength: 300 },
+    frameworkErrors: (error: FastifyError, _request: FastifyRequest, reply: FastifyReply) => {
+      const status = error.statusCode ?? 400;
+      // The framework's own message repeats the address, however long.
+      reply.status(status).send(options.errorBody(status, 'invalid-request', 'The address cannot be read.'));
+    },
+    // While it closes, what still arrives on an open connection is served and the connection ended.
+    return503OnClosing: false,
     requestIdHeader: false,
     genReqId: (request) => {
       const given = request.headers['x-request-id'];

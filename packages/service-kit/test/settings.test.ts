@@ -60,7 +60,12 @@ test('all bad settings are named at once', () => {
 });
 
 test('a route without a schema or an auth rule fails the start', () => {
-  const server = createStrictServer({ bodyLimitBytes: 1000, requestTimeoutMs: 1000, logger: false });
+  const server = createStrictServer({
+    bodyLimitBytes: 1000,
+    requestTimeoutMs: 1000,
+    logger: false,
+    errorBody: () => ({}),
+  });
   const schema = { response: { 200: Type.String() } };
   expect(() => server.get('/a', { config: { auth: 'public' } }, async () => 'x')).toThrow('has no schema');
   expect(() => server.get('/b', { schema }, async () => 'x')).toThrow('has no auth rule');

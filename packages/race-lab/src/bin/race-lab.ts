@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
-import { ClusterSetupError, PortTakenError } from '../cluster/errors.ts';
+import { ClusterSetupError, LeftBehindError, PortTakenError } from '../cluster/errors.ts';
 import {
   BadArgumentsError,
   MOST_INSTANCES,
@@ -88,7 +88,7 @@ function explain(error: unknown): number {
   terminal.progress('');
   // Commander has said it already; asking for help or the version is no error.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.badArguments;
-  if (interruptedBy !== undefined) {
+  if (interruptedBy !== undefined && !(error instanceof LeftBehindError)) {
     process.stderr.write(`Ended by ${interruptedBy}; nothing is left running.\n`);
     return INTERRUPTED[interruptedBy];
   }

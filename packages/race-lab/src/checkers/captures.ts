@@ -9,17 +9,23 @@ export function moneyMoves(ledger: readonly LedgerEvent[]): (CaptureEvent | Refu
 
 /**
  * I1a: at no moment does an order stand charged more than once (captures − refunds ≤ 1 at every prefix of the
- * ledger). I1b, stronger: it was never charged twice, not even with a refund in between.
+ * ledger, where a refund counts once it has given its capture back in full). I1b, stronger: it was never charged twice, not even with a refund in between.
  */
 export const checkCaptures: Checker = ({ ledger }) =>
   [...byOrder(moneyMoves(ledger))].flatMap(([orderId, moves]) => {
     const violations: Violation[] = [];
     const captures: CaptureEvent[] = [];
-    let standing = 0;
+    /** What is left of each capture; one stands until it is given back in full. */
+    const left: { captureId: string; amount: number }[] = [];
     let worst: { standing: number; seq: number } | undefined;
     for (const move of moves) {
-      standing += move.type === 'capture' ? 1 : -1;
-      if (move.type === 'capture') captures.push(move);
+      const { captureId, amount } = move;
+      const refunded = left.find((capture) => capture.captureId === captureId && capture.amount > 0);
+      if (move.type === 'capture') {
+        captures.push(move);
+        left.push({ captureId, amount });
+      } else if (refunded !== undefined) refunded.amount -= amount;
+      const standing = left.filter((capture) => capture.amount > 0).length;
       if (standing > (worst?.standing ?? 1)) worst = { standing, seq: move.seq };
     }
     const named = captures

@@ -33,8 +33,6 @@ export interface ClusterOptions {
    * behind the instances where there are ten or more. Absent: any free ports.
    */
   port?: number;
-  /** Absent: the shop's default. */
-  purchaseStrategy?: string;
   /** Settings for every instance beyond the lab's own, which they override. */
   shopEnv?: Readonly<Record<string, string>>;
   /** Settings for the payment sandbox beyond the lab's own, which they override. */
@@ -116,7 +114,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     stop.throwIfAborted();
     return { ...parts, guardian, close };
   } catch (error) {
-    for (const problem of await guardian.end()) options.onProgress?.(problem);
+    const problems = await guardian.end();
+    if (problems.length > 0) throw new LeftBehindError(problems, { cause: error });
     // A part that is cut short by the end of the others fails in its own way; the cause is the end.
     guardian.lost.throwIfAborted();
     signal?.throwIfAborted();
@@ -207,7 +206,6 @@ async function startParts(
           ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }),
           PAYMENT_BASE_URL: gateway.baseUrl,
           PAYMENT_SECRET_KEY: secretKey,
-          ...(options.purchaseStrategy === undefined ? {} : { PURCHASE_STRATEGY: options.purchaseStrategy }),
           LAB_MODE: '1',
           LOG_LEVEL: 'warn',
           ...options.shopEnv,

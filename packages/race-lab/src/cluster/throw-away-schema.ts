@@ -24,7 +24,12 @@ export async function createThrowAwaySchema(
   databaseUrl: string,
 ): Promise<ThrowAwaySchema> {
   const name = `race_lab_${randomBytes(6).toString('hex')}`;
-  const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: CONNECT_LIMIT_MS });
+  const client = new pg.Client({
+    connectionString: databaseUrl,
+    connectionTimeoutMillis: CONNECT_LIMIT_MS,
+    // A database that takes the connection and then falls silent must not hold up a start for ever.
+    query_timeout: CONNECT_LIMIT_MS,
+  });
   client.on('error', () => undefined); // The statement in flight rejects, and says the same.
   try {
     await client.connect();

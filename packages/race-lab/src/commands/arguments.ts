@@ -1,6 +1,8 @@
 import type { ClusterOptions, GatewayMode } from '../cluster/cluster.ts';
 import { type PurchaseStrategyName, purchaseStrategyNames } from '../experiments/purchase-strategies.ts';
 
+import { withoutCredentials } from '../report/store-name.ts';
+
 /** The command was called with arguments that it cannot run with. Nothing was started. */
 export class BadArgumentsError extends Error {
   override readonly name = 'BadArgumentsError';
@@ -30,7 +32,7 @@ export function parseStore(text: string): ClusterOptions['store'] {
   if (text === 'postgres') return text;
   if (/^postgres(ql)?:\/\//.test(text) && URL.canParse(text)) return text as ClusterOptions['store'];
   throw new BadArgumentsError(
-    `--store must be postgres (a private server) or a postgres:// URL, got "${text}"`,
+    `--store must be postgres (a private server) or a postgres:// URL, got "${withoutCredentials(text)}"`,
   );
 }
 

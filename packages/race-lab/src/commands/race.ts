@@ -1,10 +1,11 @@
-import { access, constants, rename, writeFile } from 'node:fs/promises';
+import { access, constants, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type ClusterOptions, startCluster } from '../cluster/cluster.ts';
 import { racePurchases } from '../experiments/purchase-race.ts';
 import { type PurchaseStrategyName, purchaseStrategyNames } from '../experiments/purchase-strategies.ts';
 import { currentCommit } from '../report/commit.ts';
 import { exitCodeOf } from '../report/report.ts';
+import { withoutCredentials } from '../report/store-name.ts';
 import { headingOf, remarksOf, tableOf } from '../report/table.ts';
 import { BadArgumentsError } from './arguments.ts';
 import type { Terminal } from './terminal.ts';
@@ -52,13 +53,14 @@ export async function raceCommand(
       onProgress: (strategy, done, total) =>
         terminal.progress(`racing ${strategy}: ${done} of ${total} orders`),
     });
-    if (json !== undefined) await writeReports(json, reports);
     terminal.progress('');
     const [first] = reports;
     if (first !== undefined) terminal.print(headingOf(first), '');
     terminal.print(tableOf(reports), '');
     for (const remark of new Set([...remarksOf(reports), ...cluster.notes])) terminal.print(remark);
     terminal.print(`Again: npm run race -- ${againWith(command)}`);
+    // Last, so that a disk that is full costs the file and not the evidence.
+    if (json !== undefined) await writeReports(json, reports);
     return exitCodeOf(reports);
   } finally {
     terminal.progress('');
@@ -75,14 +77,9 @@ function againWith(command: RaceCommand): string {
   return `${which}${where} --orders ${orders} --fanout ${fanout} --seed ${seed}`;
 }
 
-/** A store's URL as it may be printed and kept. */
-function withoutCredentials(store: string): string {
-  if (!URL.canParse(store)) return store;
-  const { protocol, host, pathname } = new URL(store);
-  return `${protocol}//${host}${pathname}`;
-}
-
 async function checkWritable(file: string): Promise<void> {
+  const found = await stat(file).catch(() => undefined);
+  if (found !== undefined && !found.isFile()) throw new BadArgumentsError(`--json ${file}: it is not a file`);
   try {
     await access(dirname(file), constants.W_OK);
   } catch {
@@ -93,6 +90,10 @@ async function checkWritable(file: string): Promise<void> {
 /** Written whole or not at all. */
 async function writeReports(file: string, reports: unknown): Promise<void> {
   const unfinished = `${file}.${process.pid}.tmp`;
-  await writeFile(unfinished, `${JSON.stringify(reports, null, 2)}\n`);
-  await rename(unfinished, file);
+  try {
+    await writeFile(unfinished, `${JSON.stringify(reports, null, 2)}\n`);
+    await rename(unfinished, file);
+  } finally {
+    await rm(unfinished, { force: true });
+  }
 }

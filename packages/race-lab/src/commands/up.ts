@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { type Cluster, type ClusterOptions, startCluster } from '../cluster/cluster.ts';
 import { exitCodes } from '../report/report.ts';
+import { withoutCredentials } from '../report/store-name.ts';
 import type { Terminal } from './terminal.ts';
 
 export interface UpCommand {
@@ -28,7 +29,7 @@ export async function upCommand(
   });
   try {
     terminal.progress('');
-    terminal.print(...guideTo(cluster));
+    terminal.print(...guideTo(cluster, command.store));
     const ended = await Promise.race([
       once(AbortSignal.any([signal, cluster.guardian.lost]), 'abort').then(() => undefined),
       ...[...cluster.servers.values()].map((server) => server.exited.then(() => server.name)),
@@ -41,13 +42,13 @@ export async function upCommand(
   }
 }
 
-function guideTo(cluster: Cluster): string[] {
+function guideTo(cluster: Cluster, store: UpCommand['store']): string[] {
   const [door = ''] = cluster.frontDoor.urls;
   return [
     `The shop is at ${door}${cluster.frontDoor.kind === 'nginx' ? ' (nginx, rotating over the instances)' : ''}`,
     ...cluster.instances.map(({ name, baseUrl }) => `  ${name.padEnd(14)}${baseUrl}`),
     `  ${'payments'.padEnd(14)}${cluster.sandbox.baseUrl} (its ledger: /sandbox/ledger)`,
-    `  ${'database'.padEnd(14)}${cluster.databaseUrl}`,
+    `  ${'database'.padEnd(14)}${store === 'postgres' ? cluster.databaseUrl : withoutCredentials(store)}`,
     `  ${'Redis'.padEnd(14)}${cluster.redisUrl ?? 'none'}`,
     ...cluster.notes,
     '',

@@ -46,19 +46,21 @@ export interface PurchaseRaceOptions {
 export async function racePurchases(cluster: Cluster, options: PurchaseRaceOptions): Promise<RunReport[]> {
   const { strategies, orders } = options;
   const earlier = new Set<string>();
-  const run = (strategy: PurchaseStrategyName, count: number, control: ControlReport | null) =>
-    raceStrategy(cluster, { ...options, strategy, orders: count, earlier, control });
+  const run = (strategy: PurchaseStrategyName, count: number) =>
+    raceStrategy(cluster, { ...options, strategy, orders: count, earlier, ended });
 
-  await run(CONTROL, WARM_UP_ORDERS, null);
+  const ended = new Set<string>();
+  for (const server of cluster.servers.values()) void server.exited.then(() => ended.add(server.name));
+  await run(CONTROL, WARM_UP_ORDERS);
   const asked = strategies.includes(CONTROL);
-  const controlRun = await run(CONTROL, asked ? orders : Math.min(orders, CONTROL_ORDERS), null);
+  const controlRun = await run(CONTROL, asked ? orders : Math.min(orders, CONTROL_ORDERS));
   const control = controlOf(controlRun);
   const reports: RunReport[] = [];
   for (const strategy of strategies) {
     if (strategy === CONTROL) reports.push(withControl(controlRun, control));
     else if (purchaseStrategies[strategy].needs === 'redis' && cluster.redisUrl === undefined) {
       reports.push(skipped(cluster, options, strategy, control));
-    } else reports.push(withControl(await run(strategy, orders, control), control));
+    } else reports.push(withControl(await run(strategy, orders), control));
   }
   return reports;
 }
@@ -84,7 +86,8 @@ interface StrategyRace extends PurchaseRaceOptions {
   strategy: PurchaseStrategyName;
   /** Orders of the runs before this one on the same store; this one's are added. */
   earlier: Set<string>;
-  control: ControlReport | null;
+  /** Servers that have ended by themselves. */
+  ended: ReadonlySet<string>;
 }
 
 async function raceStrategy(cluster: Cluster, race: StrategyRace): Promise<RunReport> {
@@ -160,29 +163,47 @@ async function gather(cluster: Cluster, answers: readonly Answer[]): Promise<Evi
 
 function reportOf(cluster: Cluster, race: StrategyRace, evidence: Evidence, startedAt: Date): RunReport {
   const { answers, ledger, rows } = evidence;
-  const { verdict, violations, unknownBecause } = judge(evidence);
-  const expected = purchaseStrategies[race.strategy].expected({
-    instances: cluster.instances.length,
-    orders: race.orders,
-  });
+  const judged = judge(evidence);
+  const incomplete = whyIncomplete(cluster, race, answers);
+  const verdict = incomplete === null ? judged.verdict : 'unknown';
+  const { expected: expectedOf, brokeAsPublished } = purchaseStrategies[race.strategy];
+  const expected = expectedOf({ instances: cluster.instances.length, orders: race.orders });
   const spread = percentiles([...arrivalSpread(answers).values()]);
   const answered = answers.filter(({ status }) => status !== undefined);
   const latencies = (some: readonly Answer[]) => percentiles(some.map(({ latencyMs }) => latencyMs));
+  const harm = {
+    orders: race.orders,
+    responses: responses(answers),
+    ledger: ledgerSummary(ledger, new Set(answers.map(({ orderId }) => orderId))),
+  };
   return {
     ...frame(cluster, race, startedAt),
-    responses: responses(answers),
+    ...harm,
     replays: replays(answers),
     patterns: patterns(answers),
-    ledger: ledgerSummary(ledger, new Set(answers.map(({ orderId }) => orderId))),
     rows: { orders: rows.orders.length, bills: rows.bills.length, audit: rows.audit.length },
-    violations: summarise(violations),
+    violations: summarise(judged.violations),
     latencyMs: { all: latencies(answered), ok: latencies(answered.filter(({ result }) => result === 'ok')) },
     arrivalSpreadMs: spread && { p50: spread.p50, p99: spread.p99 },
     verdict,
     expected,
-    asExpected: isAsExpected(verdict, expected),
-    unknownBecause,
+    asExpected: isAsExpected(verdict, expected, brokeAsPublished?.(harm)),
+    unknownBecause: incomplete ?? judged.unknownBecause,
   };
+}
+
+/**
+ * Why the run was not the race that its report names. A dead instance is easily overlooked: the balancer goes on to
+ * the others, and the race on fewer instances looks like the one that was asked for.
+ */
+function whyIncomplete(cluster: Cluster, { ended }: StrategyRace, answers: readonly Answer[]): string | null {
+  if (ended.size > 0) return `${[...ended].join(' and ')} had ended by itself`;
+  const answering = new Set(answers.flatMap(({ instance }) => instance ?? []));
+  const silent = cluster.instances.filter(({ name }) => !answering.has(name));
+  // With so few requests, some instances may not have had their turn.
+  const everybodyHadATurn = answers.length >= cluster.instances.length * 2;
+  if (silent.length === 0 || !everybodyHadATurn) return null;
+  return `${silent.map(({ name }) => name).join(' and ')} answered nothing`;
 }
 
 function skipped(

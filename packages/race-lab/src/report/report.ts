@@ -49,10 +49,18 @@ export interface RunReport {
   unknownBecause: string | null;
 }
 
-/** Whether what was seen is what was expected. What is unknown is never as expected. */
-export function isAsExpected(verdict: RunReport['verdict'], expected: Expectation): boolean {
+/**
+ * Whether what was seen is what was expected. What is unknown is never as expected, and neither is a strategy that
+ * broke in another way than it should.
+ */
+export function isAsExpected(
+  verdict: RunReport['verdict'],
+  expected: Expectation,
+  brokeAsPublished = true,
+): boolean {
   if (verdict === 'unknown') return false;
-  return expected === 'either' || verdict === (expected === 'holds' ? 'pass' : 'fail');
+  if (expected === 'breaks') return verdict === 'fail' && brokeAsPublished;
+  return expected === 'either' || verdict === 'pass';
 }
 
 /** After Jepsen: what a command's exit code says. */

@@ -8,7 +8,15 @@ import { nginxPackage } from '../../src/cluster/nginx.ts';
 import { freePort } from '../../src/cluster/ports.ts';
 import { embeddedPostgresFolder, startPostgres } from '../../src/cluster/postgres.ts';
 import { withSearchPath } from '../../src/cluster/throw-away-schema.ts';
-import { never, nothing, remainsOf, STAND_IN, temporaryDirectory, testGuardian } from './helpers.ts';
+import {
+  freeRange,
+  never,
+  nothing,
+  remainsOf,
+  STAND_IN,
+  temporaryDirectory,
+  testGuardian,
+} from './helpers.ts';
 
 const asRoot = process.getuid?.() === 0;
 const CLEAN = { files: [], processes: [] };
@@ -42,22 +50,11 @@ async function schemasOf(url: string): Promise<string[]> {
   }
 }
 
-/** `count` ports in a row that are free. */
-async function freeRange(count: number): Promise<number> {
-  for (;;) {
-    const ports = await Promise.all(Array.from({ length: count }, () => freePort.next()));
-    const sorted = ports.toSorted((a, b) => a - b);
-    const [first = 0] = sorted;
-    if (sorted.at(-1) === first + count - 1) return first;
-  }
-}
-
 test('every part is up with its settings, and a closed cluster leaves no process and no directory', async () => {
   const tmp = temporaryDirectory();
   const progress: string[] = [];
   const cluster = await testCluster({
-    purchaseStrategy: 'unique-claim',
-    shopEnv: { COUPON_STRATEGY: 'mutex' },
+    shopEnv: { PURCHASE_STRATEGY: 'unique-claim', COUPON_STRATEGY: 'mutex' },
     sandboxEnv: { FAULTS: 'none' },
     onProgress: (text) => progress.push(text),
   });

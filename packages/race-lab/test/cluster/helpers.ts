@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { onTestFinished, vi } from 'vitest';
 import { type Guardian, startGuardian } from '../../src/cluster/guardian.ts';
 import type { SpawnRequest } from '../../src/cluster/guardian-messages.ts';
+import { freePort } from '../../src/cluster/ports.ts';
 
 export { until } from '../../../../test/barrier.ts';
 
@@ -29,6 +30,16 @@ export function temporaryDirectory(): string {
     rmSync(tmp, { recursive: true, force: true });
   });
   return tmp;
+}
+
+/** `count` ports in a row that are free. */
+export async function freeRange(count: number): Promise<number> {
+  for (;;) {
+    const ports = await Promise.all(Array.from({ length: count }, () => freePort.next()));
+    const sorted = ports.toSorted((a, b) => a - b);
+    const [first = 0] = sorted;
+    if (sorted.at(-1) === first + count - 1) return first;
+  }
 }
 
 /** A guardian that ends with the test. */

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { purchaseStrategies } from '../../src/experiments/purchase-strategies.ts';
 import { type ControlReport, exitCodeOf, isAsExpected, type RunReport } from '../../src/report/report.ts';
+import { withoutCredentials } from '../../src/report/store-name.ts';
 import { headingOf, remarksOf, tableOf } from '../../src/report/table.ts';
 
 const control: ControlReport = { strategy: 'none', orders: 100, ordersRequestedTwice: 100, raced: true };
@@ -73,6 +75,26 @@ test.each([
   ['unknown', 'either', false],
 ] as const)('%s where %s is expected is as expected: %s', (verdict, expected, asExpected) => {
   expect(isAsExpected(verdict, expected)).toBe(asExpected);
+});
+
+test('a strategy that breaks in another way than published is not as expected', () => {
+  expect(isAsExpected('fail', 'breaks', false)).toBe(false);
+  const { none, optimistic } = purchaseStrategies;
+  const run = { orders: 10, responses: { 200: 10, 400: 40 }, ledger: good.ledger };
+  expect(none.brokeAsPublished?.(run)).toBe(false);
+  expect(
+    none.brokeAsPublished?.({ ...run, ledger: good.ledger && { ...good.ledger, ordersRequestedTwice: 5 } }),
+  ).toBe(true);
+  expect(optimistic.brokeAsPublished?.(run)).toBe(false);
+  expect(optimistic.brokeAsPublished?.({ ...run, responses: { 200: 10, 500: 1 } })).toBe(true);
+});
+
+test.each([
+  ['postgres', 'postgres'],
+  ['postgres://me:secret@db.example:5432/shop?sslmode=require', 'postgres://db.example:5432/shop'],
+  ['mysql://root:secret@', 'mysql://'],
+])('the store %s is printed without credentials', (store, printed) => {
+  expect(withoutCredentials(store)).toBe(printed);
 });
 
 describe('the table', () => {
