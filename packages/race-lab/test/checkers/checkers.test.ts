@@ -138,6 +138,17 @@ describe('I1: charged once', () => {
       says: [/^I1a .*2 captures stood at once/, /^I1b/],
     },
     {
+      name: 'rejects two charges after one that was given back in two parts: refunds count by amount',
+      story: withMoney(
+        capture(A),
+        refund(A, { amount: 500 }),
+        refund(A, { amount: 500, refundId: 'rest' }),
+        capture(A, { captureId: 'second' }),
+        capture(A, { captureId: 'third' }),
+      ),
+      says: [/^I1a .*2 captures stood at once/, /^I1b .*charged 3 times/],
+    },
+    {
       name: 'reports the worst prefix',
       story: withMoney(capture(A), capture(A), capture(A), refund(A)),
       says: [/^I1a .*3 captures stood at once after ledger #6/, /^I1b .*charged 3 times/],
