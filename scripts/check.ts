@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
+import { lockfileOmissions } from './complete-lockfile.ts';
 
 /** Runs a tool of the project; what it printed comes back with its exit code. */
 function run(tool: string, ...args: string[]): Promise<{ code: number | null; output: string }> {
@@ -56,7 +57,14 @@ const dependencyRules: Check = async () => {
   return code === 0 ? undefined : output;
 };
 
+const wholeLockfile: Check = async () => {
+  const omissions = lockfileOmissions();
+  if (omissions.length === 0) return undefined;
+  return `${omissions.join('\n')}\nare not in the lockfile: run "node scripts/complete-lockfile.ts"`;
+};
+
 const checks: Record<string, Check> = {
+  lockfile: wholeLockfile,
   'format and lint': succeeds('biome', 'ci', '--error-on-warnings', '.'),
   types: succeeds('tsc'),
   'dependency rules': dependencyRules,
