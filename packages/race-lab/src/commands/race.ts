@@ -57,7 +57,10 @@ export async function raceCommand(
     const [first] = reports;
     if (first !== undefined) terminal.print(headingOf(first), '');
     terminal.print(tableOf(reports), '');
-    for (const remark of new Set([...remarksOf(reports), ...cluster.notes])) terminal.print(remark);
+    const remarks = remarksOf(reports);
+    // What was skipped has been said with its run.
+    const others = cluster.notes.filter((note) => !remarks.some((remark) => remark.includes(note)));
+    terminal.print(...remarks, ...others);
     terminal.print(`Again: npm run race -- ${againWith(command)}`);
     // Last, so that a disk that is full costs the file and not the evidence.
     if (json !== undefined) await writeReports(json, reports);
