@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { RunReport } from '../src/report/report.ts';
 import { freeRange, nothing, remainsOf, temporaryDirectory, until } from './cluster/helpers.ts';
 
@@ -107,6 +107,28 @@ describe('race', () => {
       expected: 'holds',
       asExpected: true,
     });
+    expect(code).toBe(0);
+  });
+
+  test('without Redis, what needs it is skipped with the command that installs it', async () => {
+    const tmp = temporaryDirectory();
+    const json = join(tmp, 'reports.json');
+    vi.stubEnv('PATH', tmp);
+    const { code, out } = await run(
+      'race',
+      '--strategy',
+      'none,idempotency-key',
+      '--orders',
+      '5',
+      '--json',
+      json,
+    );
+    vi.unstubAllEnvs();
+    const [none, key]: RunReport[] = JSON.parse(readFileSync(json, 'utf8'));
+    expect(none).toMatchObject({ verdict: 'fail', asExpected: true, skipped: null });
+    expect(key).toMatchObject({ verdict: 'unknown', asExpected: true, patterns: null, ledger: null });
+    expect(key?.skipped).toContain('apt-get install redis-server');
+    expect(out).toMatch(/idempotency-key +– +– .* skipped/);
     expect(code).toBe(0);
   });
 
