@@ -102,8 +102,13 @@ export async function startShops(
     ),
   );
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 2 });
+  let closed: Promise<unknown> | undefined;
+  const close = () => {
+    closed ??= Promise.all(shops.map((shop) => shop.close()));
+    return closed;
+  };
   onTestFinished(async () => {
-    await Promise.all(shops.map((shop) => shop.close()));
+    await close();
     await pool.end();
   });
 
@@ -125,6 +130,7 @@ export async function startShops(
 
   return {
     call,
+    close,
     connect: () => pool.connect(),
     /** Transactions on this database that wait for another's lock. */
     waitingForLocks: async () =>

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { together, until } from '../../../test/barrier.ts';
 import { type StrategyName, strategyNames } from '../src/lotto/purchase/index.ts';
-import { auditOf, gate, startProvider, startShops } from './harness.ts';
+import { auditOf, gate, type Shops, startProvider, startShops } from './harness.ts';
 
 const WRONG: StrategyName[] = ['none', 'in-memory', 'optimistic', 'optimistic-retry-inside'];
 const right = strategyNames.filter((name) => !WRONG.includes(name));
@@ -76,13 +76,14 @@ describe.each(strategyNames)('%s, one request at a time', (strategy) => {
  */
 async function raceFive(
   strategies: StrategyName[],
-  options: { paymentKeys?: string[]; instances?: number } = {},
+  options: { paymentKeys?: string[]; instances?: number; prepare?: (shops: Shops) => Promise<unknown> } = {},
 ) {
   const { paymentKeys, instances = 2 } = options;
   const provider = gate();
   const { url, requests, captures } = await startProvider({ clock: provider.clock });
   const shops = await startShops({ providerUrl: url, instances });
   const order = await shops.order();
+  await options.prepare?.(shops);
   let answered = 0;
   const racing = together(5, async (index) => {
     const reply = await shops.confirm(order, {
@@ -121,6 +122,18 @@ describe('five confirmations at once, on two instances', () => {
   test.each(right)('%s: five payment keys for one order pay once', async (strategy) => {
     expect(await raceFive([strategy], { paymentKeys: ['k1', 'k2', 'k3', 'k4', 'k5'] })).toEqual(ONCE);
   });
+
+  test.each(right)(
+    '%s: a charge that cannot be recorded is not repeated by those who wait',
+    async (strategy) => {
+      const prepare = (shops: Shops) =>
+        shops.sql('ALTER TABLE bill ADD CONSTRAINT broken CHECK (false) NOT VALID');
+      const { statuses, captures, audit } = await raceFive([strategy], { prepare });
+      expect(captures).toBe(1);
+      expect(statuses).toEqual([202, 400, 400, 400, 400]);
+      expect(audit).toEqual(['WAITING → PENDING']);
+    },
+  );
 
   test('none: the provider is asked five times, and four members see a 500', async () => {
     const { statuses, requests } = await raceFive(['none']);

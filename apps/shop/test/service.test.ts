@@ -5,9 +5,8 @@ import pg from 'pg';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { together, until } from '../../../test/barrier.ts';
 import { newDatabase } from '../../../test/stores.ts';
-import { startShop } from '../src/app.ts';
 import { shopSettings } from '../src/config.ts';
-import { gate, startProvider, startShops } from './harness.ts';
+import { startProvider, startShops } from './harness.ts';
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 
@@ -72,38 +71,31 @@ test('a store that is gone: alive but not ready, orders and purchases fail in th
 });
 
 test('a purchase whose client has gone is finished before the service ends', async () => {
-  const slow = gate();
-  const provider = await startProvider({ clock: slow.clock });
-  const databaseUrl = await newDatabase();
-  const shop = await startShop(
-    shopSettings({
-      ...ENOUGH,
-      PORT: '0',
-      DATABASE_URL: databaseUrl,
-      PAYMENT_BASE_URL: provider.url,
-      PAYMENT_SECRET_KEY: 'test_sk_sandbox',
-      LOG_LEVEL: 'silent',
-    }),
-  );
-  const order = await (await fetch(`${shop.url}/api/orders`, { method: 'POST' })).json();
-  const { orderId, lottoPublishId } = (order as { data: Record<string, unknown> }).data;
+  const provider = await startProvider();
+  const shops = await startShops({ providerUrl: provider.url });
+  const order = await shops.order();
+  // It waits for the row when its client goes and the service is told to end: all of it is still to come.
+  const holder = await shops.connect();
+  await holder.query('BEGIN; SELECT * FROM lotto_publish FOR UPDATE');
   const client = new AbortController();
-  const paying = fetch(`${shop.url}/api/tickets`, {
+  const paying = fetch(`${shops.urls[0]}/api/tickets`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ lottoPublishId, purchaseHttpRequest: { orderId, paymentKey: 'pay-1' } }),
+    body: JSON.stringify({
+      lottoPublishId: order.lottoPublishId,
+      purchaseHttpRequest: { orderId: order.orderId, paymentKey: 'pay-1' },
+    }),
     signal: client.signal,
   });
-  await until(() => slow.waiting() === 1);
+  await until(async () => (await shops.waitingForLocks()) === 1);
   client.abort();
   await expect(paying).rejects.toThrow();
-  const closed = shop.close();
-  slow.open();
+  const closed = shops.close();
+  await holder.query('COMMIT');
+  holder.release();
   await closed;
-  const database = new pg.Client({ connectionString: databaseUrl });
-  await database.connect();
-  expect((await database.query('SELECT status FROM lotto_publish')).rows).toEqual([{ status: 'COMPLETE' }]);
-  await database.end();
+  expect(await shops.sql('SELECT status FROM lotto_publish')).toEqual([{ status: 'COMPLETE' }]);
+  expect(await provider.captures()).toBe(1);
 });
 
 test('without lab mode, a request cannot choose its strategy, its test code or its id', async () => {

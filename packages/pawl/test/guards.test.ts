@@ -26,7 +26,12 @@ let pool: pg.Pool;
 let sql: SqlPort;
 
 beforeAll(async () => {
-  pool = new pg.Pool({ connectionString: await newDatabase(), max: RACERS });
+  pool = new pg.Pool({
+    connectionString: await newDatabase(),
+    max: RACERS,
+    // A test that fails in the middle of a transaction must not hold up those after it.
+    idle_in_transaction_session_timeout: 5_000,
+  });
   sql = pgPort(pool);
   await pool.query(`
     CREATE TABLE ticket (id int PRIMARY KEY, status text NOT NULL, version int NOT NULL, buyer text);
