@@ -220,6 +220,7 @@ describe('an order is refused, and leaves nothing behind', () => {
     ['five numbers', { tickets: [[1, 2, 3, 4, 5]] }],
     ['seven numbers', { tickets: [[1, 2, 3, 4, 5, 6, 7]] }],
     ['a number twice', { tickets: [[1, 2, 3, 4, 5, 5]] }],
+    ['tickets nested five thousand deep', `{"tickets":${'['.repeat(5_000)}${']'.repeat(5_000)}}`],
     ['the number 0', { tickets: [[0, 2, 3, 4, 5, 6]] }],
     ['the number 46', { tickets: [[1, 2, 3, 4, 5, 46]] }],
     ['a number as text', { tickets: [['1', 2, 3, 4, 5, 6]] }],

@@ -7,7 +7,7 @@ export {
   PortTakenError,
   ServerStartError,
 } from './cluster/errors.ts';
-export { type PurchaseRaceOptions, racePurchases } from './experiments/purchase-race.ts';
+export { type PurchaseRaceOptions, racePurchases, ServerLostError } from './experiments/purchase-race.ts';
 export { type PurchaseStrategyName, purchaseStrategyNames } from './experiments/purchase-strategies.ts';
 export { PreparationError } from './experiments/shop-client.ts';
 export type { Evidence } from './history/evidence.ts';

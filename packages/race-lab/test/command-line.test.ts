@@ -157,6 +157,7 @@ describe('race', () => {
     ['too many instances', ['race', '--instances', '17'], '--instances must be a whole number from 1 to 16'],
     ['a seed that is text', ['race', '--seed', 'x'], '--seed must be a whole number'],
     ['a report in a folder that is not there', ['race', '--json', '/no/such/folder/x.json'], '--json'],
+    ['a report without a name', ['race', '--json', ''], '--json needs the name of a file'],
     ['a report where a folder is', ['race', '--json', '/tmp'], '--json /tmp: it is not a file'],
     ['an unknown option', ['race', '--speed'], "unknown option '--speed'"],
     ['an unknown command', ['rase'], "unknown command 'rase'"],
@@ -215,6 +216,36 @@ describe('race', () => {
     expect(remainsOf(tmp)).toEqual({ files: [], processes: [] });
   });
 
+  test('a provider that dies is named, and the race is broken off', async () => {
+    const tmp = temporaryDirectory();
+    const { ended, shows } = start('race', '--strategy', 'conditional-update', '--orders', '60');
+    await shows('racing conditional-update');
+    const victim = remainsOf(tmp).processes.find((process) =>
+      process.includes('payment-sandbox/src/main.ts'),
+    );
+    process.kill(Number(victim?.split(' ')[0]), 'SIGKILL');
+    const { code, err } = await ended;
+    expect(err).toContain('payment-sandbox ended by itself, so the race was broken off');
+    expect(code).toBe(255);
+    expect(remainsOf(tmp)).toEqual({ files: [], processes: [] });
+  });
+
+  test('a reader that has gone is no verdict', async () => {
+    const tmp = temporaryDirectory();
+    const { lab, ended } = start('race', '--strategy', 'none', '--orders', '5');
+    lab.stdout?.destroy();
+    expect((await ended).code).toBe(255);
+    expect(remainsOf(tmp)).toEqual({ files: [], processes: [] });
+  });
+
+  test('a temporary directory that is not there is named', async () => {
+    vi.stubEnv('TMPDIR', '/no/such/folder');
+    const { code, err } = await run('race', '--orders', '1');
+    vi.unstubAllEnvs();
+    expect(err).toContain('the temporary directory /no/such/folder cannot be written to; set TMPDIR');
+    expect(code).toBe(255);
+  });
+
   test('a database that is not there is our failure: 255, in one sentence', async () => {
     const { code, err } = await run('race', '--store', 'postgres://user:secret@127.0.0.1:1/x');
     expect(code).toBe(255);
@@ -237,6 +268,17 @@ describe('up', () => {
     const round = names.slice(0, 4);
     expect(round.toSorted()).toEqual(['lotto-back-1', 'lotto-back-2', 'lotto-back-3', 'lotto-back-4']);
     expect(names).toEqual([round, round, round, round, round].flat());
+
+    // Refused before its body is read, many times over: it must not take the instances out of the rotation.
+    for (let request = 0; request < 12; request++) {
+      const refused = await fetch(`http://127.0.0.1:${port}/api/orders`, {
+        method: 'POST',
+        headers: { 'content-type': 'text/xml' },
+        body: 'x'.repeat(2_000_000),
+      });
+      expect(await refused.json()).toMatchObject({ success: false, status: 415 });
+    }
+    expect((await fetch(`http://127.0.0.1:${port}/ping`)).status).toBe(200);
 
     const tooLarge = await fetch(`http://127.0.0.1:${port}/api/tickets`, {
       method: 'POST',

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 
-/** How much of a refused body is read for courtesy, and for how long. Past that the connection is cut. */
+/** How much of a refused body is read for courtesy, and for how long. */
 const MOST_BYTES = 8 * 1024 * 1024;
 const LONGEST_MS = 2_000;
 

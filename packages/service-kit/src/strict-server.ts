@@ -66,8 +66,8 @@ export function createStrictServer(options: StrictServerOptions) {
     if (closing) reply.header('connection', 'close');
     done(null, payload);
   });
-  app.addHook('onSend', async (request, reply) => {
-    if (reply.statusCode === 413) await drain(request.raw);
+  app.addHook('onSend', async (request) => {
+    if (!request.raw.complete) await drain(request.raw);
   });
   app.addHook('onRoute', (route) => {
     if (route.method === 'HEAD') return;

@@ -16,7 +16,6 @@ import { amountSchema, orderIdSchema } from './schemas.ts';
 const ticketSchema = Type.Array(Type.Integer({ minimum: 1, maximum: HIGHEST_NUMBER }), {
   minItems: NUMBERS_IN_A_TICKET,
   maxItems: NUMBERS_IN_A_TICKET,
-  uniqueItems: true,
 });
 
 const orderBody = Type.Object(
@@ -78,6 +77,10 @@ export function orderRoutes(app: StrictServer, { db, sql }: { db: ShopDatabase; 
       if (body.amount !== undefined && body.amount !== count * TICKET_PRICE) {
         const message = `amount must be ${count * TICKET_PRICE} for ${count} tickets, or be left out.`;
         return reply.status(400).send(problem(400, 'amount-mismatch', message));
+      }
+      if (given.some((numbers) => new Set(numbers).size < NUMBERS_IN_A_TICKET)) {
+        const message = `A ticket has ${NUMBERS_IN_A_TICKET} different numbers.`;
+        return reply.status(400).send(problem(400, 'invalid-request', message));
       }
       const round = await findRound(db, body.lottoRoundInfoId);
       if (round.state === 'unknown') {

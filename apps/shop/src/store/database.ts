@@ -62,7 +62,9 @@ export type ShopTransaction = KyselyTransaction<Database>;
 export type ShopSql = SqlPort<ShopTransaction>;
 
 const CONNECT_TIMEOUT_MS = 10_000;
-const STATEMENT_TIMEOUT_MS = 30_000;
+const STATEMENT_TIMEOUT_MS = 10_000;
+/** A server that has fallen silent does not end its statements: then the client gives up, this much later. */
+const ANSWER_MARGIN_MS = 2_000;
 /** Beyond the longest wait for the provider: `pessimistic-held` waits inside a transaction. */
 const IDLE_IN_TRANSACTION_MARGIN_MS = 30_000;
 
@@ -82,6 +84,7 @@ export function openDatabase(options: DatabaseOptions): { db: ShopDatabase; sql:
     max: options.poolSize,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,
+    query_timeout: STATEMENT_TIMEOUT_MS + ANSWER_MARGIN_MS,
     idle_in_transaction_session_timeout: options.longestWaitMs + IDLE_IN_TRANSACTION_MARGIN_MS,
     // Ids are 64 bit there and stay far below 2^53.
     types: {

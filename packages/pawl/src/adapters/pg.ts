@@ -35,15 +35,23 @@ export function classifiedPgPool<Pool extends PgPool>(pool: Pool): Pool {
   function wrap(client: PgClient): PgClient {
     const known = clients.get(client);
     if (known !== undefined) return known;
+    let broken = false;
     const classified = new Proxy(client, {
-      get: (target, name) =>
-        name === 'query'
-          ? // A cursor is not a statement yet, and its errors are its reader's.
-            (statement: string, values?: readonly unknown[]) =>
-              typeof statement === 'string'
-                ? query(target, statement, values)
-                : target.query(statement, values)
-          : Reflect.get(target, name, target),
+      get: (target, name) => {
+        if (name === 'release') {
+          // One whose answer never came may still be at work on it: nobody else must be given it.
+          return (destroy?: boolean) => target.release(destroy === true || broken);
+        }
+        if (name !== 'query') return Reflect.get(target, name, target);
+        return (statement: string, values?: readonly unknown[]) => {
+          // A cursor is not a statement yet, and its errors are its reader's.
+          if (typeof statement !== 'string') return target.query(statement, values);
+          return query(target, statement, values).catch((error: unknown) => {
+            broken ||= error instanceof StoreError && error.code === 'CONNECTION_LOST';
+            throw error;
+          });
+        };
+      },
     });
     clients.set(client, classified);
     return classified;

@@ -20,6 +20,7 @@ import { exitCodes } from '../report/report.ts';
 const INTERRUPTED = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 const interruption = new AbortController();
+let outputLost = false;
 let interruptedBy: keyof typeof INTERRUPTED | undefined;
 for (const signal of Object.keys(INTERRUPTED) as (keyof typeof INTERRUPTED)[]) {
   process.on(signal, () => {
@@ -27,6 +28,14 @@ for (const signal of Object.keys(INTERRUPTED) as (keyof typeof INTERRUPTED)[]) {
     if (interruptedBy !== undefined) process.exit(INTERRUPTED[signal]);
     interruptedBy = signal;
     interruption.abort(new Error(`ended by ${signal}`));
+  });
+}
+
+for (const stream of [process.stdout, process.stderr]) {
+  // Nobody reads it any more, or the disk is full: end in order instead of crashing with the code of a verdict.
+  stream.on('error', (error) => {
+    outputLost = true;
+    interruption.abort(error);
   });
 }
 
@@ -81,7 +90,7 @@ try {
 } catch (error) {
   exitCode = explain(error);
 }
-process.exitCode = exitCode;
+process.exitCode = outputLost ? exitCodes.ourFailure : exitCode;
 
 /** Says what went wrong. @returns the exit code */
 function explain(error: unknown): number {

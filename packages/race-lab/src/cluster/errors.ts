@@ -5,6 +5,7 @@ export class ClusterSetupError extends Error {
     | 'BAD_OPTION'
     | 'UNSUPPORTED_PLATFORM'
     | 'NOT_A_CHECKOUT'
+    | 'NO_TEMPORARY_DIRECTORY'
     | 'POSTGRES_MISSING'
     | 'POSTGRES_NOT_RUNNABLE'
     | 'NO_UNPRIVILEGED_USER'

@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { access, constants } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { clearAway } from './clear-away.ts';
-import { GuardianLostError, ServerStartError } from './errors.ts';
+import { ClusterSetupError, GuardianLostError, ServerStartError } from './errors.ts';
 import type {
   FromGuardian,
   ProcessCommand,
@@ -76,9 +78,11 @@ type Request<T extends ToGuardian = ToGuardian> = T extends { id: number } ? Omi
 /**
  * Starts the guardian and its throw-away directory.
  *
- * @throws GuardianLostError  It could not start, for example because the temporary directory is not writable.
+ * @throws ClusterSetupError  NO_TEMPORARY_DIRECTORY: there is none that can be written to.
+ * @throws GuardianLostError  It could not start.
  */
 export async function startGuardian(): Promise<Guardian> {
+  await checkTemporaryDirectory();
   const child = spawn(process.execPath, [ownMain('guardian-main')], {
     cwd: '/',
     // A session of its own: Ctrl-C in the lab's terminal does not reach it.
@@ -230,6 +234,15 @@ export async function startGuardian(): Promise<Guardian> {
       return ending;
     },
   };
+}
+
+async function checkTemporaryDirectory(): Promise<void> {
+  try {
+    await access(tmpdir(), constants.W_OK | constants.X_OK);
+  } catch (cause) {
+    const message = `the temporary directory ${tmpdir()} cannot be written to; set TMPDIR to one that can`;
+    throw new ClusterSetupError('NO_TEMPORARY_DIRECTORY', message, { cause });
+  }
 }
 
 function keepLastWords(child: ChildProcess): () => string {

@@ -74,7 +74,8 @@ export async function startNginx(guardian: Guardian, options: NginxOptions): Pro
 /**
  * The published front door, on one machine: one upstream, requests handed out round-robin.
  *
- * One worker, because each worker rotates for itself. The body limit is above the shop's own, so that the shop
+ * One worker, because each worker rotates for itself. `max_fails=0`, because otherwise one broken exchange takes
+ * an instance out of the rotation for ten seconds; a dead one refuses the connection, and the next is tried at once. The body limit is above the shop's own, so that the shop
  * is the one that answers a body that is too large.
  */
 function nginxConfiguration(
@@ -82,7 +83,9 @@ function nginxConfiguration(
   upstreamPorts: readonly number[],
   user: UnprivilegedUser | undefined,
 ): string {
-  const servers = upstreamPorts.map((upstreamPort) => `    server 127.0.0.1:${upstreamPort};`).join('\n');
+  const servers = upstreamPorts
+    .map((upstreamPort) => `    server 127.0.0.1:${upstreamPort} max_fails=0;`)
+    .join('\n');
   return `${user === undefined ? '' : `user ${user.name} ${user.group};\n`}daemon off;
 worker_processes 1;
 pid nginx.pid;

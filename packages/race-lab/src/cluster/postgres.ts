@@ -98,6 +98,8 @@ export async function startPostgres(guardian: Guardian, options: PostgresOptions
     // Only the making of the empty data directory; the server itself syncs.
     '--no-sync',
     '--no-instructions',
+    // As for the server itself, below.
+    '--set=dynamic_shared_memory_type=mmap',
   ]);
   await runCommand(guardian, initdb, INITDB_LIMIT_MS, signal);
   await rm(passwordFile);

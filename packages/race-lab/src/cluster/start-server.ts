@@ -79,8 +79,8 @@ export async function runCommand(
   const exit = await Promise.race([command.exited, aborted(AbortSignal.any([limit, signal]))]);
   guardian.lost.throwIfAborted();
   if (exit === 'aborted') {
-    // At once: nobody will look at what it has half done.
-    await command.stop(0);
+    // In its own way and with its own time: killed outright, initdb's server leaves its shared memory behind.
+    await command.stop();
     signal.throwIfAborted();
     throw await timedOut(command, limitMs);
   }

@@ -81,6 +81,7 @@ function againWith(command: RaceCommand): string {
 }
 
 async function checkWritable(file: string): Promise<void> {
+  if (file === '') throw new BadArgumentsError('--json needs the name of a file');
   const found = await stat(file).catch(() => undefined);
   if (found !== undefined && !found.isFile()) throw new BadArgumentsError(`--json ${file}: it is not a file`);
   try {

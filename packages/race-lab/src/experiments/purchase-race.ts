@@ -25,6 +25,8 @@ const ORDERS_IN_FLIGHT = 20;
 const ORDER_SPACING_MS = 15;
 /** Orders that are raced before anything counts: a process that has just started answers its first requests late. */
 const WARM_UP_ORDERS = 20;
+/** How long the end of a server may take to be known, in milliseconds. */
+const NEWS_LIMIT_MS = 500;
 /** Orders of the control that goes with a race of single strategies. */
 const CONTROL_ORDERS = 20;
 
@@ -41,16 +43,42 @@ export interface PurchaseRaceOptions {
 /**
  * Races the strategies one after the other on one cluster, the control first.
  *
- * @throws PreparationError, the signal's reason, and whatever keeps the evidence from being read.
+ * @throws ServerLostError, PreparationError, the signal's reason, and whatever keeps the evidence from being read.
  */
 export async function racePurchases(cluster: Cluster, options: PurchaseRaceOptions): Promise<RunReport[]> {
+  const ended = new Set<string>();
+  for (const server of cluster.servers.values()) void server.exited.then(() => ended.add(server.name));
+  try {
+    return await raceAll(cluster, options, ended);
+  } catch (error) {
+    if (options.signal.aborted) throw error;
+    // The news of a server's end may come after the error that it caused.
+    await sleep(NEWS_LIMIT_MS);
+    if (ended.size === 0) throw error;
+    throw new ServerLostError([...ended], { cause: error });
+  }
+}
+
+/** A server that the race needs has ended by itself. What was seen until then proves nothing. */
+export class ServerLostError extends Error {
+  override readonly name = 'ServerLostError';
+  readonly code = 'SERVER_LOST';
+
+  constructor(names: readonly string[], options: ErrorOptions) {
+    super(`${names.join(' and ')} ended by itself, so the race was broken off`, options);
+  }
+}
+
+async function raceAll(
+  cluster: Cluster,
+  options: PurchaseRaceOptions,
+  ended: ReadonlySet<string>,
+): Promise<RunReport[]> {
   const { strategies, orders } = options;
   const earlier = new Set<string>();
   const run = (strategy: PurchaseStrategyName, count: number) =>
     raceStrategy(cluster, { ...options, strategy, orders: count, earlier, ended });
 
-  const ended = new Set<string>();
-  for (const server of cluster.servers.values()) void server.exited.then(() => ended.add(server.name));
   await run(CONTROL, WARM_UP_ORDERS);
   const asked = strategies.includes(CONTROL);
   const controlRun = await run(CONTROL, asked ? orders : Math.min(orders, CONTROL_ORDERS));
@@ -198,6 +226,10 @@ function reportOf(cluster: Cluster, race: StrategyRace, evidence: Evidence, star
  */
 function whyIncomplete(cluster: Cluster, { ended }: StrategyRace, answers: readonly Answer[]): string | null {
   if (ended.size > 0) return `${[...ended].join(' and ')} had ended by itself`;
+  const strangers = answers.filter(
+    ({ instance, error }) => instance === undefined && error !== 'timeout',
+  ).length;
+  if (strangers > 0) return `${strangers} of ${answers.length} requests were answered by no instance`;
   const answering = new Set(answers.flatMap(({ instance }) => instance ?? []));
   const silent = cluster.instances.filter(({ name }) => !answering.has(name));
   // With so few requests, some instances may not have had their turn.
