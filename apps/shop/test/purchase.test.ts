@@ -35,6 +35,8 @@ describe.each(strategyNames)('%s, one request at a time', (strategy) => {
     expect(seen.tickets).toHaveLength(3);
     expect(seen.tickets).toContainEqual([1, 2, 3, 4, 5, 6]);
     expect(await auditOf(shops, order)).toEqual(['WAITING → PENDING', 'PENDING → COMPLETE']);
+    const [publish] = await shops.sql('SELECT version FROM lotto_publish');
+    expect(publish?.version).toBeGreaterThan(0);
 
     const again = await shops.confirm(order, { paymentKey: 'pay-1', headers });
     if (strategy === 'idempotency-key') {

@@ -103,6 +103,25 @@ describe.each(Object.keys(adapters))('the %s adapter', (name) => {
     expect(await transact(sql, async () => done('next'))).toEqual(done('next'));
   });
 
+  test('what another store lost inside a transaction stays unknown', async () => {
+    const other = open();
+    const mixed = open().transaction(async (transaction) => {
+      await transaction.execute(insert(text('mixed')));
+      await other.execute({ text: 'SELECT pg_terminate_backend(pg_backend_pid())', values: [] });
+    });
+    await expect(mixed).rejects.toMatchObject({ code: 'CONNECTION_LOST', effect: 'unknown' });
+    expect(await stored(text('mixed'))).toBe(false);
+  });
+
+  test('a refusal stays one when the connection is lost before it is rolled back', async () => {
+    const outcome = await transact(open(), async (transaction) => {
+      const { rows } = await transaction.execute({ text: 'SELECT pg_backend_pid() AS pid', values: [] });
+      await admin.query('SELECT pg_terminate_backend($1)', [rows[0]?.pid]);
+      return refused('declined');
+    });
+    expect(outcome).toEqual(refused('declined'));
+  });
+
   test('a connection lost under a statement that commits by itself leaves it unknown', async () => {
     const suicide = open().execute({ text: 'SELECT pg_terminate_backend(pg_backend_pid())', values: [] });
     await expect(suicide).rejects.toMatchObject({ code: 'CONNECTION_LOST', effect: 'unknown' });

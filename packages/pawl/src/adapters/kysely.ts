@@ -12,7 +12,8 @@ export interface KyselyTransaction<Database> extends SqlTransaction {
  * The SQL port over Kysely.
  *
  * Build the `Kysely` instance over a classified pool (`classifiedPgPool`), so that the queries that do not go
- * through the port fail in the same words.
+ * through the port fail in the same words. A connection that is lost under one of those inside a transaction is
+ * `unknown`, although nothing was committed: only the port's own statements know where they run.
  */
 export function kyselyPort<Database>(
   db: Kysely<Database>,
@@ -24,16 +25,22 @@ export function kyselyPort<Database>(
 
     async transaction(work) {
       let committing = false;
+      let failed: { readonly error: unknown } | undefined;
       const run = () =>
         db
           .transaction()
           .setIsolationLevel('read committed')
           .execute(async (trx) => {
-            const result = await work({
+            const execute = executeOn(trx, dialect);
+            const transaction: KyselyTransaction<Database> = {
               dialect,
               inTransaction: true,
               trx,
-              execute: executeOn(trx, dialect),
+              execute: (statement) => neverCommitted(() => execute(statement)),
+            };
+            const result = await work(transaction).catch((error: unknown) => {
+              failed = { error };
+              throw error;
             });
             committing = true;
             return result;
@@ -41,7 +48,9 @@ export function kyselyPort<Database>(
       try {
         return await run();
       } catch (error) {
-        if (!committing) return neverCommitted(() => Promise.reject(error));
+        // What the work threw says more than a ROLLBACK that failed after it: either way nothing was committed.
+        if (failed !== undefined) throw failed.error;
+        if (!committing) return neverCommitted(() => Promise.reject(dialect.classifyError(error)));
         if (isRolledBack(error)) {
           throw new StoreError('ROLLED_BACK', 'none', 'COMMIT was answered with ROLLBACK', { cause: error });
         }

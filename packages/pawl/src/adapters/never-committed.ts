@@ -1,6 +1,10 @@
 import { StoreError } from '../errors.ts';
 
-/** Whatever fails before COMMIT is sent has no effect: the server rolls back with the connection. */
+/**
+ * For the statements of a transaction, COMMIT excepted: whatever fails before that is sent has no effect, since the
+ * server rolls back with the connection. Not for what the work does besides: a lost answer of another store stays
+ * unknown.
+ */
 export async function neverCommitted<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();

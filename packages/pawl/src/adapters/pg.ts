@@ -90,12 +90,11 @@ export function pgPort(pool: PgPool): SqlPort {
         const transaction: SqlTransaction = {
           dialect: postgres,
           inTransaction: true,
-          execute: async ({ text, values }) => normalise(await query(client, text, values)),
+          execute: async ({ text, values }) =>
+            normalise(await neverCommitted(() => query(client, text, values))),
         };
-        const result = await neverCommitted(async () => {
-          await query(client, 'BEGIN ISOLATION LEVEL READ COMMITTED');
-          return work(transaction);
-        }).catch(async (error: unknown) => {
+        await neverCommitted(() => query(client, 'BEGIN ISOLATION LEVEL READ COMMITTED'));
+        const result = await work(transaction).catch(async (error: unknown) => {
           broken = await rollback(client).then(
             () => false,
             () => true,

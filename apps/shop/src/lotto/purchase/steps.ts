@@ -136,12 +136,13 @@ async function completeUnchecked(
 ): Promise<PurchaseOutcome> {
   await transaction.trx
     .updateTable('lotto_publish')
-    .set({
+    .set((row) => ({
       status: 'COMPLETE',
+      version: row('version', '+', 1),
       payment_key: payment.paymentKey,
       payment_outcome: 'captured',
       payment_code: null,
-    })
+    }))
     .where('id', '=', purchase.lottoPublishId)
     .execute();
   await auditStatus(transaction, purchase, 'WAITING', 'PENDING');
