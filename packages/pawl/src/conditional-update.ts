@@ -1,3 +1,4 @@
+import { MisuseError } from './errors.ts';
 import { type Done, done, type Refused, refused } from './outcome.ts';
 import type { Columns, RowRef, SqlSession } from './ports.ts';
 
@@ -21,12 +22,21 @@ export interface ConditionalUpdate extends RowRef {
  * Cost: one statement, and the commit of its transaction.
  *
  * @throws StoreError
+ * @throws MisuseError  `set` only repeats `expect`, so that the row would let everybody through.
  * @see Herlihy, "Wait-free synchronization" (1991), on compare-and-swap
  */
 export async function conditionalUpdate(
   sql: SqlSession,
   update: ConditionalUpdate,
 ): Promise<Done<void> | Refused<'wrong-state'>> {
+  if (changesNothing(update))
+    throw new MisuseError('the update must change what it expects, or something else');
   const { affectedRows } = await sql.execute(sql.dialect.conditionalUpdate(update));
   return affectedRows === 0 ? refused('wrong-state') : done(undefined);
+}
+
+/** Whether the update leaves the row exactly as it expects it: then everybody would win. */
+function changesNothing({ expect, set, increment }: ConditionalUpdate): boolean {
+  if (increment !== undefined) return false;
+  return Object.entries(set).every(([column, value]) => column in expect && expect[column] === value);
 }

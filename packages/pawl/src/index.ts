@@ -1,13 +1,7 @@
 export { type ConditionalUpdate, conditionalUpdate } from './conditional-update.ts';
 export { MisuseError, StoreError, type StoreErrorCode } from './errors.ts';
 export { type IdempotencyKeyOptions, type IdempotencyKeys, idempotencyKeys } from './idempotency-key.ts';
-export {
-  defaultOptimisticRetry,
-  type OptimisticRetry,
-  type VersionedUpdate,
-  versionedUpdate,
-  withOptimisticRetry,
-} from './optimistic-lock.ts';
+export { type VersionedUpdate, versionedUpdate } from './optimistic-lock.ts';
 export {
   type Done,
   done,
@@ -19,9 +13,16 @@ export {
   type Unknown,
   unknown,
 } from './outcome.ts';
-export { lockRow, type RowLock, withRowLock } from './pessimistic-lock.ts';
+export {
+  type AvailableRows,
+  lockAvailableRows,
+  lockRow,
+  type RowLock,
+  withRowLock,
+} from './pessimistic-lock.ts';
 export type {
   Columns,
+  LockMode,
   RedisPort,
   Row,
   RowRef,
@@ -33,5 +34,11 @@ export type {
   SqlTransaction,
   SqlValue,
 } from './ports.ts';
-export { transact } from './transaction.ts';
+export {
+  type ConflictRetry,
+  defaultConflictRetry,
+  retryOnConflict,
+  transact,
+  transactWithRetry,
+} from './transaction.ts';
 export { type Claim, type ClaimHeld, claimUnique, releaseClaim } from './unique-claim.ts';

@@ -1,6 +1,6 @@
 import { MisuseError, StoreError } from './errors.ts';
 import { type Done, done, type Refused, refused, type Settled } from './outcome.ts';
-import type { Columns, Row, RowRef, SqlPort, SqlTransaction } from './ports.ts';
+import type { Columns, LockMode, Row, RowRef, SqlPort, SqlTransaction } from './ports.ts';
 import { transact } from './transaction.ts';
 
 export interface RowLock extends RowRef {
@@ -11,42 +11,105 @@ export interface RowLock extends RowRef {
    * Index these columns together with the key, where the database locks what it scans.
    */
   readonly expect?: Columns;
-  /** How long to wait for another holder, in milliseconds; 0 does not wait. */
+  /**
+   * `update` (the default) keeps everybody else from locking or changing the row. `share` lets others share it, and
+   * keeps everybody from changing it: two sharers who then both want to change it are a deadlock.
+   */
+  readonly mode?: LockMode;
+  /**
+   * A column to count up by one as soon as the row is locked: the version, so that whoever read the row without a lock
+   * finds it changed, also when nothing else is.
+   */
+  readonly increment?: string;
+  /** How long to wait for another holder, in milliseconds; 0 does not wait. InnoDB rounds up to whole seconds. */
   readonly waitMs: number;
 }
 
 /**
- * Locks one row (`FOR UPDATE`) until the transaction ends, and reads it: what was read stays true until then.
+ * Locks one row (`FOR UPDATE`, or `FOR SHARE`) until the transaction ends, and reads it: what was read stays true until
+ * then.
  *
- * `wrong-state`: there is no such row, or it does not hold `expect`; nothing is locked. The wait limit holds
- * for the later statements of the transaction too.
+ * `wrong-state`: there is no such row, or it does not hold `expect`; nothing is locked. On PostgreSQL the wait limit
+ * holds for the later statements of the transaction too; on MySQL it is the session's own again.
  *
  * Keep the transaction short, and never wait for the network in it: everybody else waits with a connection
  * each.
  *
- * Cost: two statements (one with `waitMs: 0`).
+ * Cost: two statements, on MySQL three (one with `waitMs: 0`), and one for `increment`.
  *
- * @throws StoreError  `LOCK_TIMEOUT`: not granted within `waitMs`. The transaction is of no further use.
+ * @throws StoreError  `LOCK_TIMEOUT`: not granted within `waitMs`. `DEADLOCK`. The transaction is of no further use.
+ * @see Jakarta Persistence, "Lock Modes", on PESSIMISTIC_READ, PESSIMISTIC_WRITE and PESSIMISTIC_FORCE_INCREMENT
  */
 export async function lockRow(
   transaction: SqlTransaction,
   lock: RowLock,
 ): Promise<Done<Row> | Refused<'wrong-state'>> {
-  const { dialect } = transaction;
+  const { mode = 'update', increment, expect = {}, table, key } = lock;
   if (!Number.isInteger(lock.waitMs) || lock.waitMs < 0) {
     throw new MisuseError(`waitMs must be a whole number ≥ 0, got ${lock.waitMs}`);
   }
+  if (mode === 'share' && increment !== undefined) {
+    throw new MisuseError('a shared lock changes nothing, so it cannot count a version up');
+  }
   const noWait = lock.waitMs === 0;
-  if (!noWait) await transaction.execute(dialect.limitLockWait(lock.waitMs));
-  const statement = dialect.lockRow({
-    table: lock.table,
-    key: lock.key,
-    expect: lock.expect ?? {},
-    columns: lock.columns,
-    noWait,
+  const statement = transaction.dialect.lockRow({ table, key, expect, columns: lock.columns, mode, noWait });
+  const locked = () => transaction.execute(statement);
+  const { rows } = await (noWait ? locked() : withinWait(transaction, lock.waitMs, locked));
+  const [row] = rows;
+  if (row === undefined) return refused('wrong-state');
+  if (increment === undefined) return done(row);
+  await transaction.execute(
+    transaction.dialect.conditionalUpdate({ table, key, expect: {}, set: {}, increment }),
+  );
+  return done(increment in row ? { ...row, [increment]: Number(row[increment]) + 1 } : row);
+}
+
+/** Where the limit is the session's, it is given back whatever comes: the connection goes on to somebody else. */
+async function withinWait<T>(
+  transaction: SqlTransaction,
+  waitMs: number,
+  work: () => Promise<T>,
+): Promise<T> {
+  const { limitLockWait, restoreLockWait } = transaction.dialect;
+  await transaction.execute(limitLockWait(waitMs));
+  if (restoreLockWait === undefined) return work();
+  const result = await work().catch(async (error: unknown) => {
+    await transaction.execute(restoreLockWait).catch(() => undefined);
+    throw error;
   });
-  const { rows } = await transaction.execute(statement);
-  return rows[0] === undefined ? refused('wrong-state') : done(rows[0]);
+  await transaction.execute(restoreLockWait);
+  return result;
+}
+
+export interface AvailableRows {
+  readonly table: string;
+  /** What the rows must hold. Index these columns, or the database looks at, and may lock, all the others too. */
+  readonly expect: Columns;
+  readonly columns: readonly string[];
+  /** The column that says which come first. */
+  readonly orderBy: string;
+  /** Most rows to lock, at least 1. */
+  readonly limit: number;
+}
+
+/**
+ * Locks the first rows that hold `expect` and that nobody else has locked (`SKIP LOCKED`), until the transaction ends:
+ * several workers share a queue without waiting for each other. It sees no queue that is whole, so nothing may be
+ * concluded from a row that is not there.
+ *
+ * Cost: one statement.
+ *
+ * @throws StoreError
+ */
+export async function lockAvailableRows(
+  transaction: SqlTransaction,
+  rows: AvailableRows,
+): Promise<readonly Row[]> {
+  if (!Number.isInteger(rows.limit) || rows.limit < 1) {
+    throw new MisuseError(`limit must be a whole number ≥ 1, got ${rows.limit}`);
+  }
+  const locked = await transaction.execute(transaction.dialect.lockAvailableRows(rows));
+  return locked.rows;
 }
 
 /**

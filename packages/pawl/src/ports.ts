@@ -15,7 +15,10 @@ export interface SqlStatement {
 
 export interface SqlResult {
   readonly rows: readonly Row[];
-  /** Rows that the statement matched and changed. A statement whose condition fails reports 0. */
+  /**
+   * Rows that an update or a deletion found, also where it changed nothing in them, or that were inserted. A statement
+   * whose condition fails reports 0.
+   */
   readonly affectedRows: number;
 }
 
@@ -49,20 +52,35 @@ export interface RowRef {
   readonly key: Columns;
 }
 
-/** The statements of one database. `postgres/` implements it; nothing outside such a folder contains SQL. */
+/** `update` keeps all others from locking and changing the row, `share` from changing it. */
+export type LockMode = 'update' | 'share';
+
+/** The statements of one database: `postgres/` and `mysql/`. Nothing outside such a folder contains SQL. */
 export interface SqlDialect {
-  readonly name: 'postgres';
+  readonly name: 'postgres' | 'mysql';
   /** Reads the driver's code. Answers what is already a StoreError as it is. */
   classifyError(error: unknown): StoreError;
   conditionalUpdate(
     row: RowRef & { expect: Columns; set: Columns; increment?: string | undefined },
   ): SqlStatement;
+  /** Reports no row, or fails with `DUPLICATE_KEY`, where somebody else has the claim. */
   claim(row: RowRef & { values: Columns }): SqlStatement;
   readClaim(row: RowRef): SqlStatement;
   releaseClaim(row: RowRef & { owner: Columns }): SqlStatement;
-  /** Limits every later lock wait of the transaction. */
+  /** Limits every later lock wait of the transaction, or of the session where `restoreLockWait` is given. */
   limitLockWait(waitMs: number): SqlStatement;
-  lockRow(row: RowRef & { expect: Columns; columns: readonly string[]; noWait: boolean }): SqlStatement;
+  /** Gives the session's limit back, where it would outlive the transaction. */
+  readonly restoreLockWait: SqlStatement | undefined;
+  lockRow(
+    row: RowRef & { expect: Columns; columns: readonly string[]; mode: LockMode; noWait: boolean },
+  ): SqlStatement;
+  lockAvailableRows(rows: {
+    table: string;
+    expect: Columns;
+    columns: readonly string[];
+    orderBy: string;
+    limit: number;
+  }): SqlStatement;
 }
 
 /** The whole of what the Redis guards need: one command, and its reply as the driver decodes it. */

@@ -1,4 +1,4 @@
-import { MisuseError } from './errors.ts';
+import { MisuseError, StoreError } from './errors.ts';
 import { type Done, done, type Refused, refused } from './outcome.ts';
 import type { Columns, Row, RowRef, SqlSession } from './ports.ts';
 
@@ -27,13 +27,24 @@ export interface ClaimHeld extends Refused<'in-progress'> {
  *
  * Cost: one statement when it wins, two when it loses.
  *
- * @throws StoreError  Under REPEATABLE READ a lost race is `SERIALIZATION_FAILURE`.
+ * @throws StoreError  Under REPEATABLE READ a lost race is `SERIALIZATION_FAILURE` on PostgreSQL, and the holder may
+ *   be invisible on MySQL. `DEADLOCK` on MySQL where several waited for a claim that was then rolled back or released:
+ *   all but one of them (`transactWithRetry` tries again).
  */
 export async function claimUnique(sql: SqlSession, claim: Claim): Promise<Done<void> | ClaimHeld> {
-  const { affectedRows } = await sql.execute(sql.dialect.claim(claim));
-  if (affectedRows === 1) return done(undefined);
+  if (await inserted(sql, claim)) return done(undefined);
   const { rows } = await sql.execute(sql.dialect.readClaim(claim));
   return { ...refused('in-progress'), holder: rows[0] };
+}
+
+async function inserted(sql: SqlSession, claim: Claim): Promise<boolean> {
+  try {
+    const { affectedRows } = await sql.execute(sql.dialect.claim(claim));
+    return affectedRows === 1;
+  } catch (error) {
+    if (error instanceof StoreError && error.code === 'DUPLICATE_KEY') return false;
+    throw error;
+  }
 }
 
 /**

@@ -1,5 +1,6 @@
+import { merge } from '../columns.ts';
 import type { SqlDialect } from '../ports.ts';
-import { merge, quote, SqlText } from './sql.ts';
+import { quote, SqlText } from './sql.ts';
 
 export const conditionalUpdate: SqlDialect['conditionalUpdate'] = ({
   table,

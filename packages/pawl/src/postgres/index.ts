@@ -1,7 +1,7 @@
 import type { SqlDialect } from '../ports.ts';
 import { conditionalUpdate } from './conditional-update.ts';
 import { classifyError } from './errors.ts';
-import { limitLockWait, lockRow } from './pessimistic-lock.ts';
+import { limitLockWait, lockAvailableRows, lockRow, restoreLockWait } from './pessimistic-lock.ts';
 import { claim, readClaim, releaseClaim } from './unique-claim.ts';
 
 export const postgres: SqlDialect = {
@@ -12,5 +12,7 @@ export const postgres: SqlDialect = {
   readClaim,
   releaseClaim,
   limitLockWait,
+  restoreLockWait,
   lockRow,
+  lockAvailableRows,
 };

@@ -1,4 +1,4 @@
-import { MisuseError } from '../errors.ts';
+import { nameParts, requireCondition } from '../columns.ts';
 import type { Columns, SqlStatement, SqlValue } from '../ports.ts';
 
 /** Builds one statement: text with numbered parameters, and their values beside it. */
@@ -13,12 +13,12 @@ export class SqlText {
 
   /** A condition that all columns hold their values. */
   matches(columns: Columns): string {
-    const conditions = Object.entries(columns).map(([column, value]) =>
-      value === null ? `${quote(column)} IS NULL` : `${quote(column)} = ${this.value(value)}`,
-    );
-    if (conditions.length === 0)
-      throw new MisuseError('a guard needs at least one column that names the row');
-    return conditions.join(' AND ');
+    requireCondition(columns);
+    return Object.entries(columns)
+      .map(([column, value]) =>
+        value === null ? `${quote(column)} IS NULL` : `${quote(column)} = ${this.value(value)}`,
+      )
+      .join(' AND ');
   }
 
   /** An assignment of all columns. */
@@ -31,20 +31,9 @@ export class SqlText {
   }
 }
 
-/** The key's columns and the others'. One column twice would address another row, or claim another key. */
-export function merge(key: Columns, others: Columns): Columns {
-  for (const column of Object.keys(others)) {
-    if (column in key) throw new MisuseError(`${column} is part of the key, and cannot be given twice`);
-  }
-  return { ...key, ...others };
-}
-
 /** Quotes a name, with its schema where it has one. */
 export function quote(name: string): string {
-  const parts = name.split('.');
-  for (const part of parts) {
-    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(part))
-      throw new MisuseError(`not a name of a table or column: ${name}`);
-  }
-  return parts.map((part) => `"${part}"`).join('.');
+  return nameParts(name)
+    .map((part) => `"${part}"`)
+    .join('.');
 }

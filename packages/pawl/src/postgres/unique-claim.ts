@@ -1,5 +1,6 @@
+import { merge } from '../columns.ts';
 import type { SqlDialect } from '../ports.ts';
-import { merge, quote, SqlText } from './sql.ts';
+import { quote, SqlText } from './sql.ts';
 
 /** No conflict target: whichever unique constraint refuses the row, somebody else was first. */
 export const claim: SqlDialect['claim'] = ({ table, key, values }) => {

@@ -1,4 +1,4 @@
-import { versionedUpdate, withOptimisticRetry } from 'pawl';
+import { transactWithRetry, versionedUpdate } from 'pawl';
 import { auditStatus, readStatus } from '../publish.ts';
 import { chargeClaimed, refusalFor, underWay, whileOnSale } from './steps.ts';
 import type { PurchaseStrategy } from './strategy.ts';
@@ -9,7 +9,7 @@ import type { PurchaseStrategy } from './strategy.ts';
  */
 export const optimisticRetry: PurchaseStrategy = (tools) => async (purchase) => {
   const { retryAttempts, retryPauseMs } = tools.settings;
-  const claimed = await withOptimisticRetry(
+  const claimed = await transactWithRetry(
     tools.sql,
     async (transaction) => {
       const { status, version } = await readStatus(transaction.trx, purchase.lottoPublishId);

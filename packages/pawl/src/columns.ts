@@ -1,0 +1,28 @@
+import { MisuseError } from './errors.ts';
+import type { Columns } from './ports.ts';
+
+/** The key's columns and the others'. One column twice would address another row, or claim another key. */
+export function merge(key: Columns, others: Columns): Columns {
+  for (const column of Object.keys(others)) {
+    if (column in key) throw new MisuseError(`${column} is part of the key, and cannot be given twice`);
+  }
+  return { ...key, ...others };
+}
+
+/** The parts of a plain name, its schema first where it has one; each still to be quoted. */
+export function nameParts(name: string): readonly string[] {
+  const parts = name.split('.');
+  for (const part of parts) {
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(part)) {
+      throw new MisuseError(`not a name of a table or column: ${name}`);
+    }
+  }
+  return parts;
+}
+
+/** A guard without a condition would take any row for the one that it guards. */
+export function requireCondition(columns: Columns): void {
+  if (Object.keys(columns).length === 0) {
+    throw new MisuseError('a guard needs at least one column that names the row');
+  }
+}

@@ -1,0 +1,39 @@
+import { nameParts, requireCondition } from '../columns.ts';
+import type { Columns, SqlStatement, SqlValue } from '../ports.ts';
+
+/** Builds one statement: text with a mark for each parameter, and their values beside it. */
+export class SqlText {
+  readonly #values: SqlValue[] = [];
+
+  /** A parameter for `value`. */
+  value(value: SqlValue): string {
+    this.#values.push(value);
+    return '?';
+  }
+
+  /** A condition that all columns hold their values. */
+  matches(columns: Columns): string {
+    requireCondition(columns);
+    return Object.entries(columns)
+      .map(([column, value]) =>
+        value === null ? `${quote(column)} IS NULL` : `${quote(column)} = ${this.value(value)}`,
+      )
+      .join(' AND ');
+  }
+
+  /** An assignment of all columns. */
+  assigns(columns: Columns): string[] {
+    return Object.entries(columns).map(([column, value]) => `${quote(column)} = ${this.value(value)}`);
+  }
+
+  statement(text: string): SqlStatement {
+    return { text, values: this.#values };
+  }
+}
+
+/** Quotes a name, with its database where it has one. */
+export function quote(name: string): string {
+  return nameParts(name)
+    .map((part) => `\`${part}\``)
+    .join('.');
+}
