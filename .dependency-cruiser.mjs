@@ -26,8 +26,8 @@ export default {
     {
       name: 'database-only-in-checkers',
       severity: 'error',
-      from: { path: '^packages/race-lab/src', pathNot: '^packages/race-lab/src/(checkers|cluster)/' },
-      to: { path: 'node_modules/pg/' },
+      from: { path: '^packages/race-lab/src', pathNot: '^packages/race-lab/src/(checkers|cluster|locks)/' },
+      to: { path: 'node_modules/(pg|mysql2)/' },
     },
     {
       name: 'apps-are-apart',

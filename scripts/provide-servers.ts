@@ -1,6 +1,7 @@
 import { type ExecFileSyncOptions, execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { serverFinder } from '../packages/race-lab/src/cluster/find-server.ts';
+import { mariadbPackage } from '../packages/race-lab/src/cluster/mariadb.ts';
 import { nginxPackage } from '../packages/race-lab/src/cluster/nginx.ts';
 import { redisPackage } from '../packages/race-lab/src/cluster/redis.ts';
 
@@ -13,7 +14,7 @@ import { redisPackage } from '../packages/race-lab/src/cluster/redis.ts';
 export async function provideServers(): Promise<boolean> {
   const missing = await missingServers();
   if (missing.length === 0) return true;
-  const names = missing.map(({ debian }) => debian);
+  const names = missing.flatMap(({ debian }) => debian);
 
   if (process.env.PAWL_INSTALL === '0' || process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) {
     process.stderr.write(`The tests need servers that are not installed. Install them:\n`);
@@ -33,7 +34,7 @@ export async function provideServers(): Promise<boolean> {
 async function missingServers() {
   const find = serverFinder(process.env.PATH ?? '');
   const looked = await Promise.all(
-    [redisPackage, nginxPackage].map(async (server) => ({
+    [redisPackage, nginxPackage, mariadbPackage].map(async (server) => ({
       debian: server.debian,
       found: await find(server),
     })),

@@ -1,18 +1,25 @@
 import type { TestProject } from 'vitest/node';
-import { serverFinder } from '../packages/race-lab/src/cluster/find-server.ts';
+import { type ServerPackage, serverFinder } from '../packages/race-lab/src/cluster/find-server.ts';
 import { startGuardian } from '../packages/race-lab/src/cluster/guardian.ts';
+import { mariadbPackage, startMariadb } from '../packages/race-lab/src/cluster/mariadb.ts';
 import { embeddedPostgresFolder, startPostgres } from '../packages/race-lab/src/cluster/postgres.ts';
 import { redisPackage, startRedis } from '../packages/race-lab/src/cluster/redis.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
     postgresUrl: string;
+    /** With `innodb_snapshot_isolation` off, the default before MariaDB 11.6.2. */
+    mariadbUrl: string;
+    /** With `innodb_snapshot_isolation` on, the default since. */
+    mariadbSnapshotUrl: string;
     redisUrl: string;
   }
 }
 
-/** One private PostgreSQL and one private Redis for the whole run; each test file makes a database of its own. */
+/** The servers of the whole run, all private; each test file makes databases of its own on them. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const redis = await programOf(redisPackage);
+  const mariadb = await programOf(mariadbPackage);
   const guardian = await startGuardian();
   const end = async () => {
     const problems = await guardian.end();
@@ -20,14 +27,26 @@ export default async function setup(project: TestProject): Promise<() => Promise
   };
   try {
     const { signal } = new AbortController();
-    const redis = await serverFinder(process.env.PATH ?? '')(redisPackage);
-    if (!redis.found) throw new Error(`the tests need Redis: ${redis.install}`);
-    const nativeFolder = embeddedPostgresFolder();
-    project.provide('postgresUrl', (await startPostgres(guardian, { nativeFolder, signal })).url);
-    project.provide('redisUrl', (await startRedis(guardian, redis.path, signal)).url);
+    const provide = async (
+      name: 'postgresUrl' | 'mariadbUrl' | 'mariadbSnapshotUrl' | 'redisUrl',
+      starting: Promise<{ url: string }>,
+    ) => project.provide(name, (await starting).url);
+    const snapshot = { name: 'mariadb-snapshot', snapshotIsolation: true };
+    await Promise.all([
+      provide('postgresUrl', startPostgres(guardian, { nativeFolder: embeddedPostgresFolder(), signal })),
+      provide('mariadbUrl', startMariadb(guardian, { program: mariadb, signal })),
+      provide('mariadbSnapshotUrl', startMariadb(guardian, { program: mariadb, ...snapshot, signal })),
+      provide('redisUrl', startRedis(guardian, redis, signal)),
+    ]);
     return end;
   } catch (error) {
     await end();
     throw error;
   }
+}
+
+async function programOf(server: ServerPackage): Promise<string> {
+  const found = await serverFinder(process.env.PATH ?? '')(server);
+  if (!found.found) throw new Error(`the tests need ${server.programs[0]}: ${found.install}`);
+  return found.path;
 }

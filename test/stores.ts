@@ -1,20 +1,32 @@
 import { randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';
-import pg from 'pg';
 import { inject } from 'vitest';
+import { withDatabase } from '../packages/race-lab/src/cluster/database-session.ts';
 
-/** A database of its own on the run's PostgreSQL. It ends with the run. */
-export async function newDatabase(): Promise<string> {
-  const url = inject('postgresUrl');
+/** The SQL stores of a run: MariaDB with `innodb_snapshot_isolation` off, and with it on. */
+export const sqlStores = ['postgres', 'mariadb', 'mariadb-snapshot'] as const;
+
+export type SqlStore = (typeof sqlStores)[number];
+
+const LIMIT_MS = 10_000;
+
+/** A database of its own on the run's server. It ends with the run. */
+export async function newDatabase(store: SqlStore = 'postgres'): Promise<string> {
+  const url = serverUrl(store);
   const name = `test_${randomBytes(6).toString('hex')}`;
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    await client.query(`CREATE DATABASE ${name}`);
-  } finally {
-    await client.end();
-  }
+  await withDatabase(url, LIMIT_MS, (query) => query(`CREATE DATABASE ${name}`));
   return Object.assign(new URL(url), { pathname: `/${name}` }).href;
+}
+
+function serverUrl(store: SqlStore): string {
+  switch (store) {
+    case 'postgres':
+      return inject('postgresUrl');
+    case 'mariadb':
+      return inject('mariadbUrl');
+    case 'mariadb-snapshot':
+      return inject('mariadbSnapshotUrl');
+  }
 }
 
 /** A client of the run's Redis that never resends, and a prefix that nobody else uses. */

@@ -1,30 +1,70 @@
-import pg from 'pg';
+import { type Row, withDatabase } from '../cluster/database-session.ts';
+import { databaseKind } from '../cluster/store.ts';
 import type { ShopRows } from '../history/shop-rows.ts';
 
-const STATEMENT_TIMEOUT_MS = 30_000;
+const STATEMENT_LIMIT_MS = 30_000;
 
-/** Reads what the shop keeps, in one snapshot. */
-export async function readShopRows(databaseUrl: string): Promise<ShopRows> {
-  const client = new pg.Client({ connectionString: databaseUrl, statement_timeout: STATEMENT_TIMEOUT_MS });
-  // A connection that breaks between two statements is told by the next one, not by a crash of the lab.
-  client.on('error', () => undefined);
-  await client.connect();
-  try {
-    await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
-    const orders = await client.query(`
-      SELECT orders.order_id AS "orderId", member_id::text AS "memberId", amount, currency, status
+/** What makes all that follows read one snapshot, and nothing but read. */
+const beginSnapshot = {
+  postgres: ['BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'],
+  mysql: [
+    'SET TRANSACTION ISOLATION LEVEL REPEATABLE READ',
+    'START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY',
+  ],
+};
+
+/**
+ * Reads what the shop keeps, in one snapshot.
+ *
+ * @throws the driver's error.
+ */
+export function readShopRows(databaseUrl: string): Promise<ShopRows> {
+  return withDatabase(databaseUrl, STATEMENT_LIMIT_MS, async (query) => {
+    for (const statement of beginSnapshot[databaseKind(databaseUrl)]) await query(statement);
+    const orders = await query(`
+      SELECT orders.order_id, member_id, amount, currency, status
         FROM orders JOIN lotto_publish ON lotto_publish.order_id = orders.order_id`);
-    const bills = await client.query(`
-      SELECT bill.id::text AS "billId", purchase.order_id AS "orderId", bill.member_id::text AS "memberId",
-             purchase.payment_key AS "paymentKey", purchase.total_amount AS amount
+    const bills = await query(`
+      SELECT bill.id, purchase.order_id, bill.member_id, purchase.payment_key, purchase.total_amount
         FROM bill JOIN purchase ON purchase.id = bill.purchase_id`);
-    const audit = await client.query(`
-      SELECT id::text, order_id AS "orderId", from_status AS "from", to_status AS "to",
-             request_id AS "requestId", strategy, instance
-        FROM order_status_audit ORDER BY order_status_audit.id`);
-    await client.query('COMMIT');
-    return { orders: orders.rows, bills: bills.rows, audit: audit.rows };
-  } finally {
-    await client.end();
-  }
+    const audit = await query(`
+      SELECT id, order_id, from_status, to_status, request_id, strategy, instance
+        FROM order_status_audit ORDER BY id`);
+    await query('COMMIT');
+    return { orders: orders.map(orderOf), bills: bills.map(billOf), audit: audit.map(auditOf) };
+  });
+}
+
+// String() because MySQL keeps keys in columns of bytes, and a Buffer's text is that of its UTF-8.
+
+function orderOf(row: Row): ShopRows['orders'][number] {
+  return {
+    orderId: String(row.order_id),
+    memberId: String(row.member_id),
+    amount: Number(row.amount),
+    currency: String(row.currency),
+    status: String(row.status),
+  };
+}
+
+function billOf(row: Row): ShopRows['bills'][number] {
+  return {
+    billId: String(row.id),
+    orderId: String(row.order_id),
+    memberId: String(row.member_id),
+    paymentKey: String(row.payment_key),
+    amount: Number(row.total_amount),
+  };
+}
+
+function auditOf(row: Row): ShopRows['audit'][number] {
+  return {
+    id: String(row.id),
+    orderId: String(row.order_id),
+    from: String(row.from_status),
+    to: String(row.to_status),
+    requestId: row.request_id === null ? null : String(row.request_id),
+    strategy: String(row.strategy),
+    instance: String(row.instance),
+  };
 }

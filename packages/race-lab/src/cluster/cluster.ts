@@ -5,12 +5,16 @@ import { ClusterSetupError, LeftBehindError } from './errors.ts';
 import { type FindServer, serverFinder } from './find-server.ts';
 import { type GuardedProcess, type Guardian, startGuardian } from './guardian.ts';
 import { hostEnv } from './host-env.ts';
+import { installedMariadb, mariadbPackage, startMariadb } from './mariadb.ts';
+import { MAX_CONNECTIONS } from './max-connections.ts';
 import { nginxPackage, startNginx } from './nginx.ts';
 import { type NodeService, startNodeService } from './node-service.ts';
 import { fixedPort, freePort, type PortChoice } from './ports.ts';
-import { embeddedPostgresFolder, MAX_CONNECTIONS, startPostgres } from './postgres.ts';
+import { embeddedPostgresFolder, startPostgres } from './postgres.ts';
 import { redisPackage, startRedis } from './redis.ts';
+import { announceCluster } from './running-clusters.ts';
 import type { RunningServer } from './start-server.ts';
+import { isStore, STORE_FORMS, type Store } from './store.ts';
 import { createThrowAwaySchema } from './throw-away-schema.ts';
 
 /** Connections that each instance may open. */
@@ -23,8 +27,7 @@ export type GatewayMode = 'as-published' | 'generous' | 'toss';
 export interface ClusterOptions {
   /** Copies of the shop, 1 to 16. */
   instances: number;
-  /** `postgres` for a private server, or the URL of one that is used in a throw-away schema. */
-  store: 'postgres' | `postgres://${string}` | `postgresql://${string}`;
+  store: Store;
   gateway: GatewayMode;
   /** Of the payment sandbox' chance: its latencies and its faults. */
   seed: number;
@@ -43,7 +46,7 @@ export interface ClusterOptions {
   signal?: AbortSignal;
   /** The services to run, instead of those of the checkout. */
   mains?: ServiceMains;
-  /** Looks for Redis and nginx; absent: on the PATH and where servers are installed. */
+  /** Looks for MariaDB, Redis and nginx; absent: on the PATH and where servers are installed. */
   findServer?: FindServer;
 }
 
@@ -65,6 +68,7 @@ export interface FrontDoor {
 }
 
 export interface Cluster {
+  /** `postgres://…` or `postgresql://…`, or `mysql://…` on MariaDB and MySQL. */
   databaseUrl: string;
   /** Undefined when there is none; `notes` says how to install it. */
   redisUrl: string | undefined;
@@ -75,12 +79,12 @@ export interface Cluster {
   notes: readonly string[];
   /** Stops and signals single servers; `guardian.lost` is aborted when the cluster has died under the lab. */
   guardian: Guardian;
-  /** By name: `postgres`, `redis`, `payment-sandbox`, `lotto-back-1`, …, `nginx`. */
+  /** By name: `postgres` or `mariadb`, `redis`, `payment-sandbox`, `lotto-back-1`, …, `nginx`. */
   servers: ReadonlyMap<string, GuardedProcess>;
   /**
    * Ends everything. Resolves when nothing is left; may be called any number of times.
    *
-   * @throws LeftBehindError  The servers have ended, but for instance the schema could not be dropped.
+   * @throws LeftBehindError  The servers have ended, but for instance the throw-away schema could not be dropped.
    */
   close(): Promise<void>;
 }
@@ -155,13 +159,22 @@ async function startParts(
     return server;
   };
 
-  const database = async () => {
-    if (options.store !== 'postgres') {
-      const schema = await createThrowAwaySchema(guardian, options.store);
-      options.onProgress?.(`schema ${schema.name} is made`);
-      return schema.url;
+  const startDatabase = async () => {
+    if (options.store === 'postgres') {
+      return up(await startPostgres(guardian, { nativeFolder: embeddedPostgresFolder(), signal: stop })).url;
     }
-    return up(await startPostgres(guardian, { nativeFolder: embeddedPostgresFolder(), signal: stop })).url;
+    if (options.store === 'mariadb') {
+      const program = installedMariadb(await find(mariadbPackage));
+      return up(await startMariadb(guardian, { program, signal: stop })).url;
+    }
+    const schema = await createThrowAwaySchema(guardian, options.store);
+    options.onProgress?.(`${schema.title} is made`);
+    return schema.url;
+  };
+  const database = async () => {
+    const url = await startDatabase();
+    await announceCluster(guardian, options.store, url);
+    return url;
   };
   const redis = async () => {
     const found = await find(redisPackage);
@@ -261,9 +274,7 @@ function choosePorts({ instances, store, port }: ClusterOptions): Ports {
   if (!Number.isInteger(instances) || instances < 1 || instances > MAX_INSTANCES) {
     throw badOption(`instances must be a whole number from 1 to ${MAX_INSTANCES}, got ${instances}`);
   }
-  if (store !== 'postgres' && !(/^postgres(ql)?:\/\//.test(store) && URL.canParse(store))) {
-    throw badOption('store must be "postgres" or a postgres:// URL');
-  }
+  if (!isStore(store)) throw badOption(`store must be ${STORE_FORMS}`);
   if (port === undefined) {
     return { frontDoor: freePort, sandbox: freePort, instances: Array(instances).fill(freePort) };
   }

@@ -8,6 +8,7 @@ export class ClusterSetupError extends Error {
     | 'NO_TEMPORARY_DIRECTORY'
     | 'POSTGRES_MISSING'
     | 'POSTGRES_NOT_RUNNABLE'
+    | 'MARIADB_MISSING'
     | 'NO_UNPRIVILEGED_USER'
     | 'DATABASE_UNREACHABLE';
 

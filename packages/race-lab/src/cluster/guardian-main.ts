@@ -10,12 +10,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { clearAway } from './clear-away.ts';
-import type {
-  FromGuardian,
-  ProcessCommand,
-  ServerExit,
-  SpawnRequest,
-  ToGuardian,
+import {
+  type FromGuardian,
+  GUARDIAN_TITLE,
+  type ProcessCommand,
+  type ServerExit,
+  type SpawnRequest,
+  THROW_AWAY_PREFIX,
+  type ToGuardian,
 } from './guardian-messages.ts';
 import { killTree, resumeTree, signalGroup, signalProcess } from './process-tree.ts';
 
@@ -38,14 +40,14 @@ const postmasterPidFiles = new Set<string>();
 const atEnd: ProcessCommand[] = [];
 let ending: Promise<void> | undefined;
 
-process.title = 'race-lab guardian';
+process.title = GUARDIAN_TITLE;
 process.on('disconnect', end);
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   // Somebody who ends the lab may signal us as well; we go when the lab has gone.
   process.on(signal, () => undefined);
 }
 
-const directory = mkdtempSync(join(tmpdir(), 'race-lab-'));
+const directory = mkdtempSync(join(tmpdir(), THROW_AWAY_PREFIX));
 process.on('uncaughtException', (error) => {
   for (const { pid } of servers.values()) killTree(pid);
   rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });

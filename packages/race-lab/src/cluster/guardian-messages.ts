@@ -1,3 +1,9 @@
+/** What the guardian's process calls itself. */
+export const GUARDIAN_TITLE = 'race-lab guardian';
+
+/** How the names of throw-away directories begin. */
+export const THROW_AWAY_PREFIX = 'race-lab-';
+
 /** A program to start. It sees exactly `env` and nothing of the lab's own environment. */
 export interface ProcessCommand {
   /** Unique among what runs at the same time; shown in errors. */

@@ -2,8 +2,12 @@ import { open } from 'node:fs/promises';
 
 const TAIL_BYTES = 8_192;
 
-/** The last `lines` lines of a log, empty when it does not exist. */
-export async function readLogTail(file: string, lines = 20): Promise<string> {
+/**
+ * The last `lines` lines of a log, empty when it does not exist.
+ *
+ * As many as it takes to see past the thirty with which `mariadb-install-db` ends when it has failed.
+ */
+export async function readLogTail(file: string, lines = 45): Promise<string> {
   let log: Awaited<ReturnType<typeof open>>;
   try {
     log = await open(file);

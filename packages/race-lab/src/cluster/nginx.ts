@@ -12,7 +12,7 @@ import { type UnprivilegedUser, unprivilegedUser } from './unprivileged-user.ts'
 
 const run = promisify(execFile);
 
-export const nginxPackage: ServerPackage = { programs: ['nginx'], debian: 'nginx', homebrew: 'nginx' };
+export const nginxPackage: ServerPackage = { programs: ['nginx'], debian: ['nginx'], homebrew: 'nginx' };
 
 const START_LIMIT_MS = 20_000;
 const VERSION_LIMIT_MS = 5_000;

@@ -3,11 +3,12 @@ import { constants } from 'node:fs';
 import { chown, cp, lchown, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import pg from 'pg';
+import { withDatabase } from './database-session.ts';
 import { ClusterSetupError, ServerStartError } from './errors.ts';
 import type { Guardian } from './guardian.ts';
 import type { SpawnRequest } from './guardian-messages.ts';
 import { hostEnv } from './host-env.ts';
+import { MAX_CONNECTIONS } from './max-connections.ts';
 import { freePort, type PortChoice } from './ports.ts';
 import { type RunningServer, runCommand, startServer } from './start-server.ts';
 import { type UnprivilegedUser, unprivilegedUser } from './unprivileged-user.ts';
@@ -16,9 +17,6 @@ const START_LIMIT_MS = 60_000;
 const INITDB_LIMIT_MS = 60_000;
 const VERSION_LIMIT_MS = 10_000;
 const CONNECT_LIMIT_MS = 2_000;
-
-/** Connections that the private server takes. */
-export const MAX_CONNECTIONS = 200;
 
 export interface PostgresOptions {
   /** The folder with `bin`, `lib` and `share`. */
@@ -127,23 +125,11 @@ export async function startPostgres(guardian: Guardian, options: PostgresOptions
         ]),
         postmasterPidFile: join(data, 'postmaster.pid'),
       }),
-      probe: (chosenPort) => probeDatabase(urlOn(chosenPort)),
+      probe: (chosenPort) => withDatabase(urlOn(chosenPort), CONNECT_LIMIT_MS, async () => undefined),
     },
     signal,
   );
   return { ...server, url: urlOn(server.port) };
-}
-
-/** Resolves when `url` takes a connection with its password. */
-async function probeDatabase(url: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECT_LIMIT_MS });
-  // A server that ends during the probe is reported by connect() or end(), not by a crash of the lab.
-  client.on('error', () => undefined);
-  try {
-    await client.connect();
-  } finally {
-    await client.end();
-  }
 }
 
 /**

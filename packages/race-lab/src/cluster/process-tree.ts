@@ -56,6 +56,16 @@ export function descendantsOf(pid: number): number[] {
   return found.slice(1);
 }
 
+/** How a process calls itself: its title or its command line; empty when there is no such process. */
+export function commandOf(pid: number): string {
+  try {
+    if (process.platform === 'linux') return readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+    return execFileSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'latin1' });
+  } catch {
+    return ''; // It has ended; `ps` says so with its exit code.
+  }
+}
+
 /** From /proc, because a slim container has no `ps`. */
 function linuxProcesses(): [pid: number, parent: number][] {
   const processes: [number, number][] = [];

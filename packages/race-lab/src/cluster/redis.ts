@@ -10,7 +10,7 @@ import { type RunningServer, startServer } from './start-server.ts';
 
 export const redisPackage: ServerPackage = {
   programs: ['redis-server', 'valkey-server'],
-  debian: 'redis-server',
+  debian: ['redis-server'],
   homebrew: 'redis',
 };
 

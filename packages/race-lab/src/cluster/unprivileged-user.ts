@@ -22,7 +22,7 @@ export async function unprivilegedUser(): Promise<UnprivilegedUser | undefined> 
   if (name === undefined || group === undefined) {
     throw new ClusterSetupError(
       'NO_UNPRIVILEGED_USER',
-      'PostgreSQL refuses to run as root, and this machine has no user "nobody" to run it as; ' +
+      'database servers refuse to run as root, and this machine has no user "nobody" to run them as; ' +
         'start the lab as an ordinary user',
     );
   }

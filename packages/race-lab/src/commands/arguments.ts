@@ -1,6 +1,7 @@
-import type { ClusterOptions, GatewayMode } from '../cluster/cluster.ts';
+import type { GatewayMode } from '../cluster/cluster.ts';
+import { isStore, STORE_FORMS, type Store } from '../cluster/store.ts';
 import { type PurchaseStrategyName, purchaseStrategyNames } from '../experiments/purchase-strategies.ts';
-
+import type { RunReport } from '../report/report.ts';
 import { withoutCredentials } from '../report/store-name.ts';
 
 /** The command was called with arguments that it cannot run with. Nothing was started. */
@@ -28,12 +29,9 @@ export function parseGateway(text: string): GatewayMode {
   return oneOf('--gateway', gatewayModes, text);
 }
 
-export function parseStore(text: string): ClusterOptions['store'] {
-  if (text === 'postgres') return text;
-  if (/^postgres(ql)?:\/\//.test(text) && URL.canParse(text)) return text as ClusterOptions['store'];
-  throw new BadArgumentsError(
-    `--store must be postgres (a private server) or a postgres:// URL, got "${withoutCredentials(text)}"`,
-  );
+export function parseStore(text: string): Store {
+  if (isStore(text)) return text;
+  throw new BadArgumentsError(`--store must be ${STORE_FORMS}, got "${withoutCredentials(text)}"`);
 }
 
 /** Collects `--strategy a --strategy b,c`. */
@@ -45,8 +43,8 @@ export function parseStrategies(
   return [...new Set([...(earlier ?? []), ...named])];
 }
 
-export function parseExperiment(text: string): 'purchase' {
-  return oneOf('experiment', ['purchase'], text);
+export function parseExperiment(text: string): RunReport['experiment'] {
+  return oneOf('experiment', ['purchase', 'bystanders'], text);
 }
 
 function oneOf<Name extends string>(what: string, names: readonly Name[], text: string): Name {

@@ -1,15 +1,19 @@
 import { spawnSync } from 'node:child_process';
 import { createServer } from 'node:net';
-import pg from 'pg';
 import { expect, onTestFinished, test } from 'vitest';
 import { type Cluster, type ClusterOptions, startCluster } from '../../src/cluster/cluster.ts';
+import { withDatabase } from '../../src/cluster/database-session.ts';
 import { serverFinder } from '../../src/cluster/find-server.ts';
+import type { Guardian } from '../../src/cluster/guardian.ts';
+import { installedMariadb, type Mariadb, mariadbPackage, startMariadb } from '../../src/cluster/mariadb.ts';
 import { nginxPackage } from '../../src/cluster/nginx.ts';
 import { freePort } from '../../src/cluster/ports.ts';
-import { embeddedPostgresFolder, startPostgres } from '../../src/cluster/postgres.ts';
-import { withSearchPath } from '../../src/cluster/throw-away-schema.ts';
+import { embeddedPostgresFolder, type Postgres, startPostgres } from '../../src/cluster/postgres.ts';
+import { STORE_FORMS, type Store } from '../../src/cluster/store.ts';
+import { withDatabaseName, withSearchPath } from '../../src/cluster/throw-away-schema.ts';
 import {
   freeRange,
+  labSchemas,
   never,
   nothing,
   remainsOf,
@@ -18,6 +22,8 @@ import {
   testGuardian,
 } from './helpers.ts';
 
+const LIMIT_MS = 10_000;
+const mariadb = installedMariadb(await serverFinder(process.env.PATH ?? '')(mariadbPackage));
 const asRoot = process.getuid?.() === 0;
 const CLEAN = { files: [], processes: [] };
 const options: ClusterOptions = {
@@ -39,15 +45,27 @@ async function envOf(baseUrl: string): Promise<Record<string, string>> {
   return data;
 }
 
-async function schemasOf(url: string): Promise<string[]> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    const sql = `SELECT nspname FROM pg_namespace WHERE nspname LIKE 'race\\_lab\\_%'`;
-    return (await client.query<{ nspname: string }>(sql)).rows.map(({ nspname }) => nspname);
-  } finally {
-    await client.end();
-  }
+type Given = Postgres | Mariadb;
+
+/** How each store is given, and what the lab makes of its URL. */
+const givenStores = {
+  postgres: {
+    start: (guardian: Guardian): Promise<Given> =>
+      startPostgres(guardian, { nativeFolder: embeddedPostgresFolder(), signal: never }),
+    noun: 'schema',
+    urlIn: withSearchPath,
+  },
+  mariadb: {
+    start: (guardian: Guardian): Promise<Given> =>
+      startMariadb(guardian, { program: mariadb, signal: never }),
+    noun: 'database',
+    urlIn: withDatabaseName,
+  },
+};
+
+async function startGiven(store: keyof typeof givenStores): Promise<{ given: Given; tmp: string }> {
+  const { guardian, tmp } = await testGuardian();
+  return { given: await givenStores[store].start(guardian), tmp };
 }
 
 test('every part is up with its settings, and a closed cluster leaves no process and no directory', async () => {
@@ -106,50 +124,126 @@ test('without Redis and nginx the cluster does without, and says how to install 
   expect(remainsOf(tmp)).toEqual(CLEAN);
 });
 
-test('a given database is used in a schema of its own, which is dropped at the end', async () => {
-  const { guardian, tmp } = await testGuardian();
-  const given = await startPostgres(guardian, { nativeFolder: embeddedPostgresFolder(), signal: never });
-  const before = remainsOf(tmp);
-  const cluster = await testCluster({ store: given.url as 'postgres' });
-  const [schema] = await schemasOf(given.url);
-  expect(cluster.servers.has('postgres')).toBe(false);
-  expect(cluster.databaseUrl).toBe(withSearchPath(given.url, schema ?? ''));
-  const client = new pg.Client({ connectionString: cluster.databaseUrl });
-  await client.connect();
-  await client.query('CREATE TABLE orders (id int)');
-  const { rows } = await client.query('SELECT schemaname FROM pg_tables WHERE tablename = $1', ['orders']);
-  await client.end();
-  expect(rows).toEqual([{ schemaname: schema }]);
-  await cluster.close();
-  expect(await schemasOf(given.url)).toEqual([]);
-  expect(remainsOf(tmp).files).toEqual(before.files);
-});
-
-test('a schema that cannot be dropped is reported, and the servers have ended all the same', async () => {
-  const { guardian, tmp } = await testGuardian();
-  const given = await startPostgres(guardian, { nativeFolder: embeddedPostgresFolder(), signal: never });
-  const cluster = await startCluster({ ...options, store: given.url as 'postgres' });
-  await given.stop();
-  await expect(cluster.close()).rejects.toMatchObject({
-    code: 'LEFT_BEHIND',
-    problems: [expect.stringMatching(/^dropping schema race_lab_[0-9a-f]{12} failed/)],
-  });
-  expect(remainsOf(tmp).files.length).toBe(1);
-});
-
-test('a given database that does not answer is a named error without its password', async () => {
+test('on MariaDB every part is up, and a closed cluster leaves nothing', async () => {
   const tmp = temporaryDirectory();
-  const port = await freePort.next();
-  const starting = startCluster({ ...options, store: `postgres://me:secret@127.0.0.1:${port}/shop` });
-  const error = await starting.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  expect(error).toMatchObject({ name: 'ClusterSetupError', code: 'DATABASE_UNREACHABLE' });
-  expect(String(error)).toContain(`postgres://127.0.0.1:${port}/shop`);
-  expect(String(error)).not.toContain('secret');
+  const cluster = await testCluster({ store: 'mariadb' });
+  expect(cluster.databaseUrl).toMatch(/^mysql:\/\/lab:[0-9a-f]{48}@127\.0\.0\.1:\d+\/lab$/);
+  expect(await envOf(cluster.instances[0]?.baseUrl ?? '')).toMatchObject({
+    DATABASE_URL: cluster.databaseUrl,
+  });
+  expect([...cluster.servers.keys()]).toContain('mariadb');
+  expect([...cluster.servers.keys()]).not.toContain('postgres');
+  await cluster.close();
   expect(remainsOf(tmp)).toEqual(CLEAN);
 });
+
+test('without MariaDB it is refused with the command that installs it, and nothing is left', async () => {
+  const tmp = temporaryDirectory();
+  const starting = startCluster({ ...options, store: 'mariadb', findServer: serverFinder('', []) });
+  await expect(starting).rejects.toMatchObject({
+    name: 'ClusterSetupError',
+    code: 'MARIADB_MISSING',
+    message: expect.stringMatching(/install mariadb.*--store mysql:/),
+  });
+  expect(remainsOf(tmp)).toEqual(CLEAN);
+});
+
+test.for(['postgres', 'mariadb'] as const)(
+  'a given database is used in a schema of its own, which is dropped at the end: %s',
+  async (store) => {
+    const { noun, urlIn } = givenStores[store];
+    const { given, tmp } = await startGiven(store);
+    const before = remainsOf(tmp);
+    const progress: string[] = [];
+    const cluster = await testCluster({
+      store: given.url as Store,
+      onProgress: (text) => progress.push(text),
+    });
+    const [schema = ''] = await labSchemas(given.url);
+    expect(progress).toContain(`${noun} ${schema} is made`);
+    expect(cluster.servers.has(store)).toBe(false);
+    expect(cluster.databaseUrl).toBe(urlIn(given.url, schema));
+    await withDatabase(cluster.databaseUrl, LIMIT_MS, (query) => query('CREATE TABLE orders (id int)'));
+    const rows = await withDatabase(given.url, LIMIT_MS, (query) =>
+      query(`SELECT table_schema AS place FROM information_schema.tables WHERE table_name = 'orders'`),
+    );
+    expect(rows).toEqual([{ place: schema }]);
+    await cluster.close();
+    expect(await labSchemas(given.url)).toEqual([]);
+    expect(remainsOf(tmp).files).toEqual(before.files);
+  },
+);
+
+test('a database of the lab is in UTF-8 whatever the server prefers, and mariadb:// is as good', async () => {
+  const { given } = await startGiven('mariadb');
+  await withDatabase(given.url, LIMIT_MS, (query) => query('SET GLOBAL character_set_server = latin1'));
+  const cluster = await testCluster({ store: given.url.replace(/^mysql:/, 'mariadb:') as Store });
+  expect(cluster.databaseUrl).toMatch(/^mysql:/);
+  const rows = await withDatabase(cluster.databaseUrl, LIMIT_MS, (query) =>
+    query('SELECT @@character_set_server AS preferred, @@character_set_database AS own'),
+  );
+  expect(rows).toEqual([{ preferred: 'latin1', own: 'utf8mb4' }]);
+});
+
+test.for(['postgres', 'mariadb'] as const)(
+  'what cannot be dropped is reported, and the servers have ended all the same: %s',
+  async (store) => {
+    const { given, tmp } = await startGiven(store);
+    const cluster = await startCluster({ ...options, store: given.url as Store });
+    await given.stop();
+    await expect(cluster.close()).rejects.toMatchObject({
+      code: 'LEFT_BEHIND',
+      problems: [
+        expect.stringMatching(
+          `^dropping ${givenStores[store].noun} race_lab_[0-9a-f]{12} failed: .*ECONNREFUSED`,
+        ),
+      ],
+    });
+    expect(remainsOf(tmp).files.length).toBe(1);
+  },
+);
+
+test.for(['postgres', 'mysql'])(
+  'a given database that does not answer is a named error without its password: %s',
+  async (protocol) => {
+    const tmp = temporaryDirectory();
+    const place = `127.0.0.1:${await freePort.next()}/shop`;
+    const starting = startCluster({ ...options, store: `${protocol}://me:secret@${place}` as Store });
+    const error = await starting.then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
+    expect(error).toMatchObject({ name: 'ClusterSetupError', code: 'DATABASE_UNREACHABLE' });
+    expect(String(error)).toContain(`${protocol}://${place}`);
+    expect(String(error)).not.toContain('secret');
+    expect(remainsOf(tmp)).toEqual(CLEAN);
+  },
+);
+
+/** Makes a user `guest` with the password `secret` who may look and no more. */
+const makeGuest = {
+  postgres: [`CREATE ROLE guest LOGIN PASSWORD 'secret'`],
+  mariadb: [`CREATE USER guest@127.0.0.1 IDENTIFIED BY 'secret'`, 'GRANT SELECT ON lab.* TO guest@127.0.0.1'],
+};
+
+test.for([
+  ['postgres', '42501'],
+  ['mariadb', 'ER_DBACCESS_DENIED_ERROR'],
+] as const)(
+  'a user who may not make a schema is a named error, and nothing is left: %s',
+  async ([kind, code]) => {
+    const { given } = await startGiven(kind);
+    await withDatabase(given.url, LIMIT_MS, async (query) => {
+      for (const statement of makeGuest[kind]) await query(statement);
+    });
+    const store = Object.assign(new URL(given.url), { username: 'guest', password: 'secret' }).href as Store;
+    await expect(startCluster({ ...options, store })).rejects.toMatchObject({
+      code: 'DATABASE_UNREACHABLE',
+      cause: { code },
+    });
+    expect(await labSchemas(given.url)).toEqual([]);
+  },
+);
 
 test('options of a given URL are kept beside the search path', () => {
   const url = withSearchPath(
@@ -159,6 +253,11 @@ test('options of a given URL are kept beside the search path', () => {
   expect(url).toBe(
     'postgres://me@db/shop?sslmode=disable&options=-c%20work_mem%3D4MB%20-c%20search_path%3Drace_lab_1',
   );
+});
+
+test('parameters of a given URL are kept beside the name of the database', () => {
+  const url = withDatabaseName('mariadb://me:s%40@db:3307/shop?connectTimeout=500', 'race_lab_1');
+  expect(url).toBe('mysql://me:s%40@db:3307/race_lab_1?connectTimeout=500');
 });
 
 test('on a fixed port everything has its place, and a taken one is refused before anything starts', async () => {
@@ -203,24 +302,31 @@ test('a part that dies at start shows its log and takes the others with it', asy
   expect(remainsOf(tmp)).toEqual(CLEAN);
 });
 
-test.for(['at once', 'redis', 'payment-sandbox', 'postgres', 'lotto-back-1', 'nginx'])(
-  'an abort during the start leaves nothing: %s',
-  async (moment) => {
-    const tmp = temporaryDirectory();
-    const abort = new AbortController();
-    const reason = new Error('Ctrl-C');
-    const starting = startCluster({
-      ...options,
-      signal: abort.signal,
-      onProgress: (text) => {
-        if (text.startsWith(`${moment} is`)) abort.abort(reason);
-      },
-    });
-    if (moment === 'at once') abort.abort(reason);
-    await expect(starting).rejects.toBe(reason);
-    expect(remainsOf(tmp)).toEqual(CLEAN);
-  },
-);
+test.for([
+  ['postgres', 'at once'],
+  ['postgres', 'redis'],
+  ['postgres', 'payment-sandbox'],
+  ['postgres', 'postgres'],
+  ['postgres', 'lotto-back-1'],
+  ['postgres', 'nginx'],
+  ['mariadb', 'payment-sandbox'],
+  ['mariadb', 'mariadb'],
+] as const)('an abort during the start leaves nothing: on %s, %s', async ([store, moment]) => {
+  const tmp = temporaryDirectory();
+  const abort = new AbortController();
+  const reason = new Error('Ctrl-C');
+  const starting = startCluster({
+    ...options,
+    store,
+    signal: abort.signal,
+    onProgress: (text) => {
+      if (text.startsWith(`${moment} is`)) abort.abort(reason);
+    },
+  });
+  if (moment === 'at once') abort.abort(reason);
+  await expect(starting).rejects.toBe(reason);
+  expect(remainsOf(tmp)).toEqual(CLEAN);
+});
 
 test('a start that waits for a part that never gets ready can be aborted', async () => {
   const tmp = temporaryDirectory();
@@ -251,7 +357,8 @@ test('a guardian that dies during the start is the error of the start', async ()
 test.for<[string, Partial<ClusterOptions>]>([
   ['instances must be a whole number from 1 to 16, got 0', { instances: 0 }],
   ['instances must be a whole number from 1 to 16, got 17', { instances: 17 }],
-  ['store must be "postgres" or a postgres:// URL', { store: 'mysql://db/shop' as 'postgres' }],
+  [`store must be ${STORE_FORMS}`, { store: 'oracle://db/shop' as Store }],
+  [`store must be ${STORE_FORMS}`, { store: 'mysql://db:port/shop' }],
   ['port must be a whole number from 1 to 65525, got 65526', { port: 65_526 }],
   ['port must be a whole number from 1 to 65525, got 0', { port: 0 }],
 ])('%s', async ([message, overrides]) => {
@@ -263,24 +370,27 @@ test.for<[string, Partial<ClusterOptions>]>([
   expect(remainsOf(tmp)).toEqual(CLEAN);
 });
 
-test.skipIf(!asRoot)('an ordinary user can do it all (as root only, which can become one)', async () => {
-  const tmp = temporaryDirectory();
-  const script = `
+test.skipIf(!asRoot).for(['postgres', 'mariadb'] as const)(
+  'an ordinary user can do it all on %s (as root only, which can become one)',
+  async (store) => {
+    const tmp = temporaryDirectory();
+    const script = `
     const { startCluster } = await import(${JSON.stringify(new URL('../../src/cluster/cluster.ts', import.meta.url).href)});
-    const cluster = await startCluster(${JSON.stringify(options)});
+    const cluster = await startCluster(${JSON.stringify({ ...options, store })});
     const urls = [...cluster.frontDoor.urls, ...cluster.instances.map((it) => it.baseUrl)];
     const answers = await Promise.all(urls.map(async (url) => (await fetch(url + '/ping')).status));
     await cluster.close();
     console.log(JSON.stringify({ uid: process.getuid(), answers, kind: cluster.frontDoor.kind }));`;
-  const asNobody = ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath];
-  const { stdout, stderr } = spawnSync('setpriv', [...asNobody, '--input-type=module', '-e', script], {
-    cwd: '/',
-    env: { PATH: process.env.PATH, HOME: '/nonexistent', TMPDIR: tmp },
-    encoding: 'utf8',
-  });
-  expect(stderr).toBe('');
-  const nginx = await serverFinder(process.env.PATH ?? '')(nginxPackage);
-  const frontDoor = nginx.found ? { kind: 'nginx', answers: [200, 200, 200] } : { kind: 'rotate' };
-  expect(JSON.parse(stdout)).toMatchObject({ uid: 65_534, ...frontDoor });
-  expect(remainsOf(tmp)).toEqual(CLEAN);
-});
+    const asNobody = ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath];
+    const { stdout, stderr } = spawnSync('setpriv', [...asNobody, '--input-type=module', '-e', script], {
+      cwd: '/',
+      env: { PATH: process.env.PATH, HOME: '/nonexistent', TMPDIR: tmp },
+      encoding: 'utf8',
+    });
+    expect(stderr).toBe('');
+    const nginx = await serverFinder(process.env.PATH ?? '')(nginxPackage);
+    const frontDoor = nginx.found ? { kind: 'nginx', answers: [200, 200, 200] } : { kind: 'rotate' };
+    expect(JSON.parse(stdout)).toMatchObject({ uid: 65_534, ...frontDoor });
+    expect(remainsOf(tmp)).toEqual(CLEAN);
+  },
+);

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished, vi } from 'vitest';
+import { withDatabase } from '../../src/cluster/database-session.ts';
 import { type Guardian, startGuardian } from '../../src/cluster/guardian.ts';
 import type { SpawnRequest } from '../../src/cluster/guardian-messages.ts';
 import { freePort } from '../../src/cluster/ports.ts';
@@ -82,6 +83,18 @@ export function remainsOf(tmp: string): Remains {
 
 export function nothing({ files, processes }: Remains): boolean {
   return files.length === 0 && processes.length === 0;
+}
+
+/** The throw-away schemas on a server, or databases where that is the same. */
+export async function labSchemas(databaseUrl: string): Promise<string[]> {
+  const statement = `SELECT schema_name AS name FROM information_schema.schemata WHERE schema_name LIKE 'race_lab_%'`;
+  const rows = await withDatabase(databaseUrl, 10_000, (query) => query(statement));
+  return rows.map(({ name }) => String(name));
+}
+
+/** The user id that a process runs as. */
+export function uidOf(pid: number): number {
+  return Number(/^Uid:\s+(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1]);
 }
 
 /** Whether a process runs; one that has ended and waits to be reaped does not. */

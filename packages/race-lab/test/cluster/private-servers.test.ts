@@ -16,22 +16,18 @@ import pg from 'pg';
 import { expect, onTestFinished, test } from 'vitest';
 import { type ServerPackage, serverFinder } from '../../src/cluster/find-server.ts';
 import type { Guardian } from '../../src/cluster/guardian.ts';
+import { mariadbPackage } from '../../src/cluster/mariadb.ts';
 import { nginxPackage, startNginx } from '../../src/cluster/nginx.ts';
 import { type NodeService, startNodeService } from '../../src/cluster/node-service.ts';
 import { freePort } from '../../src/cluster/ports.ts';
 import { embeddedPostgresFolder, startPostgres } from '../../src/cluster/postgres.ts';
 import { redisPackage, startRedis } from '../../src/cluster/redis.ts';
-import { never, read, remainsOf, STAND_IN, temporaryDirectory, testGuardian } from './helpers.ts';
+import { never, read, remainsOf, STAND_IN, temporaryDirectory, testGuardian, uidOf } from './helpers.ts';
 
 const find = serverFinder(process.env.PATH ?? '');
 const nginx = await find(nginxPackage);
 const redis = await find(redisPackage);
 const asRoot = process.getuid?.() === 0;
-
-/** The user id that a process runs as. */
-function uidOf(pid: number): number {
-  return Number(/^Uid:\s+(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1]);
-}
 
 async function queryOne(url: string, sql: string): Promise<Record<string, unknown>> {
   const client = new pg.Client({ connectionString: url });
@@ -226,9 +222,14 @@ test.skipIf(!nginx.found)('nginx passes the published headers on, and bodies of 
 
 test('a missing server is reported with the command that installs it', async () => {
   const nowhere = serverFinder('', []);
-  const answers = await Promise.all([redisPackage, nginxPackage].map((it: ServerPackage) => nowhere(it)));
+  const answers = await Promise.all(
+    [redisPackage, nginxPackage, mariadbPackage].map((it: ServerPackage) => nowhere(it)),
+  );
   const command = process.platform === 'darwin' ? 'brew install' : 'sudo apt-get install';
-  const packages = process.platform === 'darwin' ? ['redis', 'nginx'] : ['redis-server', 'nginx'];
+  const packages =
+    process.platform === 'darwin'
+      ? ['redis', 'nginx', 'mariadb']
+      : ['redis-server', 'nginx', 'mariadb-server-core mariadb-client-core'];
   expect(answers).toEqual(packages.map((name) => ({ found: false, install: `${command} ${name}` })));
 });
 
@@ -249,4 +250,18 @@ test('servers are found in the order of their names, and only what can be run co
     found: true,
     path: join(tmp, 'redis-server'),
   });
+});
+
+test('a server without the programs that it needs beside it counts as missing', async () => {
+  const tmp = temporaryDirectory();
+  const place = (name: string) => {
+    mkdirSync(join(tmp, name, '..'), { recursive: true });
+    writeFileSync(join(tmp, name), '', { mode: 0o755 });
+  };
+  const find = () => serverFinder('', [join(tmp, 'sbin')])(mariadbPackage);
+  place('sbin/mariadbd');
+  place('bin/mariadb-install-db');
+  expect(await find()).toMatchObject({ found: false });
+  place('bin/my_print_defaults');
+  expect(await find()).toEqual({ found: true, path: join(tmp, 'sbin/mariadbd') });
 });

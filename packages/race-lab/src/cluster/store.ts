@@ -1,0 +1,28 @@
+/**
+ * What the shop runs on: a private server, or the URL of one that is used in a throw-away schema.
+ *
+ * `mariadb://` is another spelling of `mysql://`.
+ */
+export type Store =
+  | 'postgres'
+  | 'mariadb'
+  | `postgres://${string}`
+  | `postgresql://${string}`
+  | `mysql://${string}`
+  | `mariadb://${string}`;
+
+/** How a store is named, for messages and help. */
+export const STORE_FORMS = 'postgres or mariadb (a private server), or a postgres:// or mysql:// URL';
+
+export function isStore(text: string): text is Store {
+  if (text === 'postgres' || text === 'mariadb') return true;
+  return /^(postgres(ql)?|mysql|mariadb):\/\//.test(text) && URL.canParse(text);
+}
+
+/** Which language a database speaks: MariaDB and MySQL are one here. */
+export type DatabaseKind = 'postgres' | 'mysql';
+
+/** @param databaseUrl  A store's URL, or the URL of a cluster's database. */
+export function databaseKind(databaseUrl: string): DatabaseKind {
+  return /^postgres(ql)?:/.test(databaseUrl) ? 'postgres' : 'mysql';
+}
