@@ -15,6 +15,7 @@ import { ticketRoutes } from './http/ticket-routes.ts';
 import { purchases } from './lotto/purchase/purchase.ts';
 import { tossClient } from './payment/toss-client.ts';
 import { openDatabase } from './store/database.ts';
+import { readIsolation } from './store/isolation.ts';
 import { migrate, openDemoRound } from './store/migrate.ts';
 
 /** An order of 100 tickets is 2 KB. */
@@ -36,7 +37,10 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
   });
   const { db, sql: store } = openDatabase({
     url: settings.DATABASE_URL,
+    applicationName: settings.SERVER_NAME,
     poolSize: settings.DATABASE_POOL_SIZE,
+    lockWaitMs: Math.max(1, settings.LOCK_WAIT_MS),
+    statementTimeoutMs: settings.DATABASE_STATEMENT_TIMEOUT_MS,
     longestWaitMs: settings.PAYMENT_TIMEOUT_MS,
     onIdleError: (error) => app.log.error({ err: error }, 'an idle connection to the database broke'),
   });
@@ -87,6 +91,7 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
   serviceRoutes(app, {
     serverName: settings.SERVER_NAME,
     isReady: () => answers(() => sql`select 1`.execute(db)),
+    ...(settings.LAB_MODE ? { isolation: () => readIsolation(store) } : {}),
   });
   orderRoutes(app, { db, sql: store });
   ticketRoutes(app, {
@@ -105,8 +110,8 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
   };
   try {
     if (redis !== undefined) await redis.connect();
-    await migrate(db);
-    await openDemoRound(db);
+    await migrate(settings.DATABASE_URL, settings.SERVER_NAME);
+    await openDemoRound({ db, sql: store });
     const url = await app.listen({ host: settings.HOST, port: settings.PORT });
     return { url, close, closeLimitMs: settings.PAYMENT_TIMEOUT_MS + CLOSE_MARGIN_MS };
   } catch (error) {

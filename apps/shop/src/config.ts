@@ -14,8 +14,12 @@ const settingsSchema = Type.Object({
     description: 'The address to listen on; loopback only in demo mode',
   }),
   PORT: Type.Integer({ minimum: 0, maximum: 65_535, default: 8081 }),
-  DATABASE_URL: Type.String({ pattern: '^postgres(ql)?://', description: 'a postgres:// URL' }),
+  DATABASE_URL: Type.String({
+    pattern: '^(postgres(ql)?|mysql)://',
+    description: 'a postgres:// or mysql:// URL (MySQL 8 or MariaDB)',
+  }),
   DATABASE_POOL_SIZE: Type.Integer({ minimum: 1, maximum: 1000, default: 10 }),
+  DATABASE_STATEMENT_TIMEOUT_MS: Type.Integer({ minimum: 100, maximum: 600_000, default: 10_000 }),
   REDIS_URL: Type.Optional(Type.String({ pattern: '^rediss?://', description: 'a redis:// URL' })),
   PAYMENT_BASE_URL: Type.String({ pattern: '^https?://', description: 'an http:// or https:// URL' }),
   PAYMENT_SECRET_KEY: Type.String({ minLength: 1, description: "the payment provider's secret key" }),

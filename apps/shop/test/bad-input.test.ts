@@ -82,7 +82,7 @@ describe('a confirmation is refused, and leaves nothing behind', () => {
     const provider = await startProvider();
     const shops = await startShops({ providerUrl: provider.url });
     const order = await shops.order();
-    await shops.sql(`UPDATE lotto_round_info SET sales_close_at = now()`);
+    await shops.closeSales();
     const reply = await shops.confirm(order);
     expect(reply.body).toMatchObject({ status: 400, code: 'round-closed' });
     expect(await provider.ledger()).toEqual([]);

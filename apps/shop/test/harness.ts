@@ -2,11 +2,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createSandbox, type LedgerEvent, type SandboxOptions } from '@pawl/payment-sandbox';
-import pg from 'pg';
 import { inject, onTestFinished } from 'vitest';
-import { newDatabase } from '../../../test/stores.ts';
+import { newDatabase, type SqlStore } from '../../../test/stores.ts';
 import { startShop } from '../src/app.ts';
 import { shopSettings } from '../src/config.ts';
+import { openTables } from './database.ts';
 
 export interface Reply {
   status: number;
@@ -78,12 +78,14 @@ export async function startProvider(options: Partial<SandboxOptions> = {}) {
 export async function startShops(
   options: {
     providerUrl?: string;
+    /** Where its new database is made. */
+    store?: SqlStore;
     databaseUrl?: string;
     instances?: number;
     env?: Record<string, string>;
   } = {},
 ) {
-  const databaseUrl = options.databaseUrl ?? (await newDatabase());
+  const databaseUrl = options.databaseUrl ?? (await newDatabase(options.store));
   const shops = await Promise.all(
     Array.from({ length: options.instances ?? 1 }, (_, index) =>
       startShop(
@@ -101,7 +103,7 @@ export async function startShops(
       ),
     ),
   );
-  const pool = new pg.Pool({ connectionString: databaseUrl, max: 2 });
+  const { end, ...tables } = openTables(databaseUrl);
   let closed: Promise<unknown> | undefined;
   const close = () => {
     closed ??= Promise.all(shops.map((shop) => shop.close()));
@@ -109,7 +111,7 @@ export async function startShops(
   };
   onTestFinished(async () => {
     await close();
-    await pool.end();
+    await end();
   });
 
   async function call(
@@ -131,19 +133,9 @@ export async function startShops(
   return {
     call,
     close,
-    connect: () => pool.connect(),
-    /** Transactions on this database that wait for another's lock. */
-    waitingForLocks: async () =>
-      (
-        await pool.query(
-          `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`,
-        )
-      ).rows.length,
+    ...tables,
     databaseUrl,
     urls: shops.map(({ url }) => url),
-    sql: async (text: string, values: unknown[] = []) =>
-      (await pool.query(text, values)).rows as Record<string, unknown>[],
-
     async order(body: unknown = {}, headers: Record<string, string> = {}): Promise<OrderRef> {
       const reply = await call('POST', '/api/orders', body, headers);
       if (reply.status !== 200) throw new Error(`no order: ${reply.text}`);
@@ -175,7 +167,7 @@ export type Shops = Awaited<ReturnType<typeof startShops>>;
 /** The statuses that an order went through, in order. */
 export async function auditOf(shops: Shops, order: OrderRef): Promise<string[]> {
   const rows = await shops.sql(
-    'SELECT from_status, to_status FROM order_status_audit WHERE order_id = $1 ORDER BY id',
+    'SELECT from_status, to_status FROM order_status_audit WHERE order_id = ? ORDER BY id',
     [order.orderId],
   );
   return rows.map((row) => `${row.from_status} → ${row.to_status}`);

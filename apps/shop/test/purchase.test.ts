@@ -1,213 +1,218 @@
 import { describe, expect, test } from 'vitest';
 import { together, until } from '../../../test/barrier.ts';
+import { sqlStores } from '../../../test/stores.ts';
 import { type StrategyName, strategyNames } from '../src/lotto/purchase/index.ts';
 import { auditOf, gate, type Shops, startProvider, startShops } from './harness.ts';
 
 const WRONG: StrategyName[] = ['none', 'in-memory', 'optimistic', 'optimistic-retry-inside'];
 const right = strategyNames.filter((name) => !WRONG.includes(name));
 
-describe.each(strategyNames)('%s, one request at a time', (strategy) => {
-  const headers = { 'x-purchase-strategy': strategy };
+describe.each(sqlStores)('on %s', (store) => {
+  describe.each(strategyNames)('%s, one request at a time', (strategy) => {
+    const headers = { 'x-purchase-strategy': strategy };
 
-  test('pays an order, once, and shows the bill', async () => {
-    const provider = await startProvider();
-    const shops = await startShops({ providerUrl: provider.url });
-    const order = await shops.order({ tickets: [[6, 5, 4, 3, 2, 1]], quickPick: 2, amount: 3000 });
+    test('pays an order, once, and shows the bill', async () => {
+      const provider = await startProvider();
+      const shops = await startShops({ store, providerUrl: provider.url });
+      const order = await shops.order({ tickets: [[6, 5, 4, 3, 2, 1]], quickPick: 2, amount: 3000 });
 
-    const reply = await shops.confirm(order, { paymentKey: 'pay-1', headers });
+      const reply = await shops.confirm(order, { paymentKey: 'pay-1', headers });
 
-    expect(reply.status).toBe(200);
-    expect(reply.body.data).toMatchObject({
-      purchase: {
-        totalAmount: 3000,
+      expect(reply.status).toBe(200);
+      expect(reply.body.data).toMatchObject({
+        purchase: {
+          totalAmount: 3000,
+          paymentKey: 'pay-1',
+          orderId: order.orderId,
+          status: 'SUCCESS',
+          purchaseProvider: 'TOSS',
+          method: 'CARD',
+        },
+        lottoPublish: { id: order.lottoPublishId, lotto_round_info_id: 1, status: 'COMPLETE' },
+      });
+      const bill = await shops.call('GET', `/api/tickets/${reply.body.data.id}`);
+      expect(bill.body.data).toEqual(reply.body.data);
+      const seen = await shops.see(order);
+      expect(seen).toMatchObject({ status: 'COMPLETE', amount: 3000, payment: { outcome: 'captured' } });
+      expect(seen.tickets).toHaveLength(3);
+      expect(seen.tickets).toContainEqual([1, 2, 3, 4, 5, 6]);
+      expect(await auditOf(shops, order)).toEqual(['WAITING → PENDING', 'PENDING → COMPLETE']);
+      const [publish] = await shops.sql('SELECT version FROM lotto_publish');
+      expect(publish?.version).toBeGreaterThan(0);
+
+      const again = await shops.confirm(order, { paymentKey: 'pay-1', headers });
+      if (strategy === 'idempotency-key') {
+        expect(again.headers.get('idempotency-replayed')).toBe('true');
+        expect(again.text).toBe(reply.text);
+      } else {
+        expect(again.status).toBe(400);
+      }
+      expect(await provider.requests()).toBe(1);
+      expect(await provider.captures()).toBe(1);
+    });
+
+    test('gives the order back after a decline, and then takes another payment', async () => {
+      const provider = await startProvider();
+      const shops = await startShops({ store, providerUrl: provider.url });
+      const order = await shops.order();
+
+      const declined = await shops.confirm(order, {
         paymentKey: 'pay-1',
-        orderId: order.orderId,
-        status: 'SUCCESS',
-        purchaseProvider: 'TOSS',
-        method: 'CARD',
-      },
-      lottoPublish: { id: order.lottoPublishId, lotto_round_info_id: 1, status: 'COMPLETE' },
-    });
-    const bill = await shops.call('GET', `/api/tickets/${reply.body.data.id}`);
-    expect(bill.body.data).toEqual(reply.body.data);
-    const seen = await shops.see(order);
-    expect(seen).toMatchObject({ status: 'COMPLETE', amount: 3000, payment: { outcome: 'captured' } });
-    expect(seen.tickets).toHaveLength(3);
-    expect(seen.tickets).toContainEqual([1, 2, 3, 4, 5, 6]);
-    expect(await auditOf(shops, order)).toEqual(['WAITING → PENDING', 'PENDING → COMPLETE']);
-    const [publish] = await shops.sql('SELECT version FROM lotto_publish');
-    expect(publish?.version).toBeGreaterThan(0);
+        headers: { ...headers, 'tosspayments-test-code': 'REJECT_CARD_PAYMENT' },
+      });
 
-    const again = await shops.confirm(order, { paymentKey: 'pay-1', headers });
-    if (strategy === 'idempotency-key') {
-      expect(again.headers.get('idempotency-replayed')).toBe('true');
-      expect(again.text).toBe(reply.text);
-    } else {
-      expect(again.status).toBe(400);
-    }
-    expect(await provider.requests()).toBe(1);
-    expect(await provider.captures()).toBe(1);
+      expect(declined.body).toMatchObject({ status: 400, code: 'declined' });
+      expect(declined.body.message).toContain('REJECT_CARD_PAYMENT');
+      expect(await shops.see(order)).toMatchObject({
+        status: 'WAITING',
+        payment: { paymentKey: 'pay-1', outcome: 'declined', code: 'REJECT_CARD_PAYMENT' },
+      });
+      expect(await provider.captures()).toBe(0);
+
+      expect((await shops.confirm(order, { paymentKey: 'pay-2', headers })).status).toBe(200);
+      expect(await provider.captures()).toBe(1);
+    });
   });
 
-  test('gives the order back after a decline, and then takes another payment', async () => {
-    const provider = await startProvider();
-    const shops = await startShops({ providerUrl: provider.url });
+  /**
+   * Five confirmations of one order. The provider answers nobody before each of the five has got as far as it can
+   * get: it waits for the provider, waits for a lock, or has its answer.
+   */
+  async function raceFive(
+    strategies: StrategyName[],
+    options: {
+      paymentKeys?: string[];
+      instances?: number;
+      prepare?: (shops: Shops) => Promise<unknown>;
+    } = {},
+  ) {
+    const { paymentKeys, instances = 2 } = options;
+    const provider = gate();
+    const { url, requests, captures } = await startProvider({ clock: provider.clock });
+    const shops = await startShops({ store, providerUrl: url, instances });
     const order = await shops.order();
-
-    const declined = await shops.confirm(order, {
-      paymentKey: 'pay-1',
-      headers: { ...headers, 'tosspayments-test-code': 'REJECT_CARD_PAYMENT' },
+    await options.prepare?.(shops);
+    let answered = 0;
+    const racing = together(5, async (index) => {
+      const reply = await shops.confirm(order, {
+        instance: index % instances,
+        paymentKey: paymentKeys?.[index] ?? order.orderId,
+        headers: { 'x-purchase-strategy': strategies[index % strategies.length] ?? 'none' },
+      });
+      answered++;
+      return reply;
     });
+    await until(async () => provider.waiting() + answered + (await shops.waitingForLocks()) === 5);
+    provider.open();
+    const replies = await racing;
+    return {
+      statuses: replies.map(({ status }) => status).toSorted(),
+      requests: await requests(),
+      captures: await captures(),
+      bills: await shops.sql('SELECT * FROM bill'),
+      audit: await auditOf(shops, order),
+    };
+  }
 
-    expect(declined.body).toMatchObject({ status: 400, code: 'declined' });
-    expect(declined.body.message).toContain('REJECT_CARD_PAYMENT');
-    expect(await shops.see(order)).toMatchObject({
-      status: 'WAITING',
-      payment: { paymentKey: 'pay-1', outcome: 'declined', code: 'REJECT_CARD_PAYMENT' },
-    });
-    expect(await provider.captures()).toBe(0);
-
-    expect((await shops.confirm(order, { paymentKey: 'pay-2', headers })).status).toBe(200);
-    expect(await provider.captures()).toBe(1);
-  });
-});
-
-/**
- * Five confirmations of one order. The provider answers nobody before each of the five has got as far as it can
- * get: it waits for the provider, waits for a lock, or has its answer.
- */
-async function raceFive(
-  strategies: StrategyName[],
-  options: { paymentKeys?: string[]; instances?: number; prepare?: (shops: Shops) => Promise<unknown> } = {},
-) {
-  const { paymentKeys, instances = 2 } = options;
-  const provider = gate();
-  const { url, requests, captures } = await startProvider({ clock: provider.clock });
-  const shops = await startShops({ providerUrl: url, instances });
-  const order = await shops.order();
-  await options.prepare?.(shops);
-  let answered = 0;
-  const racing = together(5, async (index) => {
-    const reply = await shops.confirm(order, {
-      instance: index % instances,
-      paymentKey: paymentKeys?.[index] ?? order.orderId,
-      headers: { 'x-purchase-strategy': strategies[index % strategies.length] ?? 'none' },
-    });
-    answered++;
-    return reply;
-  });
-  await until(async () => provider.waiting() + answered + (await shops.waitingForLocks()) === 5);
-  provider.open();
-  const replies = await racing;
-  return {
-    statuses: replies.map(({ status }) => status).toSorted(),
-    requests: await requests(),
-    captures: await captures(),
-    bills: await shops.sql('SELECT * FROM bill'),
-    audit: await auditOf(shops, order),
+  const ONCE = {
+    statuses: [200, 400, 400, 400, 400],
+    requests: 1,
+    captures: 1,
+    bills: [expect.anything()],
+    audit: ['WAITING → PENDING', 'PENDING → COMPLETE'],
   };
-}
 
-const ONCE = {
-  statuses: [200, 400, 400, 400, 400],
-  requests: 1,
-  captures: 1,
-  bills: [expect.anything()],
-  audit: ['WAITING → PENDING', 'PENDING → COMPLETE'],
-};
+  describe('five confirmations at once, on two instances', () => {
+    test.each(right)('%s: one pays, four are refused, the provider is asked once', async (strategy) => {
+      expect(await raceFive([strategy])).toEqual(ONCE);
+    });
 
-describe('five confirmations at once, on two instances', () => {
-  test.each(right)('%s: one pays, four are refused, the provider is asked once', async (strategy) => {
-    expect(await raceFive([strategy])).toEqual(ONCE);
+    test.each(right)('%s: five payment keys for one order pay once', async (strategy) => {
+      expect(await raceFive([strategy], { paymentKeys: ['k1', 'k2', 'k3', 'k4', 'k5'] })).toEqual(ONCE);
+    });
+
+    test.each(right)(
+      '%s: a charge that cannot be recorded is not repeated by those who wait',
+      async (strategy) => {
+        const prepare = (shops: Shops) => shops.breakBills();
+        const { statuses, captures, audit } = await raceFive([strategy], { prepare });
+        expect(captures).toBe(1);
+        expect(statuses).toEqual([202, 400, 400, 400, 400]);
+        expect(audit).toEqual(['WAITING → PENDING']);
+      },
+    );
+
+    test('none: the provider is asked five times, and four members see a 500', async () => {
+      const { statuses, requests } = await raceFive(['none']);
+      expect(requests).toBe(5);
+      expect(statuses).toEqual([200, 500, 500, 500, 500]);
+    });
+
+    test('in-memory: the provider is asked by each instance', async () => {
+      expect((await raceFive(['in-memory'])).requests).toBe(2);
+    });
+
+    test('in-memory: on one instance, once', async () => {
+      expect(await raceFive(['in-memory'], { instances: 1 })).toEqual(ONCE);
+    });
+
+    // As while instances with the next setting replace those with the last one.
+    test.each(
+      right
+        .filter((name) => name !== 'optimistic-retry' && name !== 'idempotency-key')
+        .map((name) => [name, 'optimistic-retry'] as StrategyName[]),
+    )('%s and %s beside each other pay once', async (...strategies) => {
+      expect(await raceFive(strategies)).toEqual(ONCE);
+    });
   });
 
-  test.each(right)('%s: five payment keys for one order pay once', async (strategy) => {
-    expect(await raceFive([strategy], { paymentKeys: ['k1', 'k2', 'k3', 'k4', 'k5'] })).toEqual(ONCE);
+  test('unique-claim: a payment key that belongs to another order is refused, and only that order is charged', async () => {
+    const provider = await startProvider({ mode: 'generous' });
+    const shops = await startShops({ store, providerUrl: provider.url });
+    const [first, second] = [await shops.order(), await shops.order()];
+    const headers = { 'x-purchase-strategy': 'unique-claim' };
+    expect((await shops.confirm(first, { paymentKey: 'shared', headers })).status).toBe(200);
+    expect((await shops.confirm(second, { paymentKey: 'shared', headers })).body).toMatchObject({
+      status: 422,
+      code: 'payload-mismatch',
+    });
+    expect(await provider.requests()).toBe(1);
+    expect(await shops.see(second)).toMatchObject({ status: 'WAITING' });
+    expect((await shops.confirm(second, { headers })).status).toBe(200);
   });
 
   test.each(right)(
-    '%s: a charge that cannot be recorded is not repeated by those who wait',
+    '%s: a sale that closes between the check and the claim is not claimed',
     async (strategy) => {
-      const prepare = (shops: Shops) =>
-        shops.sql('ALTER TABLE bill ADD CONSTRAINT broken CHECK (false) NOT VALID');
-      const { statuses, captures, audit } = await raceFive([strategy], { prepare });
-      expect(captures).toBe(1);
-      expect(statuses).toEqual([202, 400, 400, 400, 400]);
-      expect(audit).toEqual(['WAITING → PENDING']);
+      // The strategies that do not claim in the database check before they charge, and no later.
+      if (strategy === 'idempotency-key') return;
+      const provider = await startProvider();
+      const shops = await startShops({ store, providerUrl: provider.url });
+      const order = await shops.order();
+      // The row is held until the sale has closed, so that the claim waits past the end.
+      const holder = await shops.hold('SELECT * FROM lotto_publish FOR UPDATE');
+      const confirming = shops.confirm(order, { headers: { 'x-purchase-strategy': strategy } });
+      await until(async () => (await shops.waitingForLocks()) === 1);
+      await shops.closeSales();
+      await holder.query('COMMIT');
+      holder.release();
+      expect((await confirming).body).toMatchObject({ status: 400, code: 'not-open' });
+      expect(await provider.ledger()).toEqual([]);
+      expect(await shops.see(order)).toMatchObject({ status: 'WAITING', payment: null });
     },
   );
 
-  test('none: the provider is asked five times, and four members see a 500', async () => {
-    const { statuses, requests } = await raceFive(['none']);
-    expect(requests).toBe(5);
-    expect(statuses).toEqual([200, 500, 500, 500, 500]);
-  });
-
-  test('in-memory: the provider is asked by each instance', async () => {
-    expect((await raceFive(['in-memory'])).requests).toBe(2);
-  });
-
-  test('in-memory: on one instance, once', async () => {
-    expect(await raceFive(['in-memory'], { instances: 1 })).toEqual(ONCE);
-  });
-
-  // As while instances with the next setting replace those with the last one.
-  test.each(
-    right
-      .filter((name) => name !== 'optimistic-retry' && name !== 'idempotency-key')
-      .map((name) => [name, 'optimistic-retry'] as StrategyName[]),
-  )('%s and %s beside each other pay once', async (...strategies) => {
-    expect(await raceFive(strategies)).toEqual(ONCE);
-  });
-});
-
-test('unique-claim: a payment key that belongs to another order is refused, and only that order is charged', async () => {
-  const provider = await startProvider({ mode: 'generous' });
-  const shops = await startShops({ providerUrl: provider.url });
-  const [first, second] = [await shops.order(), await shops.order()];
-  const headers = { 'x-purchase-strategy': 'unique-claim' };
-  expect((await shops.confirm(first, { paymentKey: 'shared', headers })).status).toBe(200);
-  expect((await shops.confirm(second, { paymentKey: 'shared', headers })).body).toMatchObject({
-    status: 422,
-    code: 'payload-mismatch',
-  });
-  expect(await provider.requests()).toBe(1);
-  expect(await shops.see(second)).toMatchObject({ status: 'WAITING' });
-  expect((await shops.confirm(second, { headers })).status).toBe(200);
-});
-
-test.each(right)(
-  '%s: a sale that closes between the check and the claim is not claimed',
-  async (strategy) => {
-    // The strategies that do not claim in the database check before they charge, and no later.
-    if (strategy === 'idempotency-key') return;
-    const provider = await startProvider();
-    const shops = await startShops({ providerUrl: provider.url });
+  test('idempotency-key: a payment that takes longer than the key lives is charged twice, as published', async () => {
+    const provider = await startProvider({ mode: 'generous', latencyMinMs: 400, latencyMaxMs: 400 });
+    const shops = await startShops({ store, providerUrl: provider.url, env: { IDEMPOTENCY_TTL_MS: '100' } });
     const order = await shops.order();
-    // The row is held until the sale has closed, so that the claim waits past the end.
-    const holder = await shops.connect();
-    await holder.query('BEGIN; SELECT * FROM lotto_publish FOR UPDATE');
-    const confirming = shops.confirm(order, { headers: { 'x-purchase-strategy': strategy } });
-    await until(async () => (await shops.waitingForLocks()) === 1);
-    await shops.sql('UPDATE lotto_round_info SET sales_close_at = clock_timestamp()');
-    await holder.query('COMMIT');
-    holder.release();
-    expect((await confirming).body).toMatchObject({ status: 400, code: 'not-open' });
-    expect(await provider.ledger()).toEqual([]);
-    expect(await shops.see(order)).toMatchObject({ status: 'WAITING', payment: null });
-  },
-);
-
-test('idempotency-key: a payment that takes longer than the key lives is charged twice, as published', async () => {
-  const provider = await startProvider({ mode: 'generous', latencyMinMs: 400, latencyMaxMs: 400 });
-  const shops = await startShops({ providerUrl: provider.url, env: { IDEMPOTENCY_TTL_MS: '100' } });
-  const order = await shops.order();
-  const headers = { 'x-purchase-strategy': 'idempotency-key' };
-  const first = shops.confirm(order, { headers });
-  // Refused while the key lives; the first that is not refused has met an expired key.
-  let second = await shops.confirm(order, { headers });
-  while (second.status === 400) second = await shops.confirm(order, { headers });
-  expect((await first).status).toBe(200);
-  expect(await provider.captures()).toBe(2);
-  expect(await shops.sql('SELECT * FROM bill')).toHaveLength(2);
+    const headers = { 'x-purchase-strategy': 'idempotency-key' };
+    const first = shops.confirm(order, { headers });
+    // Refused while the key lives; the first that is not refused has met an expired key.
+    let second = await shops.confirm(order, { headers });
+    while (second.status === 400) second = await shops.confirm(order, { headers });
+    expect((await first).status).toBe(200);
+    expect(await provider.captures()).toBe(2);
+    expect(await shops.sql('SELECT * FROM bill')).toHaveLength(2);
+  });
 });

@@ -21,7 +21,11 @@ describe('settings', () => {
     [{ HOST: '0.0.0.0' }, 'HOST must be a loopback address in demo mode, got "0.0.0.0"'],
     [{ PURCHASE_STRATEGY: 'luck' }, 'PURCHASE_STRATEGY must be one of none, in-memory'],
     [{ PURCHASE_STRATEGY: 'idempotency-key' }, 'REDIS_URL must be set for PURCHASE_STRATEGY=idempotency-key'],
-    [{ DATABASE_URL: 'mongodb://x' }, 'DATABASE_URL must be a postgres:// URL, got "mongodb://x"'],
+    [
+      { DATABASE_URL: 'mongodb://x' },
+      'DATABASE_URL must be a postgres:// or mysql:// URL (MySQL 8 or MariaDB), got "mongodb://x"',
+    ],
+    [{ DATABASE_URL: 'oracle://u:p@ss/w@x' }, 'URL (MySQL 8 or MariaDB), got "oracle://***@x"'],
     [{ PAYMENT_TIMEOUT_MS: '5s' }, 'PAYMENT_TIMEOUT_MS must be a whole number from 100 to 120000, got "5s"'],
   ])('%o is refused by name', (env, message) => {
     expect(() => shopSettings({ ...ENOUGH, ...env })).toThrow(message);
@@ -75,8 +79,7 @@ test('a purchase whose client has gone is finished before the service ends', asy
   const shops = await startShops({ providerUrl: provider.url });
   const order = await shops.order();
   // It waits for the row when its client goes and the service is told to end: all of it is still to come.
-  const holder = await shops.connect();
-  await holder.query('BEGIN; SELECT * FROM lotto_publish FOR UPDATE');
+  const holder = await shops.hold('SELECT * FROM lotto_publish FOR UPDATE');
   const client = new AbortController();
   const paying = fetch(`${shops.urls[0]}/api/tickets`, {
     method: 'POST',

@@ -18,7 +18,7 @@ export class SettingsError extends Error {
  * Reads the settings that `schema` names from the environment.
  *
  * A setting that is absent or empty takes the schema's default. Every bad one is named with the rule that it
- * breaks and the value that it had.
+ * breaks and the value that it had, without the credentials of a URL.
  *
  * @throws SettingsError  At least one value is missing or bad.
  */
@@ -38,10 +38,15 @@ export function readSettings<Schema extends TObject>(
     }
     const value = parse(property, raw);
     if (Value.Check(property, value)) settings[name] = value;
-    else problems.push(`${name} must be ${ruleOf(property)}, got ${JSON.stringify(raw)}`);
+    else problems.push(`${name} must be ${ruleOf(property)}, got ${JSON.stringify(withoutCredentials(raw))}`);
   }
   if (problems.length > 0) throw new SettingsError(problems);
   return settings as Static<Schema>;
+}
+
+/** Up to the last "@", since a password that was not encoded may hold any character. */
+function withoutCredentials(text: string): string {
+  return text.replace(/:\/\/.*@/s, '://***@');
 }
 
 interface PropertyRule {

@@ -1,7 +1,8 @@
 import type { StrictServer } from '@pawl/service-kit';
-import { StoreError } from 'pawl';
+import { type RefusalReason, StoreError, type StoreErrorCode } from 'pawl';
 import { ConcurrencyFailure } from '../lotto/purchase/strategy.ts';
 import { problem } from './envelope.ts';
+import { refusals } from './refusals.ts';
 
 /** Statuses that the framework gives to input it refuses, and the code that we answer. */
 const INPUT_CODES: Readonly<Record<number, string>> = {
@@ -10,6 +11,13 @@ const INPUT_CODES: Readonly<Record<number, string>> = {
   413: 'body-too-large',
   414: 'url-too-long',
   415: 'unsupported-media-type',
+};
+
+/** What others' work kept from being done. Nothing came of the request, and the next may get through. */
+const CROWDED: Readonly<Partial<Record<StoreErrorCode, RefusalReason>>> = {
+  LOCK_TIMEOUT: 'lock-timeout',
+  DEADLOCK: 'contended',
+  SERIALIZATION_FAILURE: 'contended',
 };
 
 /** Puts whatever goes wrong into the envelope. Only messages that were written for the client leave the shop. */
@@ -25,6 +33,11 @@ export function answerFailures(app: StrictServer): void {
       return reply.status(500).send(problem(500, 'concurrency-failure', error.message));
     }
     if (error instanceof StoreError) {
+      const reason = error.effect === 'none' ? CROWDED[error.code] : undefined;
+      if (reason !== undefined) {
+        const { status, message } = refusals[reason];
+        return reply.status(status).send(problem(status, reason, message));
+      }
       request.log.error({ err: error }, 'the store failed');
       const message =
         error.effect === 'none'

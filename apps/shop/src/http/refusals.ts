@@ -8,7 +8,7 @@ interface Refusal {
 
 /** Somebody else may be paying meanwhile, so it speaks of this request alone. */
 const CROWDED =
-  'Others are busy with this order. This request charged nothing; look at the order before trying again.';
+  'Others are busy with what this request needs. It changed and charged nothing; look before trying again.';
 
 /** The one table from the guards' reasons to statuses. The `code` of the answer is the reason itself. */
 export const refusals: Readonly<Record<RefusalReason, Refusal>> = {

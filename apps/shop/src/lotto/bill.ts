@@ -1,5 +1,6 @@
 import type { CapturedPayment } from '../payment/provider.ts';
 import type { ShopDatabase, ShopTransaction } from '../store/database.ts';
+import { insertForId } from '../store/expressions.ts';
 import type { PublishRef } from './publish.ts';
 
 export interface Bill {
@@ -22,33 +23,26 @@ export interface Bill {
 
 /** Records the purchase and its bill. @returns the bill's id */
 export async function insertBill(
-  { trx }: ShopTransaction,
+  transaction: ShopTransaction,
   publish: PublishRef & { readonly memberId: number },
   payment: CapturedPayment,
 ): Promise<number> {
-  const purchase = await trx
-    .insertInto('purchase')
-    .values({
-      order_id: publish.orderId,
-      payment_key: payment.paymentKey,
-      total_amount: payment.totalAmount,
-      currency: payment.currency,
-      status: 'SUCCESS',
-      provider: 'TOSS',
-      method: payment.method,
-    })
-    .returning('id')
-    .executeTakeFirstOrThrow();
-  const bill = await trx
-    .insertInto('bill')
-    .values({
-      member_id: publish.memberId,
-      purchase_id: purchase.id,
-      lotto_publish_id: publish.lottoPublishId,
-    })
-    .returning('id')
-    .executeTakeFirstOrThrow();
-  return bill.id;
+  const { trx } = transaction;
+  const purchase = trx.insertInto('purchase').values({
+    order_id: publish.orderId,
+    payment_key: payment.paymentKey,
+    total_amount: payment.totalAmount,
+    currency: payment.currency,
+    status: 'SUCCESS',
+    provider: 'TOSS',
+    method: payment.method,
+  });
+  const bill = trx.insertInto('bill').values({
+    member_id: publish.memberId,
+    purchase_id: await insertForId(transaction, purchase),
+    lotto_publish_id: publish.lottoPublishId,
+  });
+  return insertForId(transaction, bill);
 }
 
 /** A member's bill. Somebody else's is not found, exactly like one that does not exist. */

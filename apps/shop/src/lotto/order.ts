@@ -1,9 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { sql } from 'kysely';
+import { type SqlBool, sql } from 'kysely';
 import type { PaymentOutcome, PublishStatus, ShopDatabase, ShopSql } from '../store/database.ts';
+import { insertForId } from '../store/expressions.ts';
 import { type LottoNumbers, TICKET_PRICE } from './ticket.ts';
 
 const CURRENCY = 'KRW';
+
+/** By the database's clock. */
+const ON_SALE = sql<SqlBool>`sales_open_at <= current_timestamp(6) AND current_timestamp(6) < sales_close_at`;
 
 export interface Order {
   readonly orderId: string;
@@ -31,10 +35,9 @@ export async function findRound(
   db: ShopDatabase,
   id: number | undefined,
 ): Promise<{ id: number; state: 'on-sale' | 'closed' } | { id: undefined; state: 'unknown' }> {
-  const onSale = sql<boolean>`sales_open_at <= now() AND now() < sales_close_at`;
-  const rounds = db.selectFrom('lotto_round_info').select(['id', onSale.as('on_sale')]);
+  const rounds = db.selectFrom('lotto_round_info').select(['id', ON_SALE.as('on_sale')]);
   const round = await (id === undefined
-    ? rounds.where(onSale).orderBy('sales_close_at').limit(1)
+    ? rounds.where(ON_SALE).orderBy('sales_close_at').limit(1)
     : rounds.where('id', '=', id)
   ).executeTakeFirst();
   if (round === undefined) return { id: undefined, state: 'unknown' };
@@ -48,16 +51,16 @@ export async function createOrder(
 ): Promise<{ orderId: string; lottoPublishId: number; amount: number }> {
   const orderId = randomUUID();
   const amount = order.tickets.length * TICKET_PRICE;
-  return store.transaction(async ({ trx }) => {
+  return store.transaction(async (transaction) => {
+    const { trx } = transaction;
     await trx
       .insertInto('orders')
       .values({ order_id: orderId, member_id: order.memberId, amount, currency: CURRENCY })
       .execute();
-    const { id } = await trx
+    const publish = trx
       .insertInto('lotto_publish')
-      .values({ order_id: orderId, lotto_round_info_id: order.roundId, status: 'WAITING' })
-      .returning('id')
-      .executeTakeFirstOrThrow();
+      .values({ order_id: orderId, lotto_round_info_id: order.roundId, status: 'WAITING' });
+    const id = await insertForId(transaction, publish);
     await trx
       .insertInto('lotto_ticket')
       .values(order.tickets.map((numbers) => ({ lotto_publish_id: id, numbers: numbers.join(',') })))
@@ -87,7 +90,7 @@ export async function findOrder(
       'payment_key',
       'payment_outcome',
       'payment_code',
-      sql<boolean>`sales_open_at <= now() AND now() < sales_close_at`.as('on_sale'),
+      ON_SALE.as('on_sale'),
     ])
     .where('orders.order_id', '=', key.orderId)
     .where('member_id', '=', key.memberId)
@@ -102,7 +105,7 @@ export async function findOrder(
     lottoPublishId: row.publish_id,
     lottoRoundInfoId: row.lotto_round_info_id,
     status: row.status,
-    onSale: row.on_sale,
+    onSale: Boolean(row.on_sale),
     payment:
       row.payment_key === null || row.payment_outcome === null
         ? null

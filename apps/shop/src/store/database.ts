@@ -1,9 +1,9 @@
-import { type ColumnType, type Generated, Kysely, PostgresDialect } from 'kysely';
+import { type ColumnType, type Generated, Kysely } from 'kysely';
 import type { SqlPort } from 'pawl';
 import { type KyselyTransaction, kyselyPort } from 'pawl/kysely';
-import { classifiedPgPool } from 'pawl/pg';
-import { postgres } from 'pawl/postgres';
-import pg from 'pg';
+import type { DriverOptions } from './driver.ts';
+import { mysqlDriver } from './mysql.ts';
+import { postgresDriver } from './postgres.ts';
 
 export type PublishStatus = 'WAITING' | 'PENDING' | 'COMPLETE';
 
@@ -62,37 +62,50 @@ export type ShopTransaction = KyselyTransaction<Database>;
 export type ShopSql = SqlPort<ShopTransaction>;
 
 const CONNECT_TIMEOUT_MS = 10_000;
-const STATEMENT_TIMEOUT_MS = 10_000;
-/** A server that has fallen silent does not end its statements: then the client gives up, this much later. */
-const ANSWER_MARGIN_MS = 2_000;
 /** Beyond the longest wait for the provider: `pessimistic-held` waits inside a transaction. */
 const IDLE_IN_TRANSACTION_MARGIN_MS = 30_000;
+/** One instance migrates while the others wait for it. */
+const MIGRATION_TIMEOUT_MS = 120_000;
 
-const INT8_OID = 20;
-
-export interface DatabaseOptions {
-  readonly url: string;
-  readonly poolSize: number;
-  /** The longest that a transaction waits for something outside the database, in milliseconds. */
-  readonly longestWaitMs: number;
-  onIdleError(error: Error): void;
+export interface OpenDatabase {
+  readonly db: ShopDatabase;
+  readonly sql: ShopSql;
 }
 
-export function openDatabase(options: DatabaseOptions): { db: ShopDatabase; sql: ShopSql } {
-  const pool = new pg.Pool({
-    connectionString: options.url,
-    max: options.poolSize,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    statement_timeout: STATEMENT_TIMEOUT_MS,
-    query_timeout: STATEMENT_TIMEOUT_MS + ANSWER_MARGIN_MS,
-    idle_in_transaction_session_timeout: options.longestWaitMs + IDLE_IN_TRANSACTION_MARGIN_MS,
-    // Ids are 64 bit there and stay far below 2^53.
-    types: {
-      getTypeParser: (oid, format) => (oid === INT8_OID ? Number : pg.types.getTypeParser(oid, format)),
-    },
+/** The database of a shop that serves. */
+export function openDatabase(options: {
+  url: string;
+  applicationName: string;
+  poolSize: number;
+  lockWaitMs: number;
+  statementTimeoutMs: number;
+  /** The longest that a transaction waits for something outside the database, in milliseconds. */
+  longestWaitMs: number;
+  onIdleError(error: Error): void;
+}): OpenDatabase {
+  return open({
+    ...options,
+    connectTimeoutMs: CONNECT_TIMEOUT_MS,
+    idleInTransactionTimeoutMs: options.longestWaitMs + IDLE_IN_TRANSACTION_MARGIN_MS,
   });
-  // Without a listener, a connection that breaks while it is idle ends the process.
-  pool.on('error', options.onIdleError);
-  const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool: classifiedPgPool(pool) }) });
-  return { db, sql: kyselyPort(db, postgres) };
+}
+
+/** The same for its migrations, which wait longer: for each other, and for locks of whole tables. */
+export function openForMigration(url: string, applicationName: string): OpenDatabase {
+  return open({
+    url,
+    applicationName,
+    poolSize: 2,
+    connectTimeoutMs: CONNECT_TIMEOUT_MS,
+    lockWaitMs: MIGRATION_TIMEOUT_MS,
+    statementTimeoutMs: MIGRATION_TIMEOUT_MS,
+    idleInTransactionTimeoutMs: MIGRATION_TIMEOUT_MS,
+    onIdleError: () => undefined, // The next statement fails, and says the same.
+  });
+}
+
+function open(options: DriverOptions): OpenDatabase {
+  const driver = options.url.startsWith('mysql:') ? mysqlDriver(options) : postgresDriver(options);
+  const db = new Kysely<Database>({ dialect: driver.kysely });
+  return { db, sql: kyselyPort(db, driver.guards) };
 }

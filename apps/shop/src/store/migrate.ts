@@ -1,31 +1,62 @@
 import { sql } from 'kysely';
 import { Migrator } from 'kysely/migration';
-import type { ShopDatabase } from './database.ts';
+import { claimUnique } from 'pawl';
+import { type OpenDatabase, openForMigration, type ShopDatabase, type ShopSql } from './database.ts';
 import { lotto } from './migrations/0001-lotto.ts';
+import { columnTypes } from './migrations/column-types.ts';
+
+const DEMO_ROUND = 1;
+const TEN_YEARS_MS = 10 * 365 * 24 * 60 * 60 * 1_000;
 
 /** Brings the tables up to date. Safe on several instances at once: one migrates, the others wait for it. */
-export async function migrate(db: ShopDatabase): Promise<void> {
-  // Left to itself the migrator looks for its table in every schema, and takes another's for its own.
-  const { rows } = await sql<{ schema: string }>`select current_schema() as schema`.execute(db);
-  const [first] = rows;
+export async function migrate(url: string, applicationName: string): Promise<void> {
+  const database = openForMigration(url, applicationName);
+  try {
+    await migrateToLatest(database);
+  } finally {
+    await database.db.destroy();
+  }
+}
+
+/**
+ * MySQL commits every CREATE TABLE by itself, so a migration that is killed leaves some tables and no word of it. Hence
+ * each makes only what is not there yet, and the next start completes it.
+ *
+ * The migrator's lock on MySQL is GET_LOCK, whose answer it does not read; but it waits for an hour, and our statements
+ * give up long before that, with an error.
+ */
+async function migrateToLatest({ db, sql: store }: OpenDatabase): Promise<void> {
+  const { name } = store.dialect;
   const migrator = new Migrator({
     db,
-    ...(first === undefined ? {} : { migrationTableSchema: first.schema }),
-    provider: { getMigrations: async () => ({ '0001-lotto': lotto }) },
+    ...(name === 'postgres' ? { migrationTableSchema: await currentSchema(db) } : {}),
+    provider: { getMigrations: async () => ({ '0001-lotto': lotto(columnTypes[name]) }) },
   });
   const { error } = await migrator.migrateToLatest();
   if (error !== undefined) throw error;
 }
 
+/** Left to itself the migrator looks for its table in every schema, and takes another's for its own. */
+async function currentSchema(db: ShopDatabase): Promise<string> {
+  const { rows } = await sql<{
+    schema: string | null;
+  }>`select current_schema() as ${sql.ref('schema')}`.execute(db);
+  const schema = rows[0]?.schema;
+  if (typeof schema !== 'string') throw new Error('the search path of the database URL names no schema');
+  return schema;
+}
+
 /** Demo mode has no operator who opens rounds, so round 1 sells for ten years. */
-export async function openDemoRound(db: ShopDatabase): Promise<void> {
-  await db
-    .insertInto('lotto_round_info')
-    .values({
-      id: 1,
-      sales_open_at: sql<Date>`now()`,
-      sales_close_at: sql<Date>`now() + interval '10 years'`,
-    })
-    .onConflict((conflict) => conflict.doNothing())
-    .execute();
+export async function openDemoRound({ db, sql: store }: { db: ShopDatabase; sql: ShopSql }): Promise<void> {
+  const { rows } = await sql<{ now: Date }>`select current_timestamp(3) as ${sql.ref('now')}`.execute(db);
+  const [first] = rows;
+  if (first === undefined) throw new Error('the database does not tell the time');
+  await claimUnique(store, {
+    table: 'lotto_round_info',
+    key: { id: DEMO_ROUND },
+    values: {
+      sales_open_at: first.now,
+      sales_close_at: new Date(first.now.getTime() + TEN_YEARS_MS),
+    },
+  });
 }

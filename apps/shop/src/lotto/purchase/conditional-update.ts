@@ -1,4 +1,4 @@
-import { transact } from 'pawl';
+import { transactWithRetry } from 'pawl';
 import { chargeClaimed, claimOrder } from './steps.ts';
 import type { PurchaseStrategy } from './strategy.ts';
 
@@ -7,7 +7,7 @@ import type { PurchaseStrategy } from './strategy.ts';
  * tells the others that no row was changed.
  */
 export const conditionalUpdate: PurchaseStrategy = (tools) => async (purchase) => {
-  const claimed = await transact(tools.sql, (transaction) => claimOrder(transaction, purchase));
+  const claimed = await transactWithRetry(tools.sql, (transaction) => claimOrder(transaction, purchase));
   if (claimed.outcome !== 'done') return claimed;
   return chargeClaimed(tools, purchase);
 };

@@ -1,4 +1,4 @@
-import { withRowLock } from 'pawl';
+import { retryOnConflict, withRowLock } from 'pawl';
 import { chargeClaimed, claimOrder } from './steps.ts';
 import type { PurchaseStrategy } from './strategy.ts';
 
@@ -7,16 +7,18 @@ import type { PurchaseStrategy } from './strategy.ts';
  * so they never hold the lock, and hear that there is no such order to be paid.
  */
 export const pessimisticStatus: PurchaseStrategy = (tools) => async (purchase) => {
-  const claimed = await withRowLock(
-    tools.sql,
-    {
-      table: 'lotto_publish',
-      key: { id: purchase.lottoPublishId },
-      expect: { status: 'WAITING' },
-      columns: ['id'],
-      waitMs: tools.settings.lockWaitMs,
-    },
-    (_row, transaction) => claimOrder(transaction, purchase),
+  const claimed = await retryOnConflict(() =>
+    withRowLock(
+      tools.sql,
+      {
+        table: 'lotto_publish',
+        key: { id: purchase.lottoPublishId },
+        expect: { status: 'WAITING' },
+        columns: ['id'],
+        waitMs: tools.settings.lockWaitMs,
+      },
+      (_row, transaction) => claimOrder(transaction, purchase),
+    ),
   );
   if (claimed.outcome !== 'done') return claimed;
   return chargeClaimed(tools, purchase);

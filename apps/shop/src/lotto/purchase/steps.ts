@@ -1,7 +1,8 @@
-import { sql } from 'kysely';
-import { type Done, done, type Refused, refused } from 'pawl';
+import { type SqlBool, sql } from 'kysely';
+import { type Done, done, type Refused, refused, retryOnConflict } from 'pawl';
 import type { CapturedPayment, ChargeOutcome } from '../../payment/provider.ts';
 import type { PublishStatus, ShopTransaction } from '../../store/database.ts';
+import { clock } from '../../store/expressions.ts';
 import { insertBill } from '../bill.ts';
 import { auditStatus, moveStatus, notePayment, type PaymentNote, paymentColumns } from '../publish.ts';
 import type { Purchase, PurchaseOutcome, PurchaseTools } from './strategy.ts';
@@ -29,13 +30,13 @@ export async function claimOrder(transaction: ShopTransaction, purchase: Purchas
 
 /** The sales window, at the moment of the claim and by the database's clock: waiting for a lock takes its time. */
 export async function whileOnSale(
-  { trx }: ShopTransaction,
+  transaction: ShopTransaction,
   { lottoPublishId }: Purchase,
 ): Promise<Done<void> | Refused<'not-open'>> {
-  const { open } = await trx
+  const { open } = await transaction.trx
     .selectFrom('lotto_publish')
     .innerJoin('lotto_round_info', 'lotto_round_info.id', 'lotto_publish.lotto_round_info_id')
-    .select(sql<boolean>`clock_timestamp() < sales_close_at`.as('open'))
+    .select(sql<SqlBool>`${clock(transaction)} < sales_close_at`.as('open'))
     .where('lotto_publish.id', '=', lottoPublishId)
     .executeTakeFirstOrThrow();
   return open ? done(undefined) : refused('not-open');
@@ -154,7 +155,8 @@ async function completeUnchecked(
 /**
  * The provider has been asked, so whatever fails now must not look like a failed purchase: the order becomes (or
  * stays) PENDING with an unknown payment, the member hears so, and somebody is told. Where even that cannot be
- * written, the answer is the same.
+ * written, the answer is the same. A deadlock is no failure yet: the record has no effect outside its transaction, so
+ * it is tried again.
  */
 async function recorded(
   tools: PurchaseTools,
@@ -162,7 +164,10 @@ async function recorded(
   record: () => Promise<PurchaseOutcome>,
 ): Promise<PurchaseOutcome> {
   try {
-    const outcome = await record();
+    const outcome = await retryOnConflict(record);
+    if (outcome.outcome === 'refused' && outcome.reason === 'contended') {
+      return await notRecorded(tools, purchase, 'every attempt to record it met a conflict');
+    }
     if (outcome.outcome !== 'unknown' || outcome.code !== NOT_RECORDED) return outcome;
     return await notRecorded(tools, purchase, 'the order was changed by somebody else meanwhile');
   } catch (cause) {

@@ -1,0 +1,53 @@
+import { MysqlDialect } from 'kysely';
+import { createPool, type TypeCastField } from 'mysql2';
+import { mysql } from 'pawl/mysql';
+import { classifiedMysql2Pool } from 'pawl/mysql2';
+import { ANSWER_MARGIN_MS, type Driver, type DriverOptions } from './driver.ts';
+
+/** MySQL and MariaDB, with limits for everything that could wait for ever. */
+export function mysqlDriver(options: DriverOptions): Driver {
+  const pool = createPool({
+    uri: options.url,
+    connectionLimit: options.poolSize,
+    connectTimeout: options.connectTimeoutMs,
+    timezone: 'Z',
+    typeCast: textOfBytes,
+  });
+  const classified = classifiedMysql2Pool(pool, {
+    acquireTimeoutMs: options.connectTimeoutMs,
+    queryTimeoutMs: options.statementTimeoutMs + ANSWER_MARGIN_MS,
+    setUp: sessionOf(options),
+  });
+  return { kysely: new MysqlDialect({ pool: classified }), guards: mysql };
+}
+
+/** Chosen, not inherited from a server whose settings nobody here knows. */
+function sessionOf(options: DriverOptions): string[] {
+  const lockWaitSeconds = secondsOf(options.lockWaitMs);
+  const settings = {
+    time_zone: "'+00:00'",
+    // Strict: a value that does not fit is an error. And a backslash escapes, as Kysely's driver believes.
+    sql_mode: "'TRADITIONAL,ONLY_FULL_GROUP_BY'",
+    innodb_lock_wait_timeout: lockWaitSeconds,
+    lock_wait_timeout: lockWaitSeconds,
+  };
+  const assignments = Object.entries(settings).map(([name, value]) => `SESSION ${name} = ${value}`);
+  // What only one of the two has is in a comment that only that one runs.
+  const mariadb =
+    `SESSION max_statement_time = ${options.statementTimeoutMs / 1_000}, ` +
+    `SESSION idle_transaction_timeout = ${secondsOf(options.idleInTransactionTimeoutMs)}`;
+  return [
+    `SET ${assignments.join(', ')}`,
+    `/*M! SET ${mariadb} */`,
+    'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
+  ];
+}
+
+function secondsOf(ms: number): number {
+  return Math.max(1, Math.ceil(ms / 1_000));
+}
+
+/** Keys are VARBINARY, because every collation that both servers know takes some different keys for the same. */
+function textOfBytes(field: TypeCastField, next: () => unknown): unknown {
+  return field.type === 'VAR_STRING' ? field.string('utf8') : next();
+}

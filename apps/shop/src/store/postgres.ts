@@ -1,0 +1,30 @@
+import { PostgresDialect } from 'kysely';
+import { classifiedPgPool } from 'pawl/pg';
+import { postgres } from 'pawl/postgres';
+import pg from 'pg';
+import { ANSWER_MARGIN_MS, type Driver, type DriverOptions } from './driver.ts';
+
+const INT8_OID = 20;
+
+/** PostgreSQL, with limits for everything that could wait for ever. */
+export function postgresDriver(options: DriverOptions): Driver {
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    application_name: options.applicationName,
+    max: options.poolSize,
+    connectionTimeoutMillis: options.connectTimeoutMs,
+    lock_timeout: options.lockWaitMs,
+    statement_timeout: options.statementTimeoutMs,
+    query_timeout: options.statementTimeoutMs + ANSWER_MARGIN_MS,
+    idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs,
+    // Chosen, not inherited. A transaction of the port sets its own besides.
+    options: '-c default_transaction_isolation=read\\ committed',
+    // Ids are 64 bit there and stay far below 2^53.
+    types: {
+      getTypeParser: (oid, format) => (oid === INT8_OID ? Number : pg.types.getTypeParser(oid, format)),
+    },
+  });
+  // Without a listener, a connection that breaks while it is idle ends the process.
+  pool.on('error', options.onIdleError);
+  return { kysely: new PostgresDialect({ pool: classifiedPgPool(pool) }), guards: postgres };
+}

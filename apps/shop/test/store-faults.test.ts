@@ -1,0 +1,286 @@
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { until } from '../../../test/barrier.ts';
+import { newMariadb } from '../../../test/own-server.ts';
+import { startProxy } from '../../../test/proxy.ts';
+import { newDatabase } from '../../../test/stores.ts';
+import type { StrategyName } from '../src/lotto/purchase/index.ts';
+import { type Holder, openTables } from './database.ts';
+import { auditOf, gate, type OrderRef, type Shops, startProvider, startShops } from './harness.ts';
+
+/** The strategies that claim in the database before they charge. */
+const claiming: StrategyName[] = [
+  'conditional-update',
+  'unique-claim',
+  'optimistic-retry',
+  'pessimistic',
+  'pessimistic-status',
+  'pessimistic-held',
+];
+
+const ROW = 'SELECT * FROM lotto_publish FOR UPDATE';
+
+/** Nothing was asked, nothing is half done, and the order can still be paid. */
+async function expectUntouched(shops: Shops, order: OrderRef, headers: Record<string, string>) {
+  expect(await shops.see(order)).toMatchObject({ status: 'WAITING', payment: null });
+  expect(await auditOf(shops, order)).toEqual([]);
+  expect(await shops.sql('SELECT * FROM purchase_key')).toEqual([]);
+  expect((await shops.confirm(order, { headers })).status).toBe(200);
+  expect(await shops.sql('SELECT * FROM bill')).toHaveLength(1);
+}
+
+describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
+  test('the isolation level is chosen: READ COMMITTED, whatever the server’s default', async () => {
+    const shops = await startShops({ store });
+    const ready = await shops.call('GET', '/health/ready');
+    const level = ready.headers.get('x-transaction-isolation');
+    expect(level?.replace('-', ' ').toLowerCase()).toBe('read committed');
+    const plain = await startShops({ store, env: { LAB_MODE: '0' } });
+    const { headers } = await plain.call('GET', '/health/ready');
+    expect(headers.get('x-transaction-isolation')).toBeNull();
+  });
+
+  describe.each(claiming)('%s', (strategy) => {
+    const headers = { 'x-purchase-strategy': strategy };
+
+    test('a lock that is not granted in time is a refusal, and the order can be paid later', async () => {
+      const provider = await startProvider();
+      const shops = await startShops({ store, providerUrl: provider.url, env: { LOCK_WAIT_MS: '100' } });
+      const order = await shops.order();
+      const holder = await shops.hold(ROW);
+
+      const reply = await shops.confirm(order, { headers });
+
+      expect(reply.body).toMatchObject({ status: 400, code: 'lock-timeout' });
+      await holder.query('ROLLBACK');
+      holder.release();
+      expect(await provider.ledger()).toEqual([]);
+      await expectUntouched(shops, order, headers);
+    });
+
+    test('a connection that is killed in the middle of the claim leaves nothing of it', async () => {
+      const provider = await startProvider();
+      const shops = await startShops({ store, providerUrl: provider.url });
+      const order = await shops.order();
+      const holder = await shops.hold(ROW);
+      const confirming = shops.confirm(order, { headers });
+      await until(async () => (await shops.waitingForLocks()) === 1);
+
+      await shops.killWaiting();
+
+      expect((await confirming).body).toMatchObject({ status: 503, code: 'store-unavailable' });
+      await holder.query('ROLLBACK');
+      holder.release();
+      expect(await provider.ledger()).toEqual([]);
+      await expectUntouched(shops, order, headers);
+    });
+
+    test('a statement that the client gives up in the middle of the claim leaves nothing of it', async () => {
+      const provider = await startProvider();
+      const databaseUrl = await newDatabase(store);
+      const proxy = await startProxy(databaseUrl);
+      const behind = await startShops({
+        databaseUrl: proxy.url,
+        providerUrl: provider.url,
+        // The server would wait for the lock for much longer than the client waits for the server.
+        env: { LOCK_WAIT_MS: '20000', DATABASE_STATEMENT_TIMEOUT_MS: '100' },
+      });
+      const shops = await startShops({ databaseUrl, providerUrl: provider.url });
+      const order = await shops.order();
+      const holder = await shops.hold(ROW);
+      const confirming = behind.confirm(order, { headers });
+      await until(async () => (await shops.waitingForLocks()) === 1);
+
+      proxy.fallSilent();
+
+      expect((await confirming).body).toMatchObject({ status: 503, code: 'store-unavailable' });
+      await holder.query('ROLLBACK');
+      holder.release();
+      await until(async () => (await shops.waitingForLocks()) === 0);
+      expect(await provider.ledger()).toEqual([]);
+      await expectUntouched(shops, order, headers);
+    });
+
+    test('the victim of a deadlock tries again, or is refused; nothing is half done', async () => {
+      const provider = await startProvider();
+      const shops = await startShops({ store, providerUrl: provider.url });
+      const order = await shops.order();
+      // It has the order, and wants the publish; the claim has the publish, and wants the order for its audit.
+      const rival = await shops.holdAgainst('SELECT * FROM orders FOR UPDATE');
+      const confirming = shops.confirm(order, { headers });
+      await until(async () => (await shops.waitingForLocks()) === 1);
+
+      await rival.query('SELECT * FROM lotto_publish FOR UPDATE');
+      await rival.query('ROLLBACK');
+      rival.release();
+
+      const reply = await confirming;
+      if (strategy === 'pessimistic-held') {
+        // Its transaction reaches across the charge, so it cannot be tried again.
+        expect(reply.body).toMatchObject({ status: 400, code: 'contended' });
+        await expectUntouched(shops, order, headers);
+      } else {
+        expect(reply.status).toBe(200);
+        expect(await auditOf(shops, order)).toEqual(['WAITING → PENDING', 'PENDING → COMPLETE']);
+      }
+      expect(await provider.requests()).toBe(1);
+    });
+
+    test('a deadlock after the charge: the record is tried again, the payment is not', async () => {
+      if (strategy === 'pessimistic-held') return; // It has had its locks since before the charge.
+      const slow = gate();
+      const provider = await startProvider({ clock: slow.clock });
+      const shops = await startShops({ store, providerUrl: provider.url });
+      const order = await shops.order();
+      const confirming = shops.confirm(order, { headers });
+      await until(() => slow.waiting() === 1);
+      const rival = await shops.holdAgainst('SELECT * FROM orders FOR UPDATE');
+      slow.open();
+      await until(async () => (await shops.waitingForLocks()) === 1);
+
+      await rival.query('SELECT * FROM lotto_publish FOR UPDATE');
+      await rival.query('ROLLBACK');
+      rival.release();
+
+      expect((await confirming).status).toBe(200);
+      expect(await auditOf(shops, order)).toEqual(['WAITING → PENDING', 'PENDING → COMPLETE']);
+      expect(await shops.sql('SELECT * FROM bill')).toHaveLength(1);
+      expect(await provider.requests()).toBe(1);
+    });
+  });
+
+  test('a lock that keeps orders from being made is a refusal too', async () => {
+    const shops = await startShops({ store, env: { LOCK_WAIT_MS: '100' } });
+    const holder = await shops.hold('SELECT * FROM lotto_round_info FOR UPDATE');
+    const reply = await shops.call('POST', '/api/orders', {});
+    expect(reply.body).toMatchObject({ status: 400, code: 'lock-timeout' });
+    await holder.query('ROLLBACK');
+    holder.release();
+    expect(await shops.sql('SELECT * FROM orders')).toEqual([]);
+    await shops.order();
+  });
+
+  test('a migration that was killed half way is completed by the next start', async () => {
+    const databaseUrl = await newDatabase(store);
+    const first = await startShops({ databaseUrl });
+    await first.close();
+    // As it stands when the process dies after some tables: MySQL keeps those.
+    for (const table of ['order_status_audit', 'bill', 'purchase', 'kysely_migration']) {
+      await first.sql(`DROP TABLE ${table}`);
+    }
+    const second = await startShops({ databaseUrl });
+    expect((await second.call('GET', '/health/ready')).status).toBe(200);
+    const provider = await startProvider();
+    const third = await startShops({ databaseUrl, providerUrl: provider.url });
+    expect((await third.confirm(await third.order())).status).toBe(200);
+  });
+
+  test('keys are compared byte by byte, and a foreign key without its order is refused', async () => {
+    const shops = await startShops({ store });
+    const insert = (key: string, order: string) =>
+      shops.sql('INSERT INTO purchase_key (payment_key, order_id) VALUES (?, ?)', [key, order]);
+    const orders = await Promise.all([shops.order(), shops.order(), shops.order(), shops.order()]);
+    const keys = ['Abc', 'abc', 'Abc ', 'Äbc'];
+    for (const [index, key] of keys.entries()) await insert(key, orders[index]?.orderId ?? '');
+    expect(await shops.sql('SELECT * FROM purchase_key')).toHaveLength(4);
+    await expect(insert('other', 'no-such-order')).rejects.toThrow();
+  });
+});
+
+/** Refuses every COMMIT from `refuse()` to `allow()`, on a database that nobody else uses. */
+interface Commits {
+  databaseUrl: string;
+  refuse(): Promise<unknown>;
+  allow(): Promise<unknown>;
+}
+
+const commitsOf: Record<'postgres' | 'mariadb', () => Promise<Commits>> = {
+  postgres: async () => {
+    const databaseUrl = await newDatabase('postgres');
+    const { sql, end } = openTables(databaseUrl);
+    onTestFinished(end);
+    return {
+      databaseUrl,
+      // Looked at when the transaction commits, and not before.
+      refuse: () =>
+        sql(`
+          CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION 'refused at the commit'; END $$;
+          CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE ON lotto_publish
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`),
+      allow: () => sql('DROP TRIGGER refuse ON lotto_publish'),
+    };
+  },
+  mariadb: async () => {
+    const databaseUrl = await newMariadb();
+    const { hold, end } = openTables(databaseUrl);
+    onTestFinished(end);
+    let backup: Holder | undefined;
+    return {
+      databaseUrl,
+      // What a backup does when it has copied everything else: it holds up the commits.
+      async refuse() {
+        backup = await hold('BACKUP STAGE START');
+        for (const stage of ['FLUSH', 'BLOCK_DDL', 'BLOCK_COMMIT'])
+          await backup.query(`BACKUP STAGE ${stage}`);
+      },
+      async allow() {
+        await backup?.query('BACKUP STAGE END');
+        backup?.release();
+      },
+    };
+  },
+};
+
+describe.each(['postgres', 'mariadb'] as const)('on %s, whose COMMIT is refused', (store) => {
+  test.each(claiming)('%s: nothing of the claim is left, and nobody was asked', async (strategy) => {
+    const headers = { 'x-purchase-strategy': strategy };
+    const provider = await startProvider();
+    const commits = await commitsOf[store]();
+    const shops = await startShops({
+      databaseUrl: commits.databaseUrl,
+      providerUrl: provider.url,
+      env: { LOCK_WAIT_MS: '100' },
+    });
+    const order = await shops.order();
+    await commits.refuse();
+
+    const reply = await shops.confirm(order, { headers });
+
+    await commits.allow();
+    if (strategy === 'pessimistic-held') {
+      // It has charged by then: nobody may hear that nothing came of it.
+      expect(reply.status).toBe(202);
+      expect(await provider.captures()).toBe(1);
+      return;
+    }
+    // MariaDB waits for the commit lock, and tells of it as of any other.
+    expect([400, 503]).toContain(reply.status);
+    expect(['lock-timeout', 'store-unavailable']).toContain(reply.body.code);
+    expect(await provider.ledger()).toEqual([]);
+    await expectUntouched(shops, order, headers);
+  });
+
+  test('after the charge: the order shows that nobody knows, and is not charged again', async () => {
+    const slow = gate();
+    const provider = await startProvider({ clock: slow.clock, mode: 'generous' });
+    const commits = await commitsOf[store]();
+    const shops = await startShops({
+      databaseUrl: commits.databaseUrl,
+      providerUrl: provider.url,
+      env: { LOCK_WAIT_MS: '100' },
+    });
+    const order = await shops.order();
+    const confirming = shops.confirm(order);
+    await until(() => slow.waiting() === 1);
+    await commits.refuse();
+    slow.open();
+
+    expect((await confirming).status).toBe(202);
+
+    await commits.allow();
+    expect(await shops.see(order)).toMatchObject({ status: 'PENDING' });
+    expect((await shops.confirm(order)).status).toBe(400);
+    expect(await provider.captures()).toBe(1);
+    expect(await shops.sql('SELECT * FROM bill')).toEqual([]);
+  });
+});
