@@ -1,40 +1,85 @@
-import type { AddressInfo } from 'node:net';
-import { connect, createServer, type Socket } from 'node:net';
-import { onTestFinished } from 'vitest';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
-/** A wire to a server that can fall silent, as a network does: nothing passes, and nobody is told. Ends with the test. */
-export async function startProxy(serverUrl: string) {
-  const { hostname, port } = new URL(serverUrl);
+/**
+ * What becomes of a COMMIT on its way: it passes; it is carried out and its answer is lost with the connection; it is
+ * lost with the connection itself; or it never arrives and these bytes are its answer.
+ */
+export type CommitFate = 'passes' | 'answer-lost' | 'request-lost' | Uint8Array;
+
+export interface DatabaseProxy {
+  readonly port: number;
+  /** From now on nothing passes in either direction, and no connection ends. */
+  fallSilent(): void;
+  close(): Promise<void>;
+}
+
+/** A TCP proxy in front of a database that tampers with COMMITs; `fateOf` is asked with their number, from 1. */
+export async function startProxy(
+  databaseUrl: string,
+  fateOf: (commit: number) => CommitFate = () => 'passes',
+): Promise<DatabaseProxy> {
+  const { hostname, port } = new URL(databaseUrl);
   const sockets = new Set<Socket>();
+  let commits = 0;
+  let silent = false;
+
   const server = createServer((client) => {
-    const upstream = connect(Number(port), hostname);
-    for (const [from, to] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const) {
-      sockets.add(from);
-      from.on('error', () => undefined);
-      // Not `pipe`: it would end the other side in its own time. Whoever goes takes the other with him.
-      from.on('data', (bytes) => to.write(bytes));
-      from.on('close', () => {
-        sockets.delete(from);
-        to.destroy();
+    const database = connect(Number(port), hostname);
+    const cut = () => {
+      client.destroy();
+      database.destroy();
+    };
+    for (const socket of [client, database]) {
+      sockets.add(socket);
+      socket.on('error', () => undefined);
+      socket.on('close', () => {
+        sockets.delete(socket);
+        if (!silent) cut();
       });
     }
+    let answerIsLost = false;
+    client.on('data', (data) => {
+      if (silent) return;
+      const fate = isCommit(data) ? fateOf(++commits) : 'passes';
+      if (fate instanceof Uint8Array) client.write(fate);
+      else if (fate === 'request-lost') cut();
+      else {
+        answerIsLost = fate === 'answer-lost';
+        database.write(data);
+      }
+    });
+    database.on('data', (data) => {
+      if (silent) return;
+      if (answerIsLost) cut();
+      else client.write(data);
+    });
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  onTestFinished(async () => {
-    for (const socket of sockets) socket.destroy();
-    await new Promise((resolve) => server.close(resolve));
-  });
-  const url = new URL(serverUrl);
-  url.hostname = '127.0.0.1';
-  url.port = String((server.address() as AddressInfo).port);
+
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
   return {
-    url: url.href,
-    /** From now on the connections that there are carry nothing. */
-    fallSilent: () => {
-      for (const socket of sockets) socket.pause();
+    port: (server.address() as AddressInfo).port,
+    fallSilent() {
+      silent = true;
+    },
+    async close() {
+      server.close();
+      for (const socket of sockets) socket.destroy();
     },
   };
+}
+
+/** The drivers send a statement without values as its text, each in a packet of its own. */
+function isCommit(data: Buffer): boolean {
+  return /\bcommit\b/i.test(data.toString('latin1'));
+}
+
+/** How MySQL says that a statement has failed: an ERR packet, the first in answer to a command. */
+export function mysqlError(number: number, sqlState: string, message: string): Uint8Array {
+  const body = Buffer.concat([
+    Buffer.from([0xff, number & 0xff, number >> 8]),
+    Buffer.from(`#${sqlState}${message}`, 'latin1'),
+  ]);
+  return Buffer.concat([Buffer.from([body.length, 0, 0, 1]), body]);
 }

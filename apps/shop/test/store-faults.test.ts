@@ -78,8 +78,9 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
       const provider = await startProvider();
       const databaseUrl = await newDatabase(store);
       const proxy = await startProxy(databaseUrl);
+      onTestFinished(() => proxy.close());
       const behind = await startShops({
-        databaseUrl: proxy.url,
+        databaseUrl: Object.assign(new URL(databaseUrl), { port: String(proxy.port) }).href,
         providerUrl: provider.url,
         // The server would wait for the lock for much longer than the client waits for the server.
         env: { LOCK_WAIT_MS: '20000', DATABASE_STATEMENT_TIMEOUT_MS: '100' },
@@ -93,6 +94,8 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
       proxy.fallSilent();
 
       expect((await confirming).body).toMatchObject({ status: 503, code: 'store-unavailable' });
+      // The server hears of it, and rolls back.
+      await proxy.close();
       await holder.query('ROLLBACK');
       holder.release();
       await until(async () => (await shops.waitingForLocks()) === 0);

@@ -1,6 +1,6 @@
 import { MisuseError } from './errors.ts';
 import { type Done, done, type Refused, refused } from './outcome.ts';
-import type { Columns, RowRef, SqlSession } from './ports.ts';
+import type { Columns, RowRef, SqlSession, SqlValue } from './ports.ts';
 
 export interface ConditionalUpdate extends RowRef {
   /** What the row must still hold: the state that the caller decided on. */
@@ -29,6 +29,9 @@ export async function conditionalUpdate(
   sql: SqlSession,
   update: ConditionalUpdate,
 ): Promise<Done<void> | Refused<'wrong-state'>> {
+  if (update.increment !== undefined && update.increment in update.set) {
+    throw new MisuseError(`${update.increment} is counted up, and cannot be set too`);
+  }
   if (changesNothing(update))
     throw new MisuseError('the update must change what it expects, or something else');
   const { affectedRows } = await sql.execute(sql.dialect.conditionalUpdate(update));
@@ -38,5 +41,11 @@ export async function conditionalUpdate(
 /** Whether the update leaves the row exactly as it expects it: then everybody would win. */
 function changesNothing({ expect, set, increment }: ConditionalUpdate): boolean {
   if (increment !== undefined) return false;
-  return Object.entries(set).every(([column, value]) => column in expect && expect[column] === value);
+  return Object.entries(set).every(([column, value]) => column in expect && same(expect[column], value));
+}
+
+function same(a: SqlValue | undefined, b: SqlValue): boolean {
+  if (a instanceof Date && b instanceof Date) return a.getTime() === b.getTime();
+  if (a instanceof Uint8Array && b instanceof Uint8Array) return Buffer.compare(a, b) === 0;
+  return a === b;
 }

@@ -8,7 +8,7 @@ export type StoreErrorCode =
   | 'LOCK_TIMEOUT'
   /** The server ended the statement: a statement time-out, or an operator. */
   | 'STATEMENT_CANCELED'
-  /** COMMIT was sent, and the server rolled back: an earlier error had been swallowed. */
+  /** An earlier statement of the transaction has failed, so that nothing more of it is done or committed. */
   | 'ROLLED_BACK'
   /** No connection could be had; nothing was sent. */
   | 'UNAVAILABLE'

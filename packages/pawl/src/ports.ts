@@ -3,7 +3,11 @@ import type { StoreError } from './errors.ts';
 /** What a guard may send to a database as a parameter. */
 export type SqlValue = string | number | bigint | boolean | Date | Uint8Array | null;
 
-/** Columns and their values, as a condition (all must match) or as an assignment. */
+/**
+ * Columns and their values, as a condition (all must match) or as an assignment.
+ *
+ * Give each the type of its column: MySQL compares a text column with the number 0 as numbers, and finds every text.
+ */
 export type Columns = Readonly<Record<string, SqlValue>>;
 
 export type Row = Readonly<Record<string, unknown>>;

@@ -1,162 +1,474 @@
-import { Kysely, PostgresDialect } from 'kysely';
-import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { newDatabase } from '../../../test/stores.ts';
-import { kyselyPort } from '../src/adapters/kysely.ts';
-import { classifiedPgPool, pgPort } from '../src/adapters/pg.ts';
-import { done, refused, type SqlPort, transact } from '../src/index.ts';
-import { postgres } from '../src/postgres/index.ts';
+import { createPool, type PoolConnection, type PoolOptions } from 'mysql2';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { until } from '../../../test/barrier.ts';
+import { type DatabaseProxy, mysqlError, startProxy } from '../../../test/proxy.ts';
+import type { SqlStore } from '../../../test/stores.ts';
+import { classifiedMysql2Pool, mysql2Port } from '../src/adapters/mysql2.ts';
+import {
+  conditionalUpdate,
+  done,
+  MisuseError,
+  refused,
+  type SqlPort,
+  type SqlSession,
+  type SqlValue,
+  transact,
+  transactWithRetry,
+} from '../src/index.ts';
+import { LIMIT_LOCK_WAIT, limitLockWait } from '../src/mysql/pessimistic-lock.ts';
+import { atIsolation, openStore, type PortOptions, SESSION_ID, type Store } from './stores.ts';
 
-let url: string;
-let admin: pg.Client;
-const closers: (() => Promise<void>)[] = [];
+const adapters: { name: string; on: SqlStore; over: 'driver' | 'kysely' }[] = [
+  { name: 'pg', on: 'postgres', over: 'driver' },
+  { name: 'kysely on pg', on: 'postgres', over: 'kysely' },
+  { name: 'mysql2', on: 'mariadb', over: 'driver' },
+  { name: 'kysely on mysql2', on: 'mariadb', over: 'kysely' },
+  { name: 'mysql2 with snapshot isolation', on: 'mariadb-snapshot', over: 'driver' },
+];
 
-beforeAll(async () => {
-  url = await newDatabase();
-  admin = new pg.Client({ connectionString: url });
-  await admin.connect();
-  await admin.query('CREATE TABLE note (text text PRIMARY KEY)');
-});
+const LOST = { code: 'CONNECTION_LOST', effect: 'unknown' };
+const LOST_WITHOUT_EFFECT = { code: 'CONNECTION_LOST', effect: 'none' };
 
-afterAll(async () => {
-  for (const close of closers) await close();
-  await admin.end();
-});
+let store: Store;
+const proxies: DatabaseProxy[] = [];
 
-function newPool(options: pg.PoolConfig = {}): pg.Pool {
-  const pool = new pg.Pool({ connectionString: url, max: 2, ...options });
-  // Without a listener, a broken idle connection would end the process.
-  pool.on('error', () => undefined);
-  return pool;
+const run = (session: SqlSession, text: string, ...values: SqlValue[]) =>
+  session.execute(store.statement(text, ...values));
+const insert = (session: SqlSession, text: string) => run(session, 'INSERT INTO note VALUES (?)', text);
+const sessionOf = async (session: SqlSession) =>
+  Number((await run(session, SESSION_ID[store.kind])).rows[0]?.id);
+
+/** What is in the database, as somebody else sees it. */
+const stored = async () =>
+  (await store.query('SELECT text FROM note ORDER BY text')).rows.map(({ text }) => text);
+
+async function proxyTo(...args: Parameters<typeof startProxy>): Promise<DatabaseProxy> {
+  const proxy = await startProxy(...args);
+  proxies.push(proxy);
+  return proxy;
 }
 
-const adapters: Record<string, (options?: pg.PoolConfig) => SqlPort> = {
-  pg: (options) => {
-    const pool = newPool(options);
-    closers.push(() => pool.end());
-    return pgPort(pool);
-  },
-  kysely: (options) => {
-    const db = new Kysely<unknown>({
-      dialect: new PostgresDialect({ pool: classifiedPgPool(newPool(options)) }),
-    });
-    closers.push(() => db.destroy());
-    return kyselyPort(db, postgres);
-  },
-};
-
-const insert = (text: string) => ({ text: 'INSERT INTO note VALUES ($1)', values: [text] });
-
-async function stored(text: string): Promise<boolean> {
-  return (await admin.query('SELECT 1 FROM note WHERE text = $1', [text])).rows.length === 1;
+async function prepare(on: SqlStore): Promise<void> {
+  store = await openStore(on);
+  await store.query('CREATE TABLE note (text varchar(50) PRIMARY KEY)');
+  await store.query('CREATE TABLE counter (id int PRIMARY KEY, n int NOT NULL)');
+  await store.query('INSERT INTO counter VALUES (1, 0)');
 }
 
-describe.each(Object.keys(adapters))('the %s adapter', (name) => {
-  const open = adapters[name] ?? (() => expect.fail());
-  const text = (what: string) => `${name}: ${what}`;
+async function cleanUp(): Promise<void> {
+  await store.endSessions();
+  for (const proxy of proxies.splice(0)) await proxy.close();
+}
+
+describe.each(adapters)('the adapter: $name', ({ on, over }) => {
+  const open = (options: PortOptions = {}) => store.open({ over, ...options });
+
+  beforeAll(() => prepare(on));
+  beforeEach(() => store.query('DELETE FROM note'));
+  afterEach(cleanUp);
+  afterAll(() => store.close());
 
   test('commits what is done, and rolls back what is refused or thrown', async () => {
     const sql = open();
-    await sql.transaction((transaction) => transaction.execute(insert(text('committed'))));
+    await sql.transaction((transaction) => insert(transaction, 'committed'));
     const declined = await transact(sql, async (transaction) => {
-      await transaction.execute(insert(text('refused')));
+      await insert(transaction, 'refused');
       return refused('declined');
     });
     const thrown = sql.transaction(async (transaction) => {
-      await transaction.execute(insert(text('thrown')));
+      await insert(transaction, 'thrown');
       throw new TypeError('a bug');
     });
     await expect(thrown).rejects.toThrow(TypeError);
     expect(declined).toEqual(refused('declined'));
-    expect(await stored(text('committed'))).toBe(true);
-    expect(await stored(text('refused'))).toBe(false);
-    expect(await stored(text('thrown'))).toBe(false);
+    expect(await stored()).toEqual(['committed']);
   });
 
-  test('a COMMIT that the server answers with ROLLBACK is an error, as the bare driver does not say', async () => {
-    const bare = await newPool().connect();
-    await bare.query('BEGIN');
-    await bare.query(`INSERT INTO note VALUES ('${text('bare')}')`);
-    await bare.query('SELECT 1/0').catch(() => undefined);
-    expect((await bare.query('COMMIT')).command).toBe('ROLLBACK');
-    bare.release(true);
-    expect(await stored(text('bare'))).toBe(false);
+  test('a refusal costs no connection, and the next on it commits nothing of it', async () => {
+    const sql = open({ connections: 1 });
+    const session = await sessionOf(sql);
+    await transact(sql, async (transaction) => {
+      await insert(transaction, 'refused');
+      return refused('declined');
+    });
+    await sql.transaction((transaction) => insert(transaction, 'next'));
+    expect(await sessionOf(sql)).toBe(session);
+    expect(await stored()).toEqual(['next']);
+  });
 
+  test('what was written in a transaction is nobody else’s to see before its COMMIT', async () => {
+    await open().transaction(async (transaction) => {
+      await insert(transaction, 'mine');
+      expect(await stored()).toEqual([]);
+    });
+    expect(await stored()).toEqual(['mine']);
+  });
+
+  test('a COMMIT after a failure that was swallowed is an error, and keeps nothing', async () => {
     const swallowed = open().transaction(async (transaction) => {
-      await transaction.execute(insert(text('swallowed')));
-      await transaction.execute({ text: 'SELECT 1/0', values: [] }).catch(() => undefined);
+      await insert(transaction, 'swallowed');
+      await run(transaction, 'SELECT * FROM nowhere').catch(() => undefined);
     });
     await expect(swallowed).rejects.toMatchObject({ code: 'ROLLED_BACK', effect: 'none' });
-    expect(await stored(text('swallowed'))).toBe(false);
+    expect(await stored()).toEqual([]);
   });
 
   test('a connection killed in mid-transaction has no effect, and the next one works', async () => {
-    const sql = open();
+    const sql = open({ connections: 1 });
     const killed = sql.transaction(async (transaction) => {
-      await transaction.execute(insert(text('killed')));
-      const { rows } = await transaction.execute({ text: 'SELECT pg_backend_pid() AS pid', values: [] });
-      await admin.query('SELECT pg_terminate_backend($1)', [rows[0]?.pid]);
-      await transaction.execute(insert(text('killed too')));
+      await insert(transaction, 'killed');
+      await store.kill(await sessionOf(transaction));
+      await insert(transaction, 'killed too');
     });
-    await expect(killed).rejects.toMatchObject({ code: 'CONNECTION_LOST', effect: 'none' });
-    expect(await stored(text('killed'))).toBe(false);
+    await expect(killed).rejects.toMatchObject(LOST_WITHOUT_EFFECT);
     expect(await transact(sql, async () => done('next'))).toEqual(done('next'));
-  });
-
-  test('what another store lost inside a transaction stays unknown', async () => {
-    const other = open();
-    const mixed = open().transaction(async (transaction) => {
-      await transaction.execute(insert(text('mixed')));
-      await other.execute({ text: 'SELECT pg_terminate_backend(pg_backend_pid())', values: [] });
-    });
-    await expect(mixed).rejects.toMatchObject({ code: 'CONNECTION_LOST', effect: 'unknown' });
-    expect(await stored(text('mixed'))).toBe(false);
+    expect(await stored()).toEqual([]);
   });
 
   test('a refusal stays one when the connection is lost before it is rolled back', async () => {
     const outcome = await transact(open(), async (transaction) => {
-      const { rows } = await transaction.execute({ text: 'SELECT pg_backend_pid() AS pid', values: [] });
-      await admin.query('SELECT pg_terminate_backend($1)', [rows[0]?.pid]);
+      await insert(transaction, 'refused');
+      await store.kill(await sessionOf(transaction));
+      return refused('declined');
+    });
+    expect(outcome).toEqual(refused('declined'));
+    await until(async () => (await stored()).length === 0);
+  });
+
+  /** Waits for a row that is locked, and is killed meanwhile. */
+  async function killedWhileItWaits(sql: SqlSession): Promise<unknown> {
+    const holder = await store.connect();
+    await holder.begin('READ COMMITTED');
+    await holder.query('UPDATE counter SET n = n + 1 WHERE id = 1');
+    const id = await sessionOf(sql);
+    const waiting = run(sql, 'UPDATE counter SET n = n + 10 WHERE id = 1');
+    await until(async () => (await store.waitingForLocks()) === 1);
+    const [answer] = await Promise.all([waiting, store.kill(id)]);
+    return answer;
+  }
+
+  test('a connection lost under a statement that commits by itself leaves it unknown', async () => {
+    await expect(killedWhileItWaits(open({ connections: 1 }))).rejects.toMatchObject(LOST);
+  });
+
+  test('lost under a statement of a transaction, it had no effect', async () => {
+    await expect(open().transaction(killedWhileItWaits)).rejects.toMatchObject(LOST_WITHOUT_EFFECT);
+  });
+
+  test('what another store lost inside a transaction stays unknown', async () => {
+    const other = open({ connections: 1 });
+    const mixed = open().transaction(async (transaction) => {
+      await insert(transaction, 'mixed');
+      await killedWhileItWaits(other);
+    });
+    await expect(mixed).rejects.toMatchObject(LOST);
+    expect(await stored()).toEqual([]);
+  });
+
+  test.each([
+    { fate: 'answer-lost', kept: ['x'] },
+    { fate: 'request-lost', kept: [] },
+  ] as const)('a COMMIT whose $fate is unknown: the row may be there, or not', async ({ fate, kept }) => {
+    const { port } = await proxyTo(store.url, () => fate);
+    const cut = open({ port }).transaction((transaction) => insert(transaction, 'x'));
+    await expect(cut).rejects.toMatchObject(LOST);
+    expect(await stored()).toEqual(kept);
+  });
+
+  test('a COMMIT whose answer is lost is not tried again', async () => {
+    const { port } = await proxyTo(store.url, () => 'answer-lost');
+    let attempts = 0;
+    const once = transactWithRetry(open({ port }), async (transaction) => {
+      attempts++;
+      return done(await insert(transaction, `attempt ${attempts}`));
+    });
+    await expect(once).rejects.toMatchObject(LOST);
+    expect(await stored()).toEqual(['attempt 1']);
+  });
+
+  test('a server that falls silent is given up, also before it has prepared a statement', async () => {
+    const queryTimeoutMs = 200;
+    const first = await proxyTo(store.url);
+    const alone = open({ port: first.port, queryTimeoutMs });
+    await run(alone, 'SELECT 1');
+    first.fallSilent();
+    await expect(insert(alone, 'a')).rejects.toMatchObject(LOST);
+
+    const second = await proxyTo(store.url);
+    const within = open({ port: second.port, queryTimeoutMs }).transaction(async (transaction) => {
+      await run(transaction, 'SELECT 1');
+      second.fallSilent();
+      await insert(transaction, 'b');
+    });
+    await expect(within).rejects.toMatchObject(LOST_WITHOUT_EFFECT);
+  });
+
+  test('no connection to be had means that nothing was sent', async () => {
+    const sql = open({ port: 1 });
+    const unavailable = { code: 'UNAVAILABLE', effect: 'none' };
+    await expect(insert(sql, 'x')).rejects.toMatchObject(unavailable);
+    await expect(sql.transaction(async () => undefined)).rejects.toMatchObject(unavailable);
+    const stranger = open({ user: { name: 'nobody', password: 'wrong' } });
+    await expect(insert(stranger, 'x')).rejects.toMatchObject(unavailable);
+  });
+
+  test('an exhausted pool says so within its limit, and takes back what it lent too late', async () => {
+    const sql = open({ connections: 1, acquireTimeoutMs: 100 });
+    await sql.transaction(async () => {
+      await expect(insert(sql, 'second')).rejects.toMatchObject({ code: 'UNAVAILABLE', effect: 'none' });
+      await expect(sql.transaction(async () => undefined)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    });
+    await insert(sql, 'third');
+    await sql.transaction((transaction) => insert(transaction, 'fourth'));
+    expect(await stored()).toEqual(['fourth', 'third']);
+  });
+
+  /** What one transaction reads before and after somebody else's change. */
+  async function twoReadings(sql: SqlPort): Promise<[number, number]> {
+    await store.query('UPDATE counter SET n = 1');
+    const read = async (session: SqlSession) =>
+      Number((await run(session, 'SELECT n FROM counter')).rows[0]?.n);
+    return sql.transaction(async (transaction) => {
+      const before = await read(transaction);
+      await store.query('UPDATE counter SET n = 2');
+      return [before, await read(transaction)];
+    });
+  }
+
+  test('at REPEATABLE READ a transaction goes on seeing what it saw', async () => {
+    expect(await twoReadings(atIsolation(open(), 'REPEATABLE READ'))).toEqual([1, 1]);
+  });
+
+  test.each(['READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'] as const)(
+    'transactions are at READ COMMITTED, where sessions are at %s',
+    async (isolation) => {
+      const sql = open({ settings: store.defaultIsolation(isolation) });
+      expect(await twoReadings(sql)).toEqual([1, 2]);
+    },
+  );
+
+  test('a unique constraint is told from other refusals, in a transaction too', async () => {
+    const sql = open();
+    await insert(sql, 'twice');
+    const duplicate = { code: 'DUPLICATE_KEY', effect: 'none' };
+    await expect(insert(sql, 'twice')).rejects.toMatchObject(duplicate);
+    await expect(sql.transaction((transaction) => insert(transaction, 'twice'))).rejects.toMatchObject(
+      duplicate,
+    );
+    await expect(run(sql, 'SELECT * FROM nowhere')).rejects.toMatchObject({
+      code: 'REJECTED',
+      effect: 'none',
+    });
+  });
+
+  test('an update reports the rows that it found, not those that it changed', async () => {
+    const sql = open();
+    const affected = async (text: string) => (await run(sql, text)).affectedRows;
+    await store.query('UPDATE counter SET n = 5');
+    expect((await insert(sql, 'counted')).affectedRows).toBe(1);
+    expect(await affected('UPDATE counter SET n = 5 WHERE id = 1')).toBe(1);
+    expect(await affected('UPDATE counter SET n = 6 WHERE n = 4')).toBe(0);
+    expect(await affected(`DELETE FROM note WHERE text = 'nobody'`)).toBe(0);
+    expect(await affected('DELETE FROM note')).toBe(1);
+    expect(
+      await conditionalUpdate(sql, { table: 'counter', key: { id: 1 }, expect: {}, set: { n: 5 } }),
+    ).toEqual(done(undefined));
+  });
+
+  describe('values', () => {
+    const TEXT = `it's "quoted" \\' OR 1=1 -- \\\\ \n\t\u0001 %_ ? $1 한글 🎟`;
+    const value = {
+      id: 1,
+      text: TEXT,
+      big: 9_007_199_254_740_993n,
+      at: new Date('2024-02-29T23:59:59.123Z'),
+      flag: true,
+      nothing: null,
+      bytes: Uint8Array.from({ length: 256 }, (_, byte) => byte),
+    };
+
+    beforeEach(async () => {
+      await store.query('DROP TABLE IF EXISTS specimen');
+      const [at, bytes] =
+        store.kind === 'postgres' ? ['timestamptz', 'bytea'] : ['datetime(3)', 'varbinary(300)'];
+      await store.query(
+        `CREATE TABLE specimen (id int PRIMARY KEY, text varchar(100), big bigint, at ${at}, flag boolean,
+         nothing varchar(10), bytes ${bytes})`,
+      );
+    });
+
+    // Under which a backslash in a text is only that, or is more than that.
+    const modes: Record<Store['kind'], Record<string, string>> = {
+      postgres: { standard_conforming_strings: 'off' },
+      mysql: { sql_mode: `'STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES'` },
+    };
+
+    test.each(['by default', 'with the other rules for backslashes'])(
+      'come back as they went in: %s',
+      async (how) => {
+        const sql = open({ settings: how === 'by default' ? {} : modes[store.kind] });
+        const names = Object.keys(value);
+        const marks = names.map(() => '?').join(', ');
+        await run(
+          sql,
+          `INSERT INTO specimen (${names.join(', ')}) VALUES (${marks})`,
+          ...Object.values(value),
+        );
+        const same = 'text = ? AND big = ? AND at = ? AND flag = ? AND bytes = ? AND nothing IS NULL';
+        const { text, big, at, flag, bytes } = value;
+        const { rows } = await run(sql, `SELECT * FROM specimen WHERE ${same}`, text, big, at, flag, bytes);
+        expect(rows).toHaveLength(1);
+        const row = rows[0] ?? {};
+        expect({
+          ...row,
+          big: BigInt(String(row.big)),
+          flag: Boolean(row.flag),
+          bytes: Uint8Array.from(row.bytes as Uint8Array),
+        }).toEqual(value);
+      },
+    );
+
+    test('neighbours beyond 2^53 are told apart in a condition', async () => {
+      const sql = open();
+      for (const [id, big] of [9_007_199_254_740_992n, 9_007_199_254_740_993n].entries()) {
+        await run(sql, 'INSERT INTO specimen (id, big) VALUES (?, ?)', id, big);
+      }
+      const { rows } = await run(sql, 'SELECT id FROM specimen WHERE big = ?', 9_007_199_254_740_993n);
+      expect(rows).toEqual([{ id: 1 }]);
+    });
+  });
+});
+
+describe('PostgreSQL', () => {
+  beforeAll(() => prepare('postgres'));
+  afterEach(cleanUp);
+  afterAll(() => store.close());
+
+  test.each(['driver', 'kysely'] as const)('a COMMIT that is refused leaves nothing (%s)', async (over) => {
+    await store.query('DROP TABLE IF EXISTS late');
+    await store.query('CREATE TABLE late (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)');
+    const sql = store.open({ over });
+    const refusedLate = sql.transaction(async (transaction) => {
+      await insert(transaction, 'late');
+      for (let twice = 0; twice < 2; twice++) await run(transaction, 'INSERT INTO late VALUES (1)');
+    });
+    await expect(refusedLate).rejects.toMatchObject({ code: 'DUPLICATE_KEY', effect: 'none' });
+    expect(await stored()).toEqual([]);
+    await sql.transaction((transaction) => insert(transaction, 'next'));
+    expect(await stored()).toEqual(['next']);
+    await store.query('DELETE FROM note');
+  });
+});
+
+describe('mysql2', () => {
+  const pools: (() => Promise<void>)[] = [];
+
+  beforeAll(() => prepare('mariadb'));
+  beforeEach(() => store.query('DELETE FROM note'));
+  afterEach(cleanUp);
+  afterAll(async () => {
+    for (const end of pools) await end();
+    await store.close();
+  });
+
+  const LIMITS = { acquireTimeoutMs: 2_000, queryTimeoutMs: 10_000 };
+
+  function newPool(options: PoolOptions = {}) {
+    const pool = createPool({ uri: store.url, connectionLimit: 1, ...options });
+    pools.push(() => pool.promise().end());
+    return pool;
+  }
+
+  /** Lends the one connection of a classified pool. */
+  function lender(): () => Promise<PoolConnection> {
+    const pool = classifiedMysql2Pool(newPool(), LIMITS);
+    return () =>
+      new Promise((resolve, reject) => {
+        pool.getConnection((error, connection) => (error ? reject(error) : resolve(connection)));
+      });
+  }
+
+  const query = (connection: PoolConnection, text: string) =>
+    new Promise<unknown>((resolve, reject) => {
+      connection.query(text, (error, result) => (error ? reject(error) : resolve(result)));
+    });
+
+  const idOf = async (connection: PoolConnection) =>
+    ((await query(connection, SESSION_ID.mysql)) as { id: number }[])[0]?.id;
+
+  test('a pool that does not count found rows is refused, and nothing was sent', async () => {
+    const changedRows = mysql2Port(newPool({ flags: ['-FOUND_ROWS'] }), LIMITS);
+    for (let twice = 0; twice < 2; twice++) {
+      await expect(insert(changedRows, 'x')).rejects.toThrow(MisuseError);
+      await expect(changedRows.transaction(async () => 'ran')).rejects.toThrow(MisuseError);
+    }
+    expect(await stored()).toEqual([]);
+  });
+
+  test('a connection is lent again as it was', async () => {
+    const lend = lender();
+    const first = await lend();
+    const id = await idOf(first);
+    first.release();
+    expect(await idOf(await lend())).toBe(id);
+  });
+
+  test.each([
+    { trace: 'a transaction', statements: ['START TRANSACTION', `INSERT INTO note VALUES ('left open')`] },
+    { trace: 'a limit of its lock waits', statements: [limitLockWait(1_000).text] },
+  ])('one that is released with $trace is not', async ({ statements }) => {
+    const lend = lender();
+    const first = await lend();
+    const id = await idOf(first);
+    for (const statement of statements) await query(first, statement);
+    first.release();
+    const second = await lend();
+    expect(await idOf(second)).not.toBe(id);
+    await query(second, 'COMMIT');
+    expect(await stored()).toEqual([]);
+  });
+
+  test('the bare pool lends both, and the next to come commits what he never wrote', async () => {
+    const bare = newPool().promise();
+    const first = await bare.getConnection();
+    await first.query('START TRANSACTION');
+    await first.query(`INSERT INTO note VALUES ('left open')`);
+    await first.query(`${LIMIT_LOCK_WAIT}, SESSION innodb_lock_wait_timeout = 7`);
+    first.release();
+    const second = await bare.getConnection();
+    const [rows] = await second.query('SELECT @@SESSION.innodb_lock_wait_timeout AS seconds');
+    expect(rows).toEqual([{ seconds: 7 }]);
+    await second.query('COMMIT');
+    expect(await stored()).toEqual(['left open']);
+  });
+
+  test('a statement that waits behind another of its transaction is given up with it', async () => {
+    const proxy = await proxyTo(store.url);
+    const sql = store.open({ port: proxy.port, queryTimeoutMs: 200 });
+    const outcome = await transact(sql, async (transaction) => {
+      await run(transaction, 'SELECT 1');
+      proxy.fallSilent();
+      const settled = await Promise.allSettled([run(transaction, 'SELECT 2'), run(transaction, 'SELECT 3')]);
+      expect(settled).toMatchObject(Array(2).fill({ status: 'rejected', reason: LOST_WITHOUT_EFFECT }));
       return refused('declined');
     });
     expect(outcome).toEqual(refused('declined'));
   });
 
-  test('a connection lost under a statement that commits by itself leaves it unknown', async () => {
-    const suicide = open().execute({ text: 'SELECT pg_terminate_backend(pg_backend_pid())', values: [] });
-    await expect(suicide).rejects.toMatchObject({ code: 'CONNECTION_LOST', effect: 'unknown' });
-  });
-
-  test('no connection to be had means that nothing was sent', async () => {
-    const sql = open({ host: '127.0.0.1', port: 1, connectionString: undefined });
-    const unavailable = { code: 'UNAVAILABLE', effect: 'none' };
-    await expect(sql.execute(insert('x'))).rejects.toMatchObject(unavailable);
-    await expect(sql.transaction(async () => undefined)).rejects.toMatchObject(unavailable);
-  });
-
-  test('an exhausted pool says so within its limit, and gives back what it lent', async () => {
-    const sql = open({ max: 1, connectionTimeoutMillis: 100 });
-    await sql.transaction(async () => {
-      await expect(sql.execute(insert(text('second')))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
-    });
-    await sql.execute(insert(text('third')));
-    expect(await stored(text('third'))).toBe(true);
-  });
-
-  test('a unique constraint, and an isolation level of its own', async () => {
-    const sql = open();
-    await sql.execute(insert(text('twice')));
-    await expect(sql.execute(insert(text('twice')))).rejects.toMatchObject({ code: 'DUPLICATE_KEY' });
-    const level = await sql.transaction((transaction) =>
-      transaction.execute({ text: 'SHOW transaction_isolation', values: [] }),
-    );
-    expect(level.rows).toEqual([{ transaction_isolation: 'read committed' }]);
-  });
-
-  test('statements report the rows that they changed', async () => {
-    const sql = open();
-    expect((await sql.execute(insert(text('counted')))).affectedRows).toBe(1);
-    const nothing = await sql.execute({ text: 'UPDATE note SET text = text WHERE false', values: [] });
-    expect(nothing.affectedRows).toBe(0);
-  });
+  test.each(['driver', 'kysely'] as const)(
+    'a COMMIT that a cluster refuses as a deadlock is tried again (%s)',
+    async (over) => {
+      const deadlock = mysqlError(1213, '40001', 'Deadlock found when trying to get lock');
+      const { port } = await proxyTo(store.url, (commit) => (commit === 1 ? deadlock : 'passes'));
+      const sql = store.open({ over, port, connections: 1 });
+      let attempts = 0;
+      const outcome = await transactWithRetry(sql, async (transaction) => {
+        attempts++;
+        await insert(transaction, `attempt ${attempts}`);
+        return done(attempts);
+      });
+      expect(outcome).toEqual(done(2));
+      expect(await stored()).toEqual(['attempt 2']);
+    },
+  );
 });

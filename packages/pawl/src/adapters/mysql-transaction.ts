@@ -50,7 +50,8 @@ export class MysqlTransaction {
   }
 
   failed({ code }: StoreError): void {
-    if (this.#state === 'none' || code === 'DUPLICATE_KEY') return;
+    // One that is gone stays so, whatever is then refused here.
+    if (this.#state === 'none' || this.#state === 'gone' || code === 'DUPLICATE_KEY') return;
     this.#state = code === 'DEADLOCK' || code === 'SERIALIZATION_FAILURE' ? 'gone' : 'failed';
   }
 

@@ -20,6 +20,7 @@ export interface Mysql2Connection {
   destroy(): void;
   on(event: 'error', listener: (error: Error) => void): unknown;
   readonly config: object;
+  readonly stream?: { destroy(): unknown };
 }
 
 /** What this adapter needs of a pool of `mysql2` (not of `mysql2/promise`: its `pool.pool` is one). */
@@ -62,7 +63,7 @@ export function classifiedMysql2Pool<Pool extends Mysql2Pool>(pool: Pool, option
       known.set(connection, fresh);
       return fresh;
     } catch (error) {
-      connection.destroy();
+      cut(connection);
       throw error instanceof MisuseError ? error : unavailable(error);
     }
   }
@@ -180,7 +181,9 @@ function classified(connection: Mysql2Connection, { queryTimeoutMs }: Mysql2Opti
 
   async function watched(command: 'query' | 'execute', statement: Mysql2Query): Promise<unknown> {
     try {
-      if (transaction.mustRollBack(statement.sql)) await send('query', { sql: 'ROLLBACK' });
+      // Where this fails too, the connection is not lent again, and the server rolls back with it.
+      if (transaction.mustRollBack(statement.sql))
+        await send('query', { sql: 'ROLLBACK' }).catch(() => undefined);
       transaction.check(statement.sql);
       const result = await send(command, statement);
       transaction.succeeded(statement.sql);
@@ -191,7 +194,7 @@ function classified(connection: Mysql2Connection, { queryTimeoutMs }: Mysql2Opti
       if (failure.code === 'CONNECTION_LOST') {
         // At once: whatever is sent after a statement that was given up would wait behind it.
         destroyed = true;
-        connection.destroy();
+        cut(connection);
       }
       throw failure;
     }
@@ -199,7 +202,7 @@ function classified(connection: Mysql2Connection, { queryTimeoutMs }: Mysql2Opti
 
   function release(): void {
     if (destroyed) return;
-    if (transaction.leavesTraces) connection.destroy();
+    if (transaction.leavesTraces) cut(connection);
     else connection.release();
   }
 
@@ -231,6 +234,12 @@ function classified(connection: Mysql2Connection, { queryTimeoutMs }: Mysql2Opti
       return typeof value === 'function' ? value.bind(target) : value;
     },
   });
+}
+
+function cut(connection: Mysql2Connection): void {
+  connection.destroy();
+  // That only says goodbye, which a server that has fallen silent does not hear.
+  connection.stream?.destroy();
 }
 
 const CLIENT_FOUND_ROWS = 2;

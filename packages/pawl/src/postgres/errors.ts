@@ -7,6 +7,8 @@ const CODES: Readonly<Record<string, StoreErrorCode>> = {
   '40001': 'SERIALIZATION_FAILURE',
   '55P03': 'LOCK_TIMEOUT',
   '57014': 'STATEMENT_CANCELED',
+  // A statement after one that has failed.
+  '25P02': 'ROLLED_BACK',
 };
 
 /** Classes and codes with which the server takes leave: admin shutdown, crash, connection exceptions. */
