@@ -1,16 +1,20 @@
+import { CompiledQuery } from 'kysely';
 import { createPool, type PoolConnection, type PoolOptions } from 'mysql2';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { until } from '../../../test/barrier.ts';
+import { barrier, until } from '../../../test/barrier.ts';
 import { type DatabaseProxy, mysqlError, startProxy } from '../../../test/proxy.ts';
 import type { SqlStore } from '../../../test/stores.ts';
+import type { KyselyTransaction } from '../src/adapters/kysely.ts';
 import { classifiedMysql2Pool, mysql2Port } from '../src/adapters/mysql2.ts';
 import {
   conditionalUpdate,
   done,
+  lockRow,
   MisuseError,
   refused,
   type SqlPort,
   type SqlSession,
+  type SqlTransaction,
   type SqlValue,
   transact,
   transactWithRetry,
@@ -37,6 +41,15 @@ const run = (session: SqlSession, text: string, ...values: SqlValue[]) =>
 const insert = (session: SqlSession, text: string) => run(session, 'INSERT INTO note VALUES (?)', text);
 const sessionOf = async (session: SqlSession) =>
   Number((await run(session, SESSION_ID[store.kind])).rows[0]?.id);
+
+const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/** A transaction's statements past its port, where the adapter has such a way. */
+function directly(transaction: SqlTransaction): (text: string) => Promise<unknown> {
+  if (!('trx' in transaction)) return (text) => run(transaction, text);
+  const { trx } = transaction as KyselyTransaction<unknown>;
+  return (text) => trx.executeQuery(CompiledQuery.raw(text));
+}
 
 /** What is in the database, as somebody else sees it. */
 const stored = async () =>
@@ -122,6 +135,50 @@ describe.each(adapters)('the adapter: $name', ({ on, over }) => {
     });
     await expect(killed).rejects.toMatchObject(LOST_WITHOUT_EFFECT);
     expect(await transact(sql, async () => done('next'))).toEqual(done('next'));
+    expect(await stored()).toEqual([]);
+  });
+
+  test('a branch of the work that outlives its transaction reaches nobody else’s', async () => {
+    const sql = open({ connections: 1 });
+    const goOn = barrier(2);
+    let branch: Promise<unknown> = Promise.resolve();
+    const failed = sql.transaction(async (transaction) => {
+      branch = goOn().then(() => insert(transaction, 'late'));
+      throw new TypeError('a bug');
+    });
+    await expect(failed).rejects.toThrow(TypeError);
+    await sql.transaction(async (next) => {
+      await run(next, 'SELECT 1');
+      void goOn();
+      await expect(branch).rejects.toMatchObject({ code: 'ROLLED_BACK', effect: 'none' });
+    });
+    expect(await stored()).toEqual([]);
+  });
+
+  test('what is sent while a transaction ends does not commit by itself', async () => {
+    const sql = open();
+    const busy = await store.connect();
+    await busy.begin('READ COMMITTED');
+    await busy.query('SELECT * FROM counter FOR UPDATE');
+    const late = Promise.withResolvers<unknown>();
+    const issued = Promise.withResolvers<void>();
+    const failed = sql.transaction(async (transaction) => {
+      const beside = directly(transaction);
+      // It waits for the row, and the ROLLBACK waits for it.
+      beside('SELECT * FROM counter FOR UPDATE').catch(() => undefined);
+      await until(async () => (await store.waitingForLocks()) === 1);
+      setImmediate(() => {
+        beside(`INSERT INTO note VALUES ('late')`).then(late.resolve, late.reject);
+        issued.resolve();
+      });
+      throw new TypeError('a bug');
+    });
+    failed.catch(() => undefined);
+    late.promise.catch(() => undefined);
+    await issued.promise;
+    await busy.query('ROLLBACK');
+    await expect(failed).rejects.toThrow(TypeError);
+    await expect(late.promise).rejects.toMatchObject({ code: 'ROLLED_BACK', effect: 'none' });
     expect(await stored()).toEqual([]);
   });
 
@@ -415,6 +472,7 @@ describe('mysql2', () => {
 
   test.each([
     { trace: 'a transaction', statements: ['START TRANSACTION', `INSERT INTO note VALUES ('left open')`] },
+    { trace: 'a transaction that follows another', statements: ['START TRANSACTION', 'COMMIT AND CHAIN'] },
     { trace: 'a limit of its lock waits', statements: [limitLockWait(1_000).text] },
   ])('one that is released with $trace is not', async ({ statements }) => {
     const lend = lender();
@@ -425,6 +483,94 @@ describe('mysql2', () => {
     const second = await lend();
     expect(await idOf(second)).not.toBe(id);
     await query(second, 'COMMIT');
+    expect(await stored()).toEqual([]);
+  });
+
+  test('a pool that resets its connections, and with them their set-up, is refused', async () => {
+    const resetting = mysql2Port(newPool({ resetOnRelease: true }), LIMITS);
+    await expect(insert(resetting, 'x')).rejects.toThrow(MisuseError);
+    expect(await stored()).toEqual([]);
+  });
+
+  test('a server whose sessions do not commit by themselves: a single statement does all the same', async () => {
+    const pool = newPool();
+    pool.on('connection', (connection) => connection.query('SET autocommit = 0'));
+    await insert(mysql2Port(pool, LIMITS), 'committed');
+    expect(await stored()).toEqual(['committed']);
+  });
+
+  test('of two statements at once, the second is not sent when the first has ended the transaction', async () => {
+    await store.query('INSERT INTO counter VALUES (2, 0), (3, 0)');
+    const update = (id: number) => `UPDATE counter SET n = n + 1 WHERE id = ${id}`;
+    const rival = await store.connect();
+    await rival.begin('READ COMMITTED');
+    // InnoDB ends the transaction that has changed less.
+    await rival.query(
+      `INSERT INTO note VALUES ${Array.from({ length: 100 }, (_, row) => `('${row}')`).join()}`,
+    );
+    await rival.query(update(2));
+    const failed = store.open().transaction(async (transaction) => {
+      await run(transaction, update(1));
+      const both = Promise.allSettled([run(transaction, update(2)), run(transaction, update(3))]);
+      await until(async () => (await store.waitingForLocks()) === 1);
+      await rival.query(update(1));
+      const [first, second] = await both;
+      expect(first).toMatchObject({ reason: { code: 'DEADLOCK' } });
+      expect(second).toMatchObject({ reason: { code: 'ROLLED_BACK' } });
+    });
+    await expect(failed).rejects.toMatchObject({ code: 'ROLLED_BACK', effect: 'none' });
+    await rival.query('ROLLBACK');
+    const { rows } = await store.query('SELECT n FROM counter ORDER BY id');
+    expect(rows).toEqual([{ n: 0 }, { n: 0 }, { n: 0 }]);
+    await store.query('DELETE FROM counter WHERE id > 1');
+  });
+
+  test('two limited waits at once do not leave their limit to the next', async () => {
+    const sql = store.open({ connections: 1 });
+    const lock = { table: 'counter', key: { id: 1 }, columns: ['n'], waitMs: 7_000 };
+    const asked = 'SELECT @@SESSION.innodb_lock_wait_timeout AS seconds';
+    const before = (await run(sql, asked)).rows;
+    await sql.transaction((transaction) =>
+      Promise.all([lockRow(transaction, lock), lockRow(transaction, lock)]),
+    );
+    expect((await run(sql, asked)).rows).toEqual(before);
+  });
+
+  test('a value that cannot be sent costs neither the connection nor the process', async () => {
+    const sql = store.open({ connections: 1, queryTimeoutMs: 50 });
+    const session = await sessionOf(sql);
+    const rejected = { code: 'REJECTED', effect: 'none' };
+    await expect(run(sql, 'SELECT ?', undefined as never)).rejects.toMatchObject(rejected);
+    expect(await sessionOf(sql)).toBe(session);
+    // Past the time-out, which must not come for a statement that was never sent.
+    await run(sql, 'SELECT sleep(0.03)');
+    await run(sql, 'SELECT sleep(0.03)');
+    expect(await sessionOf(sql)).toBe(session);
+  });
+
+  test('a connection that had broken before the COMMIT: it was not sent, so nothing was committed', async () => {
+    const broken = store.open().transaction(async (transaction) => {
+      await insert(transaction, 'lost');
+      const id = await sessionOf(transaction);
+      await store.kill(id);
+      const gone = `SELECT 1 FROM information_schema.processlist WHERE id = ${id}`;
+      await until(async () => (await store.query(gone)).rows.length === 0);
+      for (let turn = 0; turn < 20; turn++) await nextTurn();
+    });
+    await expect(broken).rejects.toMatchObject(LOST_WITHOUT_EFFECT);
+    expect(await stored()).toEqual([]);
+  });
+
+  test('after a stream that fails, nothing of its transaction passes', async () => {
+    const lend = lender();
+    const connection = await lend();
+    await query(connection, 'START TRANSACTION');
+    await query(connection, `INSERT INTO note VALUES ('streamed')`);
+    const stream = connection.query('SELECT * FROM nowhere').stream();
+    await expect(stream.toArray()).rejects.toThrow();
+    await expect(query(connection, 'SELECT 1')).rejects.toMatchObject({ code: 'ROLLED_BACK' });
+    await expect(query(connection, 'COMMIT')).rejects.toMatchObject({ code: 'ROLLED_BACK' });
+    connection.release();
     expect(await stored()).toEqual([]);
   });
 

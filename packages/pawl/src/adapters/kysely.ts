@@ -2,6 +2,7 @@ import { CompiledQuery, type Kysely, type Transaction } from 'kysely';
 import { StoreError } from '../errors.ts';
 import type { SqlDialect, SqlPort, SqlSession, SqlTransaction } from '../ports.ts';
 import { neverCommitted } from './never-committed.ts';
+import { transactionHandle } from './transaction-handle.ts';
 
 /** A transaction of the port that is also one of Kysely's, for the caller's own queries. */
 export interface KyselyTransaction<Database> extends SqlTransaction {
@@ -31,17 +32,13 @@ export function kyselyPort<Database>(
           .transaction()
           .setIsolationLevel('read committed')
           .execute(async (trx) => {
-            const execute = executeOn(trx, dialect);
-            const transaction: KyselyTransaction<Database> = {
-              dialect,
-              inTransaction: true,
-              trx,
-              execute: (statement) => neverCommitted(() => execute(statement)),
-            };
-            const result = await work(transaction).catch((error: unknown) => {
-              failed = { error };
-              throw error;
-            });
+            const { transaction, end } = transactionHandle(dialect, executeOn(trx, dialect));
+            const result = await work({ ...transaction, trx })
+              .catch((error: unknown) => {
+                failed = { error };
+                throw error;
+              })
+              .finally(end);
             committing = true;
             return result;
           });

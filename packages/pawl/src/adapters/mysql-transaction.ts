@@ -1,10 +1,6 @@
 import { StoreError } from '../errors.ts';
 import { LIMIT_LOCK_WAIT, RESTORE_LOCK_WAIT } from '../mysql/pessimistic-lock.ts';
-
-const BEGIN = /^\s*(begin|start\s+transaction)\b/i;
-const COMMIT = /^\s*commit\b/i;
-const ROLLBACK = /^\s*rollback\b(?!(\s+work)?\s+to\b)/i;
-const ROLLBACK_TO = /^\s*rollback(\s+work)?\s+to\b/i;
+import { BEGIN, COMMIT, endsTransaction, ROLLBACK, ROLLBACK_TO } from './transaction-text.ts';
 
 /**
  * What has become of one session's transaction, told by its statements and their answers.
@@ -19,14 +15,17 @@ const ROLLBACK_TO = /^\s*rollback(\s+work)?\s+to\b/i;
  *
  * So after such an error nothing passes but ROLLBACK, as on PostgreSQL, and COMMIT rolls back and fails.
  * `DUPLICATE_KEY` alone lets the transaction go on: it is how a claim is lost.
+ *
+ * A statement that commits implicitly (DDL) is not noticed: keep it out of transactions.
  */
 export class MysqlTransaction {
   #state: 'none' | 'open' | 'failed' | 'gone' = 'none';
   #waitLimited = false;
+  #waitLimitLost = false;
 
   /** Whether the next to use the session would inherit something: a transaction, or a limit for its lock waits. */
   get leavesTraces(): boolean {
-    return this.#state !== 'none' || this.#waitLimited;
+    return this.#state !== 'none' || this.#waitLimited || this.#waitLimitLost;
   }
 
   /** Whether `text` is a COMMIT that must become a ROLLBACK. */
@@ -43,14 +42,16 @@ export class MysqlTransaction {
 
   succeeded(text: string): void {
     if (BEGIN.test(text)) this.#state = 'open';
-    else if (COMMIT.test(text) || ROLLBACK.test(text)) this.#state = 'none';
+    else if (endsTransaction(text)) this.#state = 'none';
     else if (ROLLBACK_TO.test(text)) this.#state = 'open';
-    else if (text.startsWith(LIMIT_LOCK_WAIT)) this.#waitLimited = true;
-    else if (text === RESTORE_LOCK_WAIT) this.#waitLimited = false;
+    else if (text.startsWith(LIMIT_LOCK_WAIT)) {
+      // Limited twice at once, the session takes the first limit for its own, and cannot give it back.
+      this.#waitLimitLost ||= this.#waitLimited;
+      this.#waitLimited = true;
+    } else if (text === RESTORE_LOCK_WAIT) this.#waitLimited = false;
   }
 
   failed({ code }: StoreError): void {
-    // One that is gone stays so, whatever is then refused here.
     if (this.#state === 'none' || this.#state === 'gone' || code === 'DUPLICATE_KEY') return;
     this.#state = code === 'DEADLOCK' || code === 'SERIALIZATION_FAILURE' ? 'gone' : 'failed';
   }

@@ -1,7 +1,9 @@
 import { StoreError } from '../errors.ts';
-import type { SqlPort, SqlResult, SqlTransaction } from '../ports.ts';
+import type { SqlPort, SqlResult } from '../ports.ts';
 import { postgres } from '../postgres/index.ts';
 import { neverCommitted } from './never-committed.ts';
+import { transactionHandle, transactionIsOver } from './transaction-handle.ts';
+import { endsTransaction } from './transaction-text.ts';
 
 /** What this adapter needs of a client of `pg`. */
 export interface PgClient {
@@ -36,6 +38,23 @@ export function classifiedPgPool<Pool extends PgPool>(pool: Pool): Pool {
     const known = clients.get(client);
     if (known !== undefined) return known;
     let broken = false;
+    let ending = false;
+
+    async function classifiedQuery(text: string, values?: readonly unknown[]): Promise<PgResult> {
+      const ends = endsTransaction(text);
+      // What comes after a COMMIT or ROLLBACK that is on its way would commit by itself.
+      if (ending && !ends) throw transactionIsOver();
+      if (ends) ending = true;
+      try {
+        return await query(client, text, values);
+      } catch (error) {
+        broken ||= error instanceof StoreError && error.code === 'CONNECTION_LOST';
+        throw error;
+      } finally {
+        if (ends) ending = false;
+      }
+    }
+
     const classified = new Proxy(client, {
       get: (target, name) => {
         if (name === 'release') {
@@ -46,10 +65,7 @@ export function classifiedPgPool<Pool extends PgPool>(pool: Pool): Pool {
         return (statement: string, values?: readonly unknown[]) => {
           // A cursor is not a statement yet, and its errors are its reader's.
           if (typeof statement !== 'string') return target.query(statement, values);
-          return query(target, statement, values).catch((error: unknown) => {
-            broken ||= error instanceof StoreError && error.code === 'CONNECTION_LOST';
-            throw error;
-          });
+          return classifiedQuery(statement, values);
         };
       },
     });
@@ -85,22 +101,21 @@ export function pgPort(pool: PgPool): SqlPort {
 
     async transaction(work) {
       const client = await connect(pool);
+      const { transaction, end } = transactionHandle(postgres, async ({ text, values }) =>
+        normalise(await query(client, text, values)),
+      );
       let broken = true;
       try {
-        const transaction: SqlTransaction = {
-          dialect: postgres,
-          inTransaction: true,
-          execute: async ({ text, values }) =>
-            normalise(await neverCommitted(() => query(client, text, values))),
-        };
         await neverCommitted(() => query(client, 'BEGIN ISOLATION LEVEL READ COMMITTED'));
         const result = await work(transaction).catch(async (error: unknown) => {
+          end();
           broken = await rollback(client).then(
             () => false,
             () => true,
           );
           throw error;
         });
+        end();
         // PostgreSQL answers ROLLBACK, and no error, to the COMMIT of a transaction in which a statement failed.
         const { command } = await query(client, 'COMMIT');
         broken = false;

@@ -1,0 +1,149 @@
+import { StoreError } from '../errors.ts';
+import { mysql } from '../mysql/index.ts';
+import type { SqlValue } from '../ports.ts';
+import { MysqlTransaction } from './mysql-transaction.ts';
+import { transactionIsOver } from './transaction-handle.ts';
+import { endsTransaction } from './transaction-text.ts';
+
+type Answer = (error: unknown, result?: unknown) => void;
+
+export interface Mysql2Query {
+  readonly sql: string;
+  readonly values?: SqlValue[];
+  readonly timeout?: number;
+}
+
+/** What this adapter needs of a pooled connection of `mysql2` (not of `mysql2/promise`). */
+export interface Mysql2Connection {
+  query(statement: Mysql2Query, answer: Answer): unknown;
+  execute(statement: Mysql2Query, answer: Answer): unknown;
+  release(): void;
+  destroy(): void;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  readonly config: object;
+  readonly stream?: { destroy(): unknown };
+}
+
+type Mysql2Command = 'query' | 'execute';
+
+/**
+ * One connection of `mysql2`: its statements run one after the other, each with a time-out, and their errors are
+ * `StoreError`s.
+ *
+ * In turn, and not as `mysql2` queues them: of two statements in flight in one transaction the second would already be
+ * on its way when the first ends the transaction (1213), and would commit by itself.
+ */
+export class Mysql2Session {
+  readonly #connection: Mysql2Connection;
+  readonly #queryTimeoutMs: number;
+  readonly #transaction = new MysqlTransaction();
+  #lastTurn: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+  #inFlight = false;
+  #ending = false;
+  /** Why the connection is of no use any more. */
+  #lost: StoreError | undefined;
+
+  constructor(connection: Mysql2Connection, queryTimeoutMs: number) {
+    this.#connection = connection;
+    this.#queryTimeoutMs = queryTimeoutMs;
+    // One that breaks between two statements of a transaction would end the process: the pool listens once only.
+    connection.on('error', (error) => {
+      if (this.#inFlight) return; // Its statement is told.
+      this.#lost ??= new StoreError('CONNECTION_LOST', 'none', error.message, { cause: error });
+    });
+  }
+
+  /** @throws StoreError */
+  async run(command: Mysql2Command, statement: Mysql2Query): Promise<unknown> {
+    this.#refuseWhileEnding(statement.sql);
+    const ends = endsTransaction(statement.sql);
+    if (ends) this.#ending = true;
+    this.#waiting++;
+    const turn = this.#lastTurn.then(() => this.#take(command, statement));
+    this.#lastTurn = turn.catch(() => undefined);
+    try {
+      return await turn;
+    } finally {
+      this.#waiting--;
+      if (ends) this.#ending = false;
+    }
+  }
+
+  /** A statement whose rows are read one by one, and whose errors are its reader's. */
+  stream(command: Mysql2Command, statement: unknown, ...rest: unknown[]): unknown {
+    const text = typeof statement === 'string' ? statement : (statement as Mysql2Query).sql;
+    this.#refuseWhileEnding(text);
+    this.#transaction.check(text);
+    const reading = Reflect.apply(this.#connection[command], this.#connection, [statement, ...rest]) as {
+      on?(event: 'error', listener: (error: unknown) => void): unknown;
+    };
+    reading.on?.('error', (error) => this.#transaction.failed(mysql.classifyError(error)));
+    return reading;
+  }
+
+  release(): void {
+    const unfit = this.#lost !== undefined || this.#waiting > 0 || this.#transaction.leavesTraces;
+    if (unfit) this.cut();
+    else this.#connection.release();
+  }
+
+  /** Ends the connection, and with it what the server still does in it. */
+  cut(): void {
+    this.#connection.destroy();
+    // That only says goodbye, which a server that has fallen silent does not hear.
+    this.#connection.stream?.destroy();
+  }
+
+  /** What comes after a COMMIT or ROLLBACK that is on its way would commit by itself. */
+  #refuseWhileEnding(text: string): void {
+    if (this.#ending && !endsTransaction(text)) throw transactionIsOver();
+  }
+
+  async #take(command: Mysql2Command, statement: Mysql2Query): Promise<unknown> {
+    // The same answer as to the statement that lost it: a ROLLBACK after a COMMIT must not make little of it.
+    if (this.#lost !== undefined) throw this.#lost;
+    try {
+      // Where this fails, the connection is not lent again, and the server rolls back with it.
+      if (this.#transaction.mustRollBack(statement.sql)) {
+        await this.#send('query', { sql: 'ROLLBACK' }).catch(() => undefined);
+      }
+      this.#transaction.check(statement.sql);
+      const result = await this.#send(command, statement);
+      this.#transaction.succeeded(statement.sql);
+      return result;
+    } catch (error) {
+      const failure = mysql.classifyError(error);
+      this.#transaction.failed(failure);
+      if (failure.code === 'CONNECTION_LOST') {
+        // At once: whatever is sent after a statement that was given up would wait behind it.
+        this.#lost = failure;
+        this.cut();
+      }
+      throw failure;
+    }
+  }
+
+  /** With a time-out of its own: that of mysql2 watches neither a PREPARE nor what waits behind another statement. */
+  #send(command: Mysql2Command, statement: Mysql2Query): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const settle = (error: unknown, result?: unknown) => {
+        clearTimeout(limit);
+        this.#inFlight = false;
+        if (error) reject(error);
+        else resolve(result);
+      };
+      const message = `no answer within ${this.#queryTimeoutMs} ms`;
+      const gaveUp = () => settle(new StoreError('CONNECTION_LOST', 'unknown', message));
+      const limit = setTimeout(gaveUp, this.#queryTimeoutMs);
+      this.#inFlight = true;
+      try {
+        this.#connection[command](statement, settle);
+      } catch (error) {
+        const message = error instanceof Error ? error.message : String(error);
+        // The driver would not take it: a value that cannot be sent.
+        settle(new StoreError('REJECTED', 'none', message, { cause: error }));
+      }
+    });
+  }
+}
