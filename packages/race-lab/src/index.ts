@@ -7,8 +7,9 @@ export {
   PortTakenError,
   ServerStartError,
 } from './cluster/errors.ts';
-export { type PurchaseRaceOptions, racePurchases, ServerLostError } from './experiments/purchase-race.ts';
+export { type PurchaseRaceOptions, racePurchases } from './experiments/purchase-race.ts';
 export { type PurchaseStrategyName, purchaseStrategyNames } from './experiments/purchase-strategies.ts';
+export { ServerLostError } from './experiments/server-watch.ts';
 export { PreparationError } from './experiments/shop-client.ts';
 export type { Evidence } from './history/evidence.ts';
 export { type GroupRaceOptions, RaceSettingsError, raceGroups, raceRequests } from './racer/race.ts';

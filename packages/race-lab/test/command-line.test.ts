@@ -2,11 +2,14 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { newDatabase } from '../../../test/stores.ts';
+import { findRunningClusters } from '../src/cluster/running-clusters.ts';
 import type { RunReport } from '../src/report/report.ts';
 import { freeRange, nothing, remainsOf, temporaryDirectory, until } from './cluster/helpers.ts';
+import { session } from './locks/sessions.ts';
 
 const MAIN = fileURLToPath(new URL('../src/bin/race-lab.ts', import.meta.url));
 
@@ -148,7 +151,51 @@ describe('race', () => {
 
   test.each([
     ['an unknown strategy', ['race', '--strategy', 'luck'], '--strategy must be one of none, in-memory'],
-    ['an unknown experiment', ['race', 'roulette'], 'experiment must be one of purchase'],
+    ['an unknown experiment', ['race', 'roulette'], 'experiment must be one of purchase, bystanders'],
+    [
+      'a fan-out of bystanders',
+      ['race', 'bystanders', '--fanout', '5'],
+      '--fanout has no meaning in the experiment',
+    ],
+    [
+      'orders of bystanders',
+      ['race', 'bystanders', '--orders', '5'],
+      '--orders has no meaning in the experiment',
+    ],
+    [
+      'seconds of a purchase race',
+      ['race', '--seconds', '5'],
+      '--seconds has no meaning in the experiment purchase',
+    ],
+    ['purchases of a purchase race', ['race', 'purchase', '--purchases', '5'], '--purchases has no meaning'],
+    [
+      'bystanders of a wrong strategy',
+      ['race', 'bystanders', '--strategy', 'none'],
+      'none is not right to begin with',
+    ],
+    [
+      'no time for bystanders',
+      ['race', 'bystanders', '--seconds', '0'],
+      '--seconds must be a whole number from 1',
+    ],
+    ['locks where no cluster runs', ['locks'], 'no cluster runs: start one with "npm start"'],
+    [
+      'locks of a cluster that does not run',
+      ['locks', '--cluster', 'race-lab-x'],
+      'no cluster runs in race-lab-x',
+    ],
+    [
+      'locks of a server that is to be started',
+      ['locks', '--store', 'postgres'],
+      '--store must be a postgres:// or mysql://',
+    ],
+    [
+      'locks of another database',
+      ['locks', '--store', 'redis://127.0.0.1'],
+      '--store must be a postgres:// or mysql://',
+    ],
+    ['locks without a pause', ['locks', '--every', '0'], '--every must be a whole number from 10'],
+    ['locks for no time', ['locks', '--for', '0'], '--for must be a whole number from 1'],
     ['an unknown gateway', ['race', '--gateway', 'stripe'], '--gateway must be one of as-published'],
     ['an unknown store', ['race', '--store', 'oracle'], '--store must be postgres'],
     ['no orders', ['race', '--orders', '0'], '--orders must be a whole number from 1 to 10000, got "0"'],
@@ -177,6 +224,67 @@ describe('race', () => {
     expect(out).toContain('--strategy');
     expect(code).toBe(0);
   });
+
+  test.each([
+    ['postgres', 'lotto_publish', undefined],
+    ['mariadb', 'lotto_publish', 'PRIMARY'],
+  ])(
+    'on %s the report shows who waited for whose lock, and says how durable the database is',
+    async (store, table, index) => {
+      const json = join(temporaryDirectory(), 'reports.json');
+      const { code, out } = await run(
+        ...['race', '--store', store, '--strategy', 'pessimistic-held,conditional-update', '--orders', '20'],
+        ...['--json', json],
+      );
+      const [held, update]: RunReport[] = JSON.parse(readFileSync(json, 'utf8'));
+      const [example] = held?.lockWaits?.examples ?? [];
+      expect(held?.lockWaits).toMatchObject({ brokenBecause: null });
+      expect(held?.lockWaits?.seen).toBeGreaterThan(0);
+      expect(held?.lockWaits?.samples).toBeGreaterThan(1);
+      expect(example).toMatchObject({ table, holderIdleInTransaction: true, index: index ?? null });
+      expect(example?.waiter).toMatch(/^SELECT .status. FROM .lotto_publish. WHERE .id. = .* FOR UPDATE$/);
+      // Four racers of each of 20 orders waited.
+      if (store === 'mariadb') expect(held?.lockWaits?.server?.waits).toBeGreaterThanOrEqual(80);
+      expect(update?.lockWaits).toBeNull();
+      expect(held?.database?.settings).toMatchObject(
+        store === 'postgres' ? { synchronous_commit: 'on' } : { innodb_flush_log_at_trx_commit: '1' },
+      );
+      expect(out).toContain(`${held?.database?.product} ${held?.database?.version}: `);
+      expect(out).toMatch(/pessimistic-held: \d+ waits for locks were seen/);
+      expect(code).toBe(0);
+    },
+  );
+
+  test('bystanders wait where the lock is held across the payment, and less where it is not', async () => {
+    const tmp = temporaryDirectory();
+    const json = join(tmp, 'reports.json');
+    const { code, out } = await run(
+      ...['race', 'bystanders', '--strategy', 'pessimistic,pessimistic-held'],
+      ...['--purchases', '60', '--seconds', '3', '--json', json],
+    );
+    const [pessimistic, held]: RunReport[] = JSON.parse(readFileSync(json, 'utf8'));
+    expect(held).toMatchObject({
+      experiment: 'bystanders',
+      instances: 1,
+      verdict: 'fail',
+      expected: 'breaks',
+      asExpected: true,
+      control: { strategy: 'pessimistic-held', raced: true },
+    });
+    expect(held?.violations.map(({ invariant }) => invariant)).toContain('I14');
+    expect(held?.bystanders?.orders?.p99).toBeGreaterThan(100);
+    expect(pessimistic).toMatchObject({ patterns: { '1/0/0': pessimistic?.orders }, expected: 'holds' });
+    expect(pessimistic?.ledger).toMatchObject({ ordersRequestedTwice: 0, captures: pessimistic?.orders });
+    expect(pessimistic?.violations.filter(({ invariant }) => invariant !== 'I14')).toEqual([]);
+    expect(pessimistic?.bystanders?.orders?.p99).toBeLessThan(held?.bystanders?.orders?.p99 ?? 0);
+    // How fast this machine is at the moment decides whether they were late in the end.
+    expect(code).toBe(pessimistic?.verdict === 'pass' ? 0 : pessimistic?.verdict === 'fail' ? 1 : 2);
+    expect(out).toContain('The pool was under load');
+    expect(out).toContain(
+      'npm run race -- bystanders --strategy pessimistic,pessimistic-held --store postgres',
+    );
+    expect(remainsOf(tmp)).toEqual({ files: ['reports.json'], processes: [] });
+  }, 90_000);
 
   test.each([
     ['while it starts', 'starting'],
@@ -300,6 +408,128 @@ describe('up', () => {
     const { code, err } = await run('up', '--port', String(port));
     expect(err).toContain(`port ${port} is taken by another process; choose another with --port`);
     expect(code).toBe(254);
+  });
+});
+
+describe('locks', () => {
+  const lines = (text: string) => text.trimEnd().split('\n');
+
+  /** A cluster of one instance, and the URL of its database. */
+  async function cluster(store: string, port: number) {
+    const known = new Set((await findRunningClusters()).map(({ directory }) => directory));
+    const up = start('up', '--instances', '1', '--store', store, '--port', String(port));
+    await up.shows('Ctrl-C ends everything');
+    const found = (await findRunningClusters()).find(({ directory }) => !known.has(directory));
+    if (found === undefined) throw new Error('the cluster that was started is not found');
+    return { ...up, ...found, name: basename(found.directory) };
+  }
+
+  test.each(['postgres', 'mariadb'])(
+    'of the %s cluster that runs: a wait when it begins and when it has ended, until the cluster ends',
+    async (store) => {
+      temporaryDirectory();
+      const running = await cluster(store, await freeRange(11));
+      const watching = start('locks', '--every', '10');
+      await watching.shows('Watching the locks of');
+      const [holder, waiter] = [await session(running.databaseUrl), await session(running.databaseUrl)];
+      await holder.run('BEGIN');
+      await holder.run('SELECT id FROM lotto_round_info WHERE id = 1 FOR UPDATE');
+      const waiting = waiter.run('UPDATE lotto_round_info SET id = 1 WHERE id = 1');
+      await watching.shows(`session ${waiter.id}`);
+      await watching.shows(' waits for row lock ');
+      await holder.run('ROLLBACK');
+      await waiting;
+      await watching.shows(`session ${waiter.id} has waited `);
+      running.lab.kill('SIGINT');
+      expect(await running.ended).toMatchObject({ code: 0 });
+
+      const { code, out, err } = await watching.ended;
+
+      expect(out).toContain('on lotto_round_info');
+      expect(out).toContain('  its statement: UPDATE lotto_round_info SET id = 1 WHERE id = 1\n');
+      expect(out).toContain(`  blocked by session ${holder.id}`);
+      expect(out).toContain('idle in transaction');
+      expect(out).toMatch(
+        /1 wait seen in \d+ looks, at most 1 at once, the longest \d+ ms:\n {2}1 × row lock/,
+      );
+      expect(out.match(/ waits for row lock /g)).toHaveLength(1);
+      expect(out).not.toContain(new URL(running.databaseUrl).password);
+      expect(err).toBe('');
+      expect(code).toBe(0);
+    },
+  );
+
+  test('of several clusters: they are listed without their passwords, and one is chosen', async () => {
+    temporaryDirectory();
+    const port = await freeRange(22);
+    const clusters = [await cluster('postgres', port), await cluster('mariadb', port + 11)];
+
+    const undecided = await run('locks');
+    expect(undecided.code).toBe(254);
+    expect(undecided.out).toBe('');
+    for (const { name, databaseUrl } of clusters) {
+      expect(undecided.err).toContain(`--cluster ${name}  (store `);
+      expect(undecided.err).not.toContain(new URL(databaseUrl).password);
+    }
+
+    const [postgres, mariadb] = clusters;
+    const chosen = await run('locks', '--cluster', mariadb?.name ?? '', '--for', '1', '--json');
+    expect(chosen.code).toBe(0);
+    const events = lines(chosen.out).map((line) => JSON.parse(line));
+    expect(events).toMatchObject([
+      { event: 'note', text: expect.stringContaining('(MariaDB)') },
+      { event: 'summary', seen: 0, mostAtOnce: 0, longestMs: null },
+    ]);
+
+    const byUrl = start('locks', '--store', postgres?.databaseUrl ?? '', '--json');
+    await byUrl.shows('(PostgreSQL)');
+    byUrl.lab.kill('SIGINT');
+    expect(await byUrl.ended).toMatchObject({ code: 0, err: '' });
+
+    const unread = start('locks', '--cluster', postgres?.directory ?? '', '--for', '60');
+    await unread.shows('Watching');
+    unread.lab.stdout?.destroy();
+    const [holder, waiter] = [
+      await session(postgres?.databaseUrl ?? ''),
+      await session(postgres?.databaseUrl ?? ''),
+    ];
+    await holder.run('BEGIN; SELECT id FROM lotto_round_info FOR UPDATE');
+    const waiting = waiter.run('SELECT id FROM lotto_round_info FOR UPDATE');
+    expect((await unread.ended).code).toBe(255);
+    await holder.run('ROLLBACK');
+    await waiting;
+
+    for (const { lab, ended } of clusters) {
+      lab.kill('SIGINT');
+      expect((await ended).code).toBe(0);
+    }
+  }, 60_000);
+
+  test('a connection that somebody ends is made again', async () => {
+    const url = await newDatabase('postgres');
+    const administrator = await session(url);
+    const watching = start('locks', '--store', url, '--every', '10');
+    await watching.shows('Watching');
+    await administrator.run(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE application_name = 'race-lab locks' AND datname = current_database()`,
+    );
+    await watching.shows('the connection that watches the locks was lost');
+    const waiter = await session(url);
+    await administrator.run('SELECT pg_advisory_lock(5)');
+    const waiting = waiter.run('SELECT pg_advisory_lock(5)');
+    await watching.shows('waits for advisory lock');
+    await administrator.run('SELECT pg_advisory_unlock(5)');
+    await waiting;
+    watching.lab.kill('SIGINT');
+    expect(await watching.ended).toMatchObject({ code: 0 });
+  });
+
+  test('a database that is not there is named without its password', async () => {
+    const { code, err } = await run('locks', '--store', 'mysql://user:secret@127.0.0.1:1/shop');
+    expect(err).toContain('cannot connect to mysql://127.0.0.1:1/shop');
+    expect(err).not.toContain('secret');
+    expect(code).toBe(255);
   });
 });
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { ClusterSetupError, LeftBehindError, PortTakenError } from '../cluster/errors.ts';
+import { STORE_FORMS } from '../cluster/store.ts';
 import {
   BadArgumentsError,
   MOST_INSTANCES,
@@ -10,6 +11,8 @@ import {
   parseStrategies,
   wholeNumber,
 } from '../commands/arguments.ts';
+import { locksCommand, parseDatabaseUrl } from '../commands/locks.ts';
+import { defaults } from '../commands/plan-race.ts';
 import { raceCommand } from '../commands/race.ts';
 import { openTerminal } from '../commands/terminal.ts';
 import { upCommand } from '../commands/up.ts';
@@ -40,6 +43,11 @@ for (const stream of [process.stdout, process.stderr]) {
 }
 
 const terminal = openTerminal(process.stdout, process.stderr);
+/** Options that are left to the experiment when they are not given. */
+const undecided = {
+  ...{ strategy: undefined, instances: undefined, json: undefined },
+  ...{ orders: undefined, fanout: undefined, purchases: undefined, seconds: undefined },
+};
 let exitCode: number = exitCodes.asExpected;
 
 const program = new Command('race-lab')
@@ -50,22 +58,48 @@ const program = new Command('race-lab')
 program
   .command('race')
   .description('races purchase strategies on a private cluster, and prints which ones hold')
-  .argument('[experiment]', 'purchase', parseExperiment, 'purchase')
+  .argument(
+    '[experiment]',
+    'purchase: simultaneous confirmations; bystanders: what others see of purchases that wait',
+    parseExperiment,
+    'purchase',
+  )
   .option(
     '--strategy <names>',
-    `one or more of ${purchaseStrategyNames.join(', ')} (default: all)`,
+    `one or more of ${purchaseStrategyNames.join(', ')} (default: all that fit the experiment)`,
     parseStrategies,
   )
-  .option('--instances <n>', 'instances of the shop', wholeNumber('--instances', 1, MOST_INSTANCES), 4)
-  .option('--orders <n>', 'orders a strategy', wholeNumber('--orders', 1, 10_000), 100)
-  .option('--fanout <n>', 'simultaneous confirmations of each order', wholeNumber('--fanout', 2, 50), 5)
-  .option('--store <store>', 'postgres (a private server) or a postgres:// URL', parseStore, 'postgres')
+  .option(
+    '--instances <n>',
+    `instances of the shop (default: ${defaults.purchase.instances}, bystanders ${defaults.bystanders.instances})`,
+    wholeNumber('--instances', 1, MOST_INSTANCES),
+  )
+  .option(
+    '--orders <n>',
+    `purchase: orders a strategy (default: ${defaults.purchase.orders})`,
+    wholeNumber('--orders', 1, 10_000),
+  )
+  .option(
+    '--fanout <n>',
+    `purchase: simultaneous confirmations of each order (default: ${defaults.purchase.fanout})`,
+    wholeNumber('--fanout', 2, 50),
+  )
+  .option(
+    '--purchases <n>',
+    `bystanders: purchases under way at any time (default: ${defaults.bystanders.purchases})`,
+    wholeNumber('--purchases', 1, 1_000),
+  )
+  .option(
+    '--seconds <n>',
+    `bystanders: how long each strategy is measured (default: ${defaults.bystanders.seconds})`,
+    wholeNumber('--seconds', 1, 600),
+  )
+  .option('--store <store>', STORE_FORMS, parseStore, 'postgres')
   .option('--gateway <mode>', 'as-published, generous or toss', parseGateway, 'as-published')
   .option('--seed <n>', "seed of the payment provider's chance", wholeNumber('--seed', 0, 2 ** 32 - 1), 42)
   .option('--json <file>', 'also write the reports to a file')
-  .action(async (_experiment, options) => {
-    const strategies = options.strategy ?? purchaseStrategyNames;
-    exitCode = await raceCommand({ json: undefined, ...options, strategies }, terminal, interruption.signal);
+  .action(async (experiment, options) => {
+    exitCode = await raceCommand({ ...undecided, ...options, experiment }, terminal, interruption.signal);
   });
 
 program
@@ -78,11 +112,24 @@ program
     wholeNumber('--port', 1, 65_000),
     8080,
   )
-  .option('--store <store>', 'postgres (a private server) or a postgres:// URL', parseStore, 'postgres')
+  .option('--store <store>', STORE_FORMS, parseStore, 'postgres')
   .option('--gateway <mode>', 'as-published, generous or toss', parseGateway, 'as-published')
   .option('--seed <n>', "seed of the payment provider's chance", wholeNumber('--seed', 0, 2 ** 32 - 1), 42)
   .action(async (options) => {
     exitCode = await upCommand(options, terminal, interruption.signal);
+  });
+
+program
+  .command('locks')
+  .description('prints who waits for whose lock in the database of a running cluster, or in any other')
+  .option('--store <url>', 'a postgres:// or mysql:// URL (default: the cluster that runs)', parseDatabaseUrl)
+  .option('--cluster <directory>', 'which one, where several run')
+  .option('--every <ms>', 'between two looks', wholeNumber('--every', 10, 60_000), 100)
+  .option('--for <seconds>', 'how long (default: until Ctrl-C)', wholeNumber('--for', 1, 1_000_000))
+  .option('--json', 'one JSON object a line', false)
+  .action(async (options) => {
+    const command = { store: undefined, cluster: undefined, for: undefined, ...options };
+    exitCode = await locksCommand(command, terminal, interruption.signal);
   });
 
 try {

@@ -1,67 +1,53 @@
 import { access, constants, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { type ClusterOptions, startCluster } from '../cluster/cluster.ts';
-import { racePurchases } from '../experiments/purchase-race.ts';
-import { type PurchaseStrategyName, purchaseStrategyNames } from '../experiments/purchase-strategies.ts';
+import { startCluster } from '../cluster/cluster.ts';
 import { currentCommit } from '../report/commit.ts';
 import { exitCodeOf } from '../report/report.ts';
 import { withoutCredentials } from '../report/store-name.ts';
 import { headingOf, remarksOf, tableOf } from '../report/table.ts';
 import { BadArgumentsError } from './arguments.ts';
+import { planRace, type RaceArguments } from './plan-race.ts';
 import type { Terminal } from './terminal.ts';
 
-export interface RaceCommand {
-  strategies: readonly PurchaseStrategyName[];
-  instances: number;
-  orders: number;
-  fanout: number;
-  seed: number;
-  store: ClusterOptions['store'];
-  gateway: ClusterOptions['gateway'];
-  /** Where the reports go as JSON. */
-  json: string | undefined;
-}
-
 /**
- * Starts a cluster, races the strategies, prints what was seen.
+ * Starts a cluster, runs the experiment, prints what was seen.
  *
  * @returns the exit code
- * @throws BadArgumentsError  The file for the reports cannot be written; nothing was started.
+ * @throws BadArgumentsError  The arguments do not go together, or the file for the reports cannot be written; nothing
+ *   was started.
  */
 export async function raceCommand(
-  command: RaceCommand,
+  given: RaceArguments,
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<number> {
-  const { strategies, instances, orders, fanout, seed, store, gateway, json } = command;
+  const { store, gateway, seed, json } = given;
+  const { instances, sandboxEnv, run, again } = planRace(given);
   if (json !== undefined) await checkWritable(json);
   const cluster = await startCluster({
     instances,
     store,
     gateway,
     seed,
+    sandboxEnv,
     signal,
     onProgress: (text) => terminal.progress(`starting: ${text}`),
   });
   try {
-    const reports = await racePurchases(cluster, {
-      strategies,
-      orders,
-      fanout,
+    const reports = await run(cluster, {
       setting: { store: withoutCredentials(store), gateway, seed, commit: await currentCommit() },
       signal: AbortSignal.any([signal, cluster.guardian.lost]),
-      onProgress: (strategy, done, total) =>
-        terminal.progress(`racing ${strategy}: ${done} of ${total} orders`),
+      progress: (text) => terminal.progress(text),
     });
     terminal.progress('');
     const [first] = reports;
-    if (first !== undefined) terminal.print(headingOf(first), '');
+    if (first !== undefined) terminal.print(...headingOf(first), '');
     terminal.print(tableOf(reports), '');
     const remarks = remarksOf(reports);
     // What was skipped has been said with its run.
     const others = cluster.notes.filter((note) => !remarks.some((remark) => remark.includes(note)));
     terminal.print(...remarks, ...others);
-    terminal.print(`Again: npm run race -- ${againWith(command)}`);
+    terminal.print(`Again: npm run race -- ${again}`);
     // Last, so that a disk that is full costs the file and not the evidence.
     if (json !== undefined) await writeReports(json, reports);
     return exitCodeOf(reports);
@@ -69,15 +55,6 @@ export async function raceCommand(
     terminal.progress('');
     await cluster.close();
   }
-}
-
-/** The arguments that run the same race again. */
-function againWith(command: RaceCommand): string {
-  const { strategies, instances, orders, fanout, seed, store, gateway } = command;
-  const all = strategies.length === purchaseStrategyNames.length;
-  const which = all ? '' : `--strategy ${strategies.join(',')} `;
-  const where = `--store ${withoutCredentials(store)} --gateway ${gateway} --instances ${instances}`;
-  return `${which}${where} --orders ${orders} --fanout ${fanout} --seed ${seed}`;
 }
 
 async function checkWritable(file: string): Promise<void> {

@@ -12,6 +12,8 @@ export type Harm = Pick<RunReport, 'orders' | 'ledger' | 'responses'>;
 interface StrategyUnderTest {
   needs: 'database' | 'redis';
   expected(shape: RaceShape): Expectation;
+  /** Its racers wait for each other's row lock, so the report shows who waited for whom. */
+  waitsForLocks?: true;
   /** For a strategy that breaks: whether it broke in the way that it should, and not in some other. */
   brokeAsPublished?(run: Harm): boolean;
 }
@@ -47,9 +49,9 @@ const strategies = {
   },
   'optimistic-retry-inside': { needs: 'database', expected: () => 'either' },
   'optimistic-retry': { needs: 'database', expected: holds },
-  pessimistic: { needs: 'database', expected: holds },
-  'pessimistic-status': { needs: 'database', expected: holds },
-  'pessimistic-held': { needs: 'database', expected: holds },
+  pessimistic: { needs: 'database', expected: holds, waitsForLocks: true },
+  'pessimistic-status': { needs: 'database', expected: holds, waitsForLocks: true },
+  'pessimistic-held': { needs: 'database', expected: holds, waitsForLocks: true },
   'idempotency-key': { needs: 'redis', expected: holds },
 } as const satisfies Record<string, StrategyUnderTest>;
 

@@ -1,5 +1,8 @@
+import type { DatabaseSettings } from '../checkers/database-settings.ts';
+import type { ProcessorUse } from '../experiments/processor-use.ts';
 import type { LedgerSummary } from '../history/counts.ts';
 import type { Percentiles } from '../history/percentiles.ts';
+import type { LockWaitsReport } from '../locks/watch.ts';
 
 /** What a run is expected to show. `either`: the strategy is published as uncertain. */
 export type Expectation = 'holds' | 'breaks' | 'either';
@@ -8,14 +11,34 @@ export interface ControlReport {
   strategy: string;
   orders: number;
   ordersRequestedTwice: number;
-  /** Whether the unguarded strategy asked the provider twice for at least half of its orders. */
+  /**
+   * Whether the control failed as it must. `purchase`: the unguarded strategy asked the provider twice for at least
+   * half of its orders. `bystanders`: with the lock held across the payment, the bystanders had to wait.
+   */
   raced: boolean;
+}
+
+/** What those saw who paid nothing while others paid. Latencies count from when a request was due to be sent. */
+export interface BystandersReport {
+  /** Of `GET /ping`; a request that failed counts as long as it was waited for. */
+  ping: Percentiles | null;
+  /** Of `POST /api/orders`, likewise. */
+  orders: Percentiles | null;
+  /** Those that were not answered 200, or not within the time that a client waits. */
+  failed: { ping: number; orders: number };
+  purchasesInFlight: number;
+  /** What both have to be under at p99. */
+  limitMs: number;
+  /** How busy the machine was meanwhile, with whatever it was. */
+  processors: ProcessorUse;
+  /** How often it was measured until the bystanders were not late; the last measurement is reported. */
+  measured: number;
 }
 
 /** One run, as `--json` writes it and as the table prints it. The fields are a contract. */
 export interface RunReport {
   schema: 'race-lab/1';
-  experiment: 'purchase';
+  experiment: 'purchase' | 'bystanders';
   strategy: string;
   /** Without the credentials of a URL. */
   store: string;
@@ -36,6 +59,12 @@ export interface RunReport {
   ledger: LedgerSummary | null;
   rows: Record<string, number>;
   coupon: null;
+  /** Null in other experiments. */
+  bystanders: BystandersReport | null;
+  /** What the database says of its durability and isolation; null when it could not be asked. */
+  database: DatabaseSettings | null;
+  /** Null where the locks were not watched. */
+  lockWaits: LockWaitsReport | null;
   violations: { invariant: string; count: number; first: string }[];
   latencyMs: { all: Percentiles | null; ok: Percentiles | null };
   arrivalSpreadMs: { p50: number; p99: number } | null;

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { purchaseStrategies } from '../../src/experiments/purchase-strategies.ts';
+import type { LockWaitsReport } from '../../src/locks/watch.ts';
 import { type ControlReport, exitCodeOf, isAsExpected, type RunReport } from '../../src/report/report.ts';
 import { withoutCredentials } from '../../src/report/store-name.ts';
 import { headingOf, remarksOf, tableOf } from '../../src/report/table.ts';
@@ -27,6 +28,13 @@ const good: RunReport = {
   ledger: { requests: 100, captures: 100, refunds: 0, ordersRequestedTwice: 0, ordersCapturedTwice: 0 },
   rows: { orders: 100, bills: 100, audit: 200 },
   coupon: null,
+  bystanders: null,
+  database: {
+    product: 'MariaDB',
+    version: '10.11.19',
+    settings: { innodb_flush_log_at_trx_commit: '1', transaction_isolation: 'REPEATABLE-READ' },
+  },
+  lockWaits: null,
   violations: [],
   latencyMs: { all: latency, ok: latency },
   arrivalSpreadMs: { p50: 1.5, p99: 4 },
@@ -129,11 +137,114 @@ describe('the table', () => {
   });
 
   test('the heading says what would be needed to run it again', () => {
-    expect(headingOf(good)).toBe(
+    expect(headingOf(good)).toEqual([
       '100 orders × 5 simultaneous confirmations, 4 instances behind nginx, store postgres, gateway generous, seed 42, commit abc',
-    );
-    expect(headingOf(report({ instances: 1, frontDoor: 'rotate' }))).toContain(
+      'MariaDB 10.11.19: innodb_flush_log_at_trx_commit=1, server default isolation REPEATABLE-READ',
+    ]);
+    expect(headingOf(report({ instances: 1, frontDoor: 'rotate' }))[0]).toContain(
       '1 instance in rotation, without nginx',
+    );
+    expect(headingOf(report({ database: null }))[1]).toBe('The settings of the database could not be read.');
+  });
+});
+
+describe('waits for locks in the remarks', () => {
+  const waits: LockWaitsReport = {
+    samples: 120,
+    seen: 40,
+    longestMs: 471,
+    mostAtOnce: 32,
+    examples: [
+      {
+        waiter: 'SELECT status FROM publish WHERE id = ? FOR UPDATE',
+        holder: null,
+        holderIdleInTransaction: true,
+        table: 'publish',
+        index: 'PRIMARY',
+        mode: 'X',
+        waitedMs: 471,
+      },
+      {
+        waiter: null,
+        holder: 'COMMIT',
+        holderIdleInTransaction: false,
+        table: null,
+        index: null,
+        mode: null,
+        waitedMs: 3,
+      },
+    ],
+    server: { waits: 44, waitedMs: 9000 },
+    brokenBecause: null,
+  };
+
+  test('say how many, how long, which statement, and what the server counted', () => {
+    expect(remarksOf([report({ strategy: 'pessimistic', lockWaits: waits })]).slice(2)).toEqual([
+      'pessimistic: 40 waits for locks were seen in 120 looks, at most 32 at once, the longest 471 ms. ' +
+        'The server counted 44 row-lock waits of 9000 ms in all.',
+      '  471 ms for X on publish, index PRIMARY: SELECT status FROM publish WHERE id = ? FOR UPDATE | holder: idle in transaction',
+      '  3 ms for a lock on an unknown table: not known | holder: COMMIT',
+    ]);
+  });
+
+  test('that were not seen are not claimed to be none where the view was lost', () => {
+    const nothing = { ...waits, samples: 0, seen: 0, longestMs: null, examples: [], server: null };
+    const lost = report({ strategy: 'pessimistic', lockWaits: { ...nothing, brokenBecause: 'it was lost' } });
+    expect(remarksOf([lost]).slice(2)).toEqual([
+      'pessimistic: no wait for a lock was seen in 0 looks.',
+      'pessimistic: the locks were not watched to the end: it was lost',
+    ]);
+    expect(lost.verdict).toBe('pass');
+  });
+});
+
+describe('bystanders', () => {
+  const calm: RunReport = report({
+    experiment: 'bystanders',
+    orders: 2000,
+    fanout: 1,
+    responses: { 200: 2000 },
+    patterns: { '1/0/0': 2000 },
+    arrivalSpreadMs: null,
+    bystanders: {
+      ping: { p50: 1.2, p90: 4, p95: 5, p99: 9.6, max: 20 },
+      orders: { p50: 3, p90: 9, p95: 12, p99: 24, max: 33 },
+      failed: { ping: 0, orders: 0 },
+      purchasesInFlight: 200,
+      limitMs: 100,
+      processors: { mean: 0.58, peak: 0.8 },
+      measured: 1,
+    },
+    control: { strategy: 'pessimistic-held', orders: 210, ordersRequestedTwice: 0, raced: true },
+  });
+
+  test('have a table of their own', () => {
+    const [titles, , line] = tableOf([calm]).split('\n');
+    expect(titles).toMatch(/^strategy +paid\/all orders +200 p50\/p95 ms +GET \/ping p50\/p99\/max ms/);
+    expect(line).toMatch(
+      /^conditional-update +2000\/2000 +10\/30 +1\/10\/20 +3\/24\/33 +0\+0 +58 % +holds +holds$/,
+    );
+    expect(headingOf(calm)[0]).toContain('200 purchases under way at a provider that takes 1 s');
+  });
+
+  test('that were skipped leave their columns empty', () => {
+    const line = tableOf([
+      report({ ...calm, bystanders: null, latencyMs: { all: null, ok: null }, skipped: 'x' }),
+    ]);
+    expect(line.split('\n')[2]).toMatch(/ +– +– +– +– +– +holds +skipped$/);
+  });
+
+  test('say whether the control disturbed them, and how often was measured', () => {
+    expect(remarksOf([calm])).toEqual([
+      'The pool was under load: with pessimistic-held the bystanders had to wait.',
+    ]);
+    const control = calm.control && { ...calm.control, raced: false };
+    expect(remarksOf([report({ ...calm, control })])).toEqual([
+      'THE CONTROL HELD: with pessimistic-held the bystanders were not disturbed.',
+    ]);
+    const twice = calm.bystanders && { ...calm.bystanders, measured: 2 };
+    expect(remarksOf([report({ ...calm, bystanders: twice })])).toContain(
+      'conditional-update was measured 2 times, because bystanders were late.',
     );
   });
 });
