@@ -4,8 +4,9 @@ import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { together, until } from '../../../test/barrier.ts';
-import { newDatabase } from '../../../test/stores.ts';
+import { newDatabase, sqlStores } from '../../../test/stores.ts';
 import { shopSettings } from '../src/config.ts';
+import { openTables } from './database.ts';
 import { startProvider, startShops } from './harness.ts';
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
@@ -26,6 +27,8 @@ describe('settings', () => {
       'DATABASE_URL must be a postgres:// or mysql:// URL (MySQL 8 or MariaDB), got "mongodb://x"',
     ],
     [{ DATABASE_URL: 'oracle://u:p@ss/w@x' }, 'URL (MySQL 8 or MariaDB), got "oracle://***@x"'],
+    [{ DATABASE_URL: 'lab:secret@host/shop' }, 'got "***@host/shop"'],
+    [{ DATABASE_URL: 'oracle://x/y?password=secret' }, 'got "oracle://x/y?***"'],
     [{ PAYMENT_TIMEOUT_MS: '5s' }, 'PAYMENT_TIMEOUT_MS must be a whole number from 100 to 120000, got "5s"'],
   ])('%o is refused by name', (env, message) => {
     expect(() => shopSettings({ ...ENOUGH, ...env })).toThrow(message);
@@ -140,11 +143,35 @@ test('SIGTERM: a purchase in flight is finished and answered, then the process e
   expect(await provider.captures()).toBe(1);
 });
 
-test('four instances that start at once on an empty database migrate it once', async () => {
-  const shops = await startShops({ instances: 4 });
-  const pings = await together(4, (instance) => shops.call('GET', '/ping', undefined, {}, instance));
-  expect(new Set(pings.map(({ body }) => body.data)).size).toBe(4);
-  expect(await shops.sql('SELECT name FROM kysely_migration')).toEqual([{ name: '0001-lotto' }]);
+test.each(sqlStores)(
+  'on %s, four instances that start at once on an empty database migrate it once',
+  async (store) => {
+    const shops = await startShops({ store, instances: 4 });
+    const pings = await together(4, (instance) => shops.call('GET', '/ping', undefined, {}, instance));
+    expect(new Set(pings.map(({ body }) => body.data)).size).toBe(4);
+    expect(await shops.sql('SELECT name FROM kysely_migration')).toEqual([{ name: '0001-lotto' }]);
+  },
+);
+
+test('on MySQL, who does not get the lock for migrations does not migrate', async () => {
+  const databaseUrl = await newDatabase('mariadb');
+  const { sql, hold, end } = openTables(databaseUrl);
+  onTestFinished(end);
+  const holder = await hold(`SELECT get_lock(concat('shop-migration-', sha1(database())), 0)`);
+  let started = false;
+  const starting = startShops({ databaseUrl }).then(() => {
+    started = true;
+  });
+  const waiting = `SELECT id FROM information_schema.processlist WHERE state = 'User lock' AND db = database()`;
+  await until(async () => (await sql(waiting)).length === 1);
+  expect(await sql(`SHOW TABLES LIKE 'orders'`)).toEqual([]);
+  // The server ends the wait, and says so with NULL and no error.
+  const [waiter] = await sql(waiting);
+  await sql(`KILL SOFT QUERY ${waiter?.id}`);
+  await expect(starting).rejects.toThrow();
+  expect(started).toBe(false);
+  expect(await sql(`SHOW TABLES LIKE 'orders'`)).toEqual([]);
+  holder.release();
 });
 
 test('another schema’s migrations are not taken for its own', async () => {

@@ -7,8 +7,7 @@ export interface RowLock extends RowRef {
   /** The columns to read under the lock. */
   readonly columns: readonly string[];
   /**
-   * What the row must hold to be locked at all. Whoever finds it otherwise gets no row and holds no lock.
-   * Index these columns together with the key, where the database locks what it scans.
+   * What the row must hold. Whoever finds it otherwise gets no row.
    */
   readonly expect?: Columns;
   /**
@@ -21,7 +20,10 @@ export interface RowLock extends RowRef {
    * finds it changed, also when nothing else is.
    */
   readonly increment?: string;
-  /** How long to wait for another holder, in milliseconds; 0 does not wait. InnoDB rounds up to whole seconds. */
+  /**
+   * How long to wait for another holder, in milliseconds; InnoDB rounds up to whole seconds. 0 does not wait, but on
+   * MySQL 8 for who changes the table itself.
+   */
   readonly waitMs: number;
 }
 
@@ -29,8 +31,9 @@ export interface RowLock extends RowRef {
  * Locks one row (`FOR UPDATE`, or `FOR SHARE`) until the transaction ends, and reads it: what was read stays true until
  * then.
  *
- * `wrong-state`: there is no such row, or it does not hold `expect`; nothing is locked. On PostgreSQL the wait limit
- * holds for the later statements of the transaction too; on MySQL it is the session's own again.
+ * `wrong-state`: there is no such row, or it does not hold `expect`. It is not locked then, but on MySQL a row that its
+ * key names and that does not hold `expect` stays locked until the transaction ends; so end it. On PostgreSQL the wait
+ * limit holds for the later statements of the transaction too; on MySQL it is the session's own again.
  *
  * Keep the transaction short, and never wait for the network in it: everybody else waits with a connection
  * each.
@@ -95,7 +98,8 @@ export interface AvailableRows {
 /**
  * Locks the first rows that hold `expect` and that nobody else has locked (`SKIP LOCKED`), until the transaction ends:
  * several workers share a queue without waiting for each other. It sees no queue that is whole, so nothing may be
- * concluded from a row that is not there.
+ * concluded from a row that is not there. Row locks are skipped; who changes the table itself (ALTER TABLE) is waited for,
+ * as long as the session allows.
  *
  * Cost: one statement.
  *

@@ -249,6 +249,7 @@ describe('race', () => {
       expect(held?.database?.settings).toMatchObject(
         store === 'postgres' ? { synchronous_commit: 'on' } : { innodb_flush_log_at_trx_commit: '1' },
       );
+      expect(held?.database?.shopIsolation?.replace('-', ' ').toLowerCase()).toBe('read committed');
       expect(out).toContain(`${held?.database?.product} ${held?.database?.version}: `);
       expect(out).toMatch(/pessimistic-held: \d+ waits for locks were seen/);
       expect(code).toBe(0);

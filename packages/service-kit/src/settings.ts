@@ -44,9 +44,9 @@ export function readSettings<Schema extends TObject>(
   return settings as Static<Schema>;
 }
 
-/** Up to the last "@", since a password that was not encoded may hold any character. */
+/** What stands where a URL has its credentials, also when it is not quite a URL, and its parameters. */
 function withoutCredentials(text: string): string {
-  return text.replace(/:\/\/.*@/s, '://***@');
+  return text.replace(/^([a-z+]*:\/\/)?.*@/is, '$1***@').replace(/\?.*$/s, '?***');
 }
 
 interface PropertyRule {

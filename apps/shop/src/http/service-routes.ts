@@ -6,7 +6,7 @@ export interface ServiceRouteOptions {
   readonly serverName: string;
   /** Whether it can serve members. */
   isReady(): Promise<boolean>;
-  /** Lab mode: the isolation level of its transactions. */
+  /** Lab mode: the isolation level of its sessions. */
   isolation?(): Promise<string>;
 }
 

@@ -1,7 +1,10 @@
 import { sql } from 'kysely';
 import type { ShopSql } from './database.ts';
 
-/** The isolation level of the shop's transactions, as the database itself names it from within one. */
+/**
+ * The isolation level of the shop's sessions, as the database itself names it. The port sets the same for each of its
+ * transactions, which MySQL does not show.
+ */
 export function readIsolation(store: ShopSql): Promise<string> {
   return store.transaction(async ({ trx, dialect }) => {
     if (dialect.name === 'postgres') {

@@ -21,9 +21,6 @@ export async function migrate(url: string, applicationName: string): Promise<voi
 /**
  * MySQL commits every CREATE TABLE by itself, so a migration that is killed leaves some tables and no word of it. Hence
  * each makes only what is not there yet, and the next start completes it.
- *
- * The migrator's lock on MySQL is GET_LOCK, whose answer it does not read; but it waits for an hour, and our statements
- * give up long before that, with an error.
  */
 async function migrateToLatest({ db, sql: store }: OpenDatabase): Promise<void> {
   const { name } = store.dialect;

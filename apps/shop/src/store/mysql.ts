@@ -1,10 +1,14 @@
-import { MysqlDialect } from 'kysely';
 import { createPool, type TypeCastField } from 'mysql2';
 import { mysql } from 'pawl/mysql';
 import { classifiedMysql2Pool } from 'pawl/mysql2';
 import { ANSWER_MARGIN_MS, type Driver, type DriverOptions } from './driver.ts';
+import { ShopMysqlDialect } from './mysql-dialect.ts';
 
-/** MySQL and MariaDB, with limits for everything that could wait for ever. */
+/**
+ * MySQL and MariaDB, with limits for everything that could wait for ever. MySQL has fewer of them: there a statement that
+ * changes something ends with its locks, or when the client gives it up, and a transaction that stands idle is kept until
+ * `wait_timeout`.
+ */
 export function mysqlDriver(options: DriverOptions): Driver {
   const pool = createPool({
     uri: options.url,
@@ -12,13 +16,15 @@ export function mysqlDriver(options: DriverOptions): Driver {
     connectTimeout: options.connectTimeoutMs,
     timezone: 'Z',
     typeCast: textOfBytes,
+    connectAttributes: { program_name: options.applicationName },
   });
+  pool.on('connection', (connection) => connection.on('error', options.onIdleError));
   const classified = classifiedMysql2Pool(pool, {
     acquireTimeoutMs: options.connectTimeoutMs,
     queryTimeoutMs: options.statementTimeoutMs + ANSWER_MARGIN_MS,
     setUp: sessionOf(options),
   });
-  return { kysely: new MysqlDialect({ pool: classified }), guards: mysql };
+  return { kysely: new ShopMysqlDialect({ pool: classified }), guards: mysql };
 }
 
 /** Chosen, not inherited from a server whose settings nobody here knows. */
@@ -32,13 +38,15 @@ function sessionOf(options: DriverOptions): string[] {
     lock_wait_timeout: lockWaitSeconds,
   };
   const assignments = Object.entries(settings).map(([name, value]) => `SESSION ${name} = ${value}`);
+  const { statementTimeoutMs, idleInTransactionTimeoutMs } = options;
   // What only one of the two has is in a comment that only that one runs.
-  const mariadb =
-    `SESSION max_statement_time = ${options.statementTimeoutMs / 1_000}, ` +
-    `SESSION idle_transaction_timeout = ${secondsOf(options.idleInTransactionTimeoutMs)}`;
+  const mariadb = [
+    `SESSION max_statement_time = ${statementTimeoutMs / 1_000}`,
+    `SESSION idle_transaction_timeout = ${secondsOf(idleInTransactionTimeoutMs)}`,
+  ];
+  const mysql = `SESSION max_execution_time = ${statementTimeoutMs}`;
   return [
-    `SET ${assignments.join(', ')}`,
-    `/*M! SET ${mariadb} */`,
+    `SET ${assignments.join(', ')} /*M! , ${mariadb.join(', ')} */ /*!80000 , ${mysql} */`,
     'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
   ];
 }

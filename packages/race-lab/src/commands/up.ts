@@ -48,7 +48,7 @@ function guideTo(cluster: Cluster, store: UpCommand['store']): string[] {
     `The shop is at ${door}${cluster.frontDoor.kind === 'nginx' ? ' (nginx, rotating over the instances)' : ''}`,
     ...cluster.instances.map(({ name, baseUrl }) => `  ${name.padEnd(14)}${baseUrl}`),
     `  ${'payments'.padEnd(14)}${cluster.sandbox.baseUrl} (its ledger: /sandbox/ledger)`,
-    `  ${'database'.padEnd(14)}${store === 'postgres' ? cluster.databaseUrl : withoutCredentials(store)}`,
+    `  ${'database'.padEnd(14)}${URL.canParse(store) ? withoutCredentials(store) : cluster.databaseUrl}`,
     `  ${'Redis'.padEnd(14)}${cluster.redisUrl ?? 'none'}`,
     ...cluster.notes,
     '',

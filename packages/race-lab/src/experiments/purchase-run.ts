@@ -1,4 +1,4 @@
-import { type DatabaseSettings, readDatabaseSettings } from '../checkers/database-settings.ts';
+import { readDatabaseSettings } from '../checkers/database-settings.ts';
 import { judge } from '../checkers/judge.ts';
 import { readShopRows } from '../checkers/read-shop-rows.ts';
 import { summarise } from '../checkers/violation.ts';
@@ -10,10 +10,10 @@ import { parseLedger } from '../history/ledger.ts';
 import { percentiles } from '../history/percentiles.ts';
 import { type LockWaitsReport, watchLocks } from '../locks/watch.ts';
 import type { Target } from '../racer/exchange.ts';
-import type { RunReport } from '../report/report.ts';
+import type { DatabaseReport, RunReport } from '../report/report.ts';
 import { type PurchaseStrategyName, purchaseStrategies } from './purchase-strategies.ts';
 import { whyIncomplete } from './server-watch.ts';
-import type { PreparedOrder } from './shop-client.ts';
+import { type PreparedOrder, readShopIsolation } from './shop-client.ts';
 
 /** Facts of a run that only its starter knows; they go into the report. */
 export interface RunSetting {
@@ -30,12 +30,12 @@ export interface PurchaseRun {
   orders: number;
   fanout: number;
   setting: RunSetting;
-  database: DatabaseSettings | null;
+  database: DatabaseReport | null;
 }
 
 /** What all runs on one cluster share. */
 export interface RunContext {
-  database: DatabaseSettings | null;
+  database: DatabaseReport | null;
   /** Orders of earlier runs on the same store. */
   earlier: Set<string>;
   /** Servers that have ended by themselves. */
@@ -44,7 +44,10 @@ export interface RunContext {
 
 export async function runContext(cluster: Cluster, ended: ReadonlySet<string>): Promise<RunContext> {
   // The heading says so when they could not be read; the race needs them for nothing else.
-  const database = await readDatabaseSettings(cluster.databaseUrl).catch(() => null);
+  const settings = await readDatabaseSettings(cluster.databaseUrl).catch(() => null);
+  const [instance] = cluster.instances;
+  const shopIsolation = instance === undefined ? null : await readShopIsolation(instance.baseUrl);
+  const database = settings && { ...settings, shopIsolation };
   return { database, earlier: new Set(), ended };
 }
 

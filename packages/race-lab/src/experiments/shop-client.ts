@@ -58,6 +58,17 @@ export async function prepareOrders(options: PrepareOptions): Promise<PreparedOr
   return prepared;
 }
 
+/** The isolation of an instance's sessions, which it tells in lab mode; null when it does not. Never throws. */
+export async function readShopIsolation(baseUrl: string): Promise<string | null> {
+  try {
+    const response = await fetch(`${baseUrl}/health/ready`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    await response.body?.cancel();
+    return response.headers.get('x-transaction-isolation');
+  } catch {
+    return null; // The race finds out by itself what is wrong with the instance.
+  }
+}
+
 async function post(
   url: string,
   body: unknown,

@@ -35,6 +35,11 @@ export interface BystandersReport {
   measured: number;
 }
 
+export interface DatabaseReport extends DatabaseSettings {
+  /** The isolation of the shop's sessions, as an instance tells it; null when it does not. */
+  shopIsolation: string | null;
+}
+
 /** One run, as `--json` writes it and as the table prints it. The fields are a contract. */
 export interface RunReport {
   schema: 'race-lab/1';
@@ -62,7 +67,7 @@ export interface RunReport {
   /** Null in other experiments. */
   bystanders: BystandersReport | null;
   /** What the database says of its durability and isolation; null when it could not be asked. */
-  database: DatabaseSettings | null;
+  database: DatabaseReport | null;
   /** Null where the locks were not watched. */
   lockWaits: LockWaitsReport | null;
   violations: { invariant: string; count: number; first: string }[];

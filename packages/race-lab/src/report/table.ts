@@ -70,7 +70,7 @@ export function headingOf(report: RunReport): string[] {
   ];
 }
 
-/** The isolation is what a session gets that asks for none; the shop's transactions may ask for another. */
+/** The isolation that a session gets which asks for none; the shop's ask for their own. */
 const SERVER_DEFAULTS = ['transaction_isolation', 'default_transaction_isolation'];
 
 function databaseLine(database: RunReport['database']): string {
@@ -78,7 +78,9 @@ function databaseLine(database: RunReport['database']): string {
   const settings = Object.entries(database.settings).map(([name, value]) =>
     SERVER_DEFAULTS.includes(name) ? `server default isolation ${value}` : `${name}=${value}`,
   );
-  return `${database.product} ${database.version}: ${settings.join(', ')}`;
+  const shop =
+    database.shopIsolation === null ? '' : `; isolation of the shop ${database.shopIsolation.toUpperCase()}`;
+  return `${database.product} ${database.version}: ${settings.join(', ')}${shop}`;
 }
 
 /** What the table has no room for: how close the requests came, and what went wrong first. */

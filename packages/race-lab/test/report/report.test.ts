@@ -33,6 +33,7 @@ const good: RunReport = {
     product: 'MariaDB',
     version: '10.11.19',
     settings: { innodb_flush_log_at_trx_commit: '1', transaction_isolation: 'REPEATABLE-READ' },
+    shopIsolation: 'read committed',
   },
   lockWaits: null,
   violations: [],
@@ -139,7 +140,7 @@ describe('the table', () => {
   test('the heading says what would be needed to run it again', () => {
     expect(headingOf(good)).toEqual([
       '100 orders × 5 simultaneous confirmations, 4 instances behind nginx, store postgres, gateway generous, seed 42, commit abc',
-      'MariaDB 10.11.19: innodb_flush_log_at_trx_commit=1, server default isolation REPEATABLE-READ',
+      'MariaDB 10.11.19: innodb_flush_log_at_trx_commit=1, server default isolation REPEATABLE-READ; isolation of the shop READ COMMITTED',
     ]);
     expect(headingOf(report({ instances: 1, frontDoor: 'rotate' }))[0]).toContain(
       '1 instance in rotation, without nginx',

@@ -10,8 +10,8 @@ import type { Purchase, PurchaseOutcome, PurchaseStrategy, PurchaseTools } from 
  *
  * It is right, and it is here to show its price: while the provider takes its time, every racer sits on one of
  * the pool's connections, one waiting for the provider and the others for him, until none is left for anybody.
- * And when the process or its connection dies, the database rolls back to WAITING what the provider may have
- * captured, and the next in line charges again.
+ * And when the process or its connection dies, or the COMMIT is refused, the database rolls back to WAITING what the
+ * provider may have captured, and the next in line charges again.
  */
 export const pessimisticHeld: PurchaseStrategy = (tools) => async (purchase) => {
   let charged: ChargeOutcome | undefined;

@@ -10,7 +10,7 @@ import type { ColumnTypes } from './column-types.ts';
  */
 export const lotto = (types: ColumnTypes): Migration => ({
   async up(db: Kysely<unknown>) {
-    const { key, moment, now, generatedId, indexesStandInTheirTable, finish } = types;
+    const { key, moment, now, generatedId, indexesForeignKeys, finish } = types;
     // MySQL passes over a REFERENCES that stands at its column, so foreign keys have lines of their own.
     const table = (name: string) => db.schema.createTable(name).ifNotExists();
 
@@ -32,21 +32,21 @@ export const lotto = (types: ColumnTypes): Migration => ({
         .addCheckConstraint('orders_amount', sql`amount > 0`),
     ).execute();
 
-    const publish = table('lotto_publish')
-      .addColumn('id', 'bigint', generatedId)
-      .addColumn('order_id', key(64), (column) => column.notNull())
-      .addColumn('lotto_round_info_id', 'integer', (column) => column.notNull())
-      .addColumn('status', 'varchar(16)', (column) => column.notNull())
-      .addColumn('version', 'integer', (column) => column.notNull().defaultTo(0))
-      .addColumn('payment_key', key(200))
-      .addColumn('payment_outcome', 'varchar(16)')
-      .addColumn('payment_code', 'varchar(64)')
-      .addUniqueConstraint('lotto_publish_order', ['order_id'])
-      .addForeignKeyConstraint('lotto_publish_of_order', ['order_id'], 'orders', ['order_id'])
-      .addForeignKeyConstraint('lotto_publish_in_round', ['lotto_round_info_id'], 'lotto_round_info', ['id']);
-    // For the lock that has the status in its condition: it should find the record, and not scan a range.
     await finish(
-      indexesStandInTheirTable ? publish.addIndex('lotto_publish_id_status', ['id', 'status']) : publish,
+      table('lotto_publish')
+        .addColumn('id', 'bigint', generatedId)
+        .addColumn('order_id', key(64), (column) => column.notNull())
+        .addColumn('lotto_round_info_id', 'integer', (column) => column.notNull())
+        .addColumn('status', 'varchar(16)', (column) => column.notNull())
+        .addColumn('version', 'integer', (column) => column.notNull().defaultTo(0))
+        .addColumn('payment_key', key(200))
+        .addColumn('payment_outcome', 'varchar(16)')
+        .addColumn('payment_code', 'varchar(64)')
+        .addUniqueConstraint('lotto_publish_order', ['order_id'])
+        .addForeignKeyConstraint('lotto_publish_of_order', ['order_id'], 'orders', ['order_id'])
+        .addForeignKeyConstraint('lotto_publish_in_round', ['lotto_round_info_id'], 'lotto_round_info', [
+          'id',
+        ]),
     ).execute();
 
     await finish(
@@ -104,13 +104,12 @@ export const lotto = (types: ColumnTypes): Migration => ({
         .addForeignKeyConstraint('order_status_audit_of_order', ['order_id'], 'orders', ['order_id']),
     ).execute();
 
-    if (indexesStandInTheirTable) return;
-    const index = (name: string, on: string, columns: string[]) =>
-      db.schema.createIndex(name).ifNotExists().on(on).columns(columns).execute();
-    await index('lotto_publish_id_status', 'lotto_publish', ['id', 'status']);
-    await index('lotto_ticket_publish', 'lotto_ticket', ['lotto_publish_id']);
-    await index('purchase_order', 'purchase', ['order_id']);
-    await index('bill_publish', 'bill', ['lotto_publish_id']);
-    await index('order_status_audit_order', 'order_status_audit', ['order_id']);
+    if (indexesForeignKeys) return;
+    const index = (name: string, on: string, column: string) =>
+      db.schema.createIndex(name).ifNotExists().on(on).column(column).execute();
+    await index('lotto_ticket_publish', 'lotto_ticket', 'lotto_publish_id');
+    await index('purchase_order', 'purchase', 'order_id');
+    await index('bill_publish', 'bill', 'lotto_publish_id');
+    await index('order_status_audit_order', 'order_status_audit', 'order_id');
   },
 });

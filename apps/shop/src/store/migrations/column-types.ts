@@ -9,8 +9,8 @@ export interface ColumnTypes {
   readonly now: RawBuilder<unknown>;
   /** A number that the database gives, in the order of insertion. */
   generatedId(column: ColumnDefinitionBuilder): ColumnDefinitionBuilder;
-  /** MySQL has no CREATE INDEX IF NOT EXISTS, and indexes foreign keys by itself. */
-  readonly indexesStandInTheirTable: boolean;
+  /** Whether the database makes an index for every foreign key by itself. */
+  readonly indexesForeignKeys: boolean;
   /** What else a table needs to be said. */
   finish<Name extends string, Column extends string>(
     table: CreateTableBuilder<Name, Column>,
@@ -23,7 +23,7 @@ export const columnTypes: Readonly<Record<'postgres' | 'mysql', ColumnTypes>> = 
     moment: sql`timestamptz`,
     now: sql`now()`,
     generatedId: (column) => column.primaryKey().generatedAlwaysAsIdentity(),
-    indexesStandInTheirTable: false,
+    indexesForeignKeys: false,
     finish: (table) => table,
   },
   mysql: {
@@ -31,7 +31,7 @@ export const columnTypes: Readonly<Record<'postgres' | 'mysql', ColumnTypes>> = 
     moment: sql`datetime(6)`,
     now: sql`current_timestamp(6)`,
     generatedId: (column) => column.primaryKey().autoIncrement(),
-    indexesStandInTheirTable: true,
+    indexesForeignKeys: true,
     // Said, because another engine would ignore transactions and foreign keys without a word.
     finish: (table) =>
       table.modifyEnd(sql`engine = innodb default character set utf8mb4 collate utf8mb4_bin`),
