@@ -19,7 +19,8 @@ const settingsSchema = Type.Object({
     description: 'a postgres:// or mysql:// URL (MySQL 8 or MariaDB)',
   }),
   DATABASE_POOL_SIZE: Type.Integer({ minimum: 1, maximum: 1000, default: 10 }),
-  DATABASE_STATEMENT_TIMEOUT_MS: Type.Integer({ minimum: 100, maximum: 600_000, default: 10_000 }),
+  // Longer than several waits for a lock: a statement may queue for a row, and then wait for who holds it.
+  DATABASE_STATEMENT_TIMEOUT_MS: Type.Integer({ minimum: 100, maximum: 600_000, default: 30_000 }),
   REDIS_URL: Type.Optional(Type.String({ pattern: '^rediss?://', description: 'a redis:// URL' })),
   PAYMENT_BASE_URL: Type.String({ pattern: '^https?://', description: 'an http:// or https:// URL' }),
   PAYMENT_SECRET_KEY: Type.String({ minLength: 1, description: "the payment provider's secret key" }),

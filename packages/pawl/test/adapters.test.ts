@@ -1,11 +1,15 @@
-import { CompiledQuery } from 'kysely';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { CompiledQuery, Kysely, PostgresDialect } from 'kysely';
 import { createPool, type PoolConnection, type PoolOptions } from 'mysql2';
+import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { barrier, until } from '../../../test/barrier.ts';
 import { type DatabaseProxy, mysqlError, startProxy } from '../../../test/proxy.ts';
 import type { SqlStore } from '../../../test/stores.ts';
-import type { KyselyTransaction } from '../src/adapters/kysely.ts';
+import { type KyselyTransaction, kyselyPort } from '../src/adapters/kysely.ts';
 import { classifiedMysql2Pool, mysql2Port } from '../src/adapters/mysql2.ts';
+import { classifiedPgPool, pgPort } from '../src/adapters/pg.ts';
 import {
   conditionalUpdate,
   done,
@@ -20,6 +24,7 @@ import {
   transactWithRetry,
 } from '../src/index.ts';
 import { LIMIT_LOCK_WAIT, limitLockWait } from '../src/mysql/pessimistic-lock.ts';
+import { postgres } from '../src/postgres/index.ts';
 import { atIsolation, openStore, type PortOptions, SESSION_ID, type Store } from './stores.ts';
 
 const adapters: { name: string; on: SqlStore; over: 'driver' | 'kysely' }[] = [
@@ -415,6 +420,47 @@ describe('PostgreSQL', () => {
     expect(await stored()).toEqual(['next']);
     await store.query('DELETE FROM note');
   });
+});
+
+describe('a PostgreSQL that greets and takes leave in one breath', () => {
+  const message = (type: string, body: Buffer) => {
+    const length = Buffer.alloc(4);
+    length.writeInt32BE(body.length + 4);
+    return Buffer.concat([Buffer.from(type), length, body]);
+  };
+  const greeting = [
+    message('R', Buffer.alloc(4)),
+    message('K', Buffer.alloc(8)),
+    message('Z', Buffer.from('I')),
+    message('E', Buffer.from('SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0')),
+  ];
+
+  test.each(['driver', 'kysely'] as const)(
+    'is a lost connection, and not the end of the process (%s)',
+    async (over) => {
+      const server = createServer((client) => {
+        client.on('error', () => undefined);
+        client.once('data', () => client.end(Buffer.concat(greeting)));
+      });
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const pool = new pg.Pool({
+        host: '127.0.0.1',
+        port: (server.address() as AddressInfo).port,
+        ssl: false,
+      });
+      pool.on('error', () => undefined);
+      const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool: classifiedPgPool(pool) }) });
+      const sql = over === 'driver' ? pgPort(pool) : kyselyPort(db, postgres);
+      try {
+        const asked = sql.execute({ text: 'SELECT 1', values: [] });
+        await expect(asked).rejects.toMatchObject({ code: expect.stringMatching(/LOST|UNAVAILABLE/) });
+      } finally {
+        await pool.end();
+        server.close();
+      }
+    },
+  );
 });
 
 describe('mysql2', () => {

@@ -194,6 +194,12 @@ describe('race', () => {
       ['locks', '--store', 'redis://127.0.0.1'],
       '--store must be a postgres:// or mysql://',
     ],
+    [
+      'locks of two databases',
+      ['locks', '--store', 'mysql://x/y', '--cluster', 'z'],
+      '--store and --cluster each name a database',
+    ],
+    ['a URL that is not encoded', ['race', '--store', 'mysql://u:%zz@x/y'], '--store must be postgres'],
     ['locks without a pause', ['locks', '--every', '0'], '--every must be a whole number from 10'],
     ['locks for no time', ['locks', '--for', '0'], '--for must be a whole number from 1'],
     ['an unknown gateway', ['race', '--gateway', 'stripe'], '--gateway must be one of as-published'],

@@ -14,7 +14,7 @@ export interface PgClient {
 
 /** What this adapter needs of a `Pool` of `pg`. */
 export interface PgPool {
-  connect(): Promise<PgClient>;
+  connect(answer: (error: Error | undefined, client: PgClient | undefined) => void): void;
   end(): Promise<void>;
   readonly options: object;
 }
@@ -132,21 +132,27 @@ export function pgPort(pool: PgPool): SqlPort {
 
 const listenedTo = new WeakSet<PgClient>();
 
-async function connect(pool: PgPool): Promise<PgClient> {
-  try {
-    const client = await pool.connect();
-    if (!listenedTo.has(client)) {
-      listenedTo.add(client);
-      // The pool listens to idle clients only. One that breaks between two statements of a transaction would end
-      // the process; its next statement fails all the same.
-      client.on('error', () => undefined);
-    }
-    return client;
-  } catch (error) {
-    if (error instanceof StoreError) throw error;
-    const message = error instanceof Error ? error.message : String(error);
-    throw new StoreError('UNAVAILABLE', 'none', message, { cause: error });
-  }
+/**
+ * By callback: the pool stops listening to a client when it hands it out, and a promise would be answered a moment later,
+ * in which an error that came with the last bytes of the greeting would end the process.
+ */
+function connect(pool: PgPool): Promise<PgClient> {
+  return new Promise((resolve, reject) => {
+    pool.connect((error, client) => {
+      if (client === undefined) {
+        const message = error?.message ?? 'the pool gave no connection';
+        const refused = new StoreError('UNAVAILABLE', 'none', message, { cause: error });
+        return reject(error instanceof StoreError ? error : refused);
+      }
+      if (!listenedTo.has(client)) {
+        listenedTo.add(client);
+        // The pool listens to idle clients only. One that breaks between two statements of a transaction would end
+        // the process; its next statement fails all the same.
+        client.on('error', () => undefined);
+      }
+      return resolve(client);
+    });
+  });
 }
 
 async function query(client: PgClient, text: string, values?: readonly unknown[]): Promise<PgResult> {

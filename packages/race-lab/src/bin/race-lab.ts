@@ -36,7 +36,11 @@ for (const signal of Object.keys(INTERRUPTED) as (keyof typeof INTERRUPTED)[]) {
 
 for (const stream of [process.stdout, process.stderr]) {
   // Nobody reads it any more, or the disk is full: end in order instead of crashing with the code of a verdict.
-  stream.on('error', (error) => {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    // A reader who has gone needs no word, and a lost standard error can take none.
+    if (!outputLost && stream === process.stdout && error.code !== 'EPIPE') {
+      process.stderr.write(`The output could not be written: ${error.message}\n`);
+    }
     outputLost = true;
     interruption.abort(error);
   });

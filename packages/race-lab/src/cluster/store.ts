@@ -16,7 +16,14 @@ export const STORE_FORMS = 'postgres or mariadb (a private server), or a postgre
 
 export function isStore(text: string): text is Store {
   if (text === 'postgres' || text === 'mariadb') return true;
-  return /^(postgres(ql)?|mysql|mariadb):\/\//.test(text) && URL.canParse(text);
+  if (!/^(postgres(ql)?|mysql|mariadb):\/\//.test(text) || !URL.canParse(text)) return false;
+  try {
+    const { username, password, pathname } = new URL(text);
+    decodeURIComponent(username + password + pathname);
+    return true;
+  } catch {
+    return false; // The drivers decode these parts, and "%zz" is no character.
+  }
 }
 
 /** Which language a database speaks: MariaDB and MySQL are one here. */

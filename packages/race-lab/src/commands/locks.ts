@@ -91,6 +91,9 @@ interface Watched {
 }
 
 async function chooseDatabase({ store, cluster: wanted }: LocksCommand): Promise<Watched> {
+  if (store !== undefined && wanted !== undefined) {
+    throw new BadArgumentsError('--store and --cluster each name a database: give one of them');
+  }
   if (store !== undefined) {
     return { databaseUrl: store, name: withoutCredentials(store), goesOn: () => true };
   }

@@ -1,5 +1,8 @@
 import { once } from 'node:events';
 import { type Cluster, type ClusterOptions, startCluster } from '../cluster/cluster.ts';
+import type { GuardedProcess } from '../cluster/guardian.ts';
+import type { ServerExit } from '../cluster/guardian-messages.ts';
+import { readLogTail } from '../cluster/log-tail.ts';
 import { exitCodes } from '../report/report.ts';
 import { withoutCredentials } from '../report/store-name.ts';
 import type { Terminal } from './terminal.ts';
@@ -32,14 +35,31 @@ export async function upCommand(
     terminal.print(...guideTo(cluster, command.store));
     const ended = await Promise.race([
       once(AbortSignal.any([signal, cluster.guardian.lost]), 'abort').then(() => undefined),
-      ...[...cluster.servers.values()].map((server) => server.exited.then(() => server.name)),
+      ...[...cluster.servers.values()].map((server) => server.exited.then((exit) => ({ server, exit }))),
     ]);
     if (signal.aborted) return exitCodes.asExpected;
-    terminal.print(`${ended ?? 'The guardian'} has ended by itself, so everything is ended.`);
+    if (ended === undefined) terminal.print('The guardian has ended by itself, so everything is ended.');
+    else terminal.print(...(await lastWordsOf(ended)));
     return exitCodes.ourFailure;
   } finally {
     await cluster.close();
   }
+}
+
+/** How a server ended and what it said last; its log goes with the cluster. */
+async function lastWordsOf({
+  server,
+  exit,
+}: {
+  server: GuardedProcess;
+  exit: ServerExit;
+}): Promise<string[]> {
+  const how = exit.signal ?? `exit code ${exit.code}`;
+  const log = await readLogTail(server.logFile);
+  return [
+    `${server.name} has ended by itself (${how}), so everything is ended.`,
+    ...(log === '' ? [] : ['Its last lines:', log]),
+  ];
 }
 
 function guideTo(cluster: Cluster, store: UpCommand['store']): string[] {

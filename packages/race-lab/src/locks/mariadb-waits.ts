@@ -11,8 +11,8 @@ import { holderOf, type Query, type Session, tableName } from './processlist.ts'
  * The mode is `X` whether the record, the gap before it or both are asked for: only `SHOW ENGINE INNODB STATUS` writes
  * "rec but not gap".
  *
- * Who holds a metadata lock only the plugin METADATA_LOCK_INFO tells. Without it every transaction that was open before
- * the waiter came may be the holder, and they are marked so.
+ * Who holds a metadata lock only the plugin METADATA_LOCK_INFO tells. Without it whoever waited for one before the waiter
+ * came, and every transaction that was open by then, may be in its way, and they are marked so.
  */
 export async function mariadbWaits(query: Query): Promise<() => Promise<LockWait[]>> {
   const plugins = await query(
@@ -33,7 +33,7 @@ export async function mariadbWaits(query: Query): Promise<() => Promise<LockWait
       holdersAreTold && others.some(isMetadataWait) ? await query<GrantedRow>(METADATA_LOCKS) : [];
     return [
       ...rowWaits(transactions, locks, waits, sessionById),
-      ...others.map((waiter) => otherWait(waiter, transactions, granted, sessionById)),
+      ...others.map((waiter) => otherWait(waiter, others, transactions, granted, sessionById)),
     ];
   };
 }
@@ -158,6 +158,7 @@ const METADATA_LOCKS = `
 
 function otherWait(
   waiter: SessionRow,
+  waiting: readonly SessionRow[],
   transactions: readonly TransactionRow[],
   granted: readonly GrantedRow[],
   sessions: ReadonlyMap<number, SessionRow>,
@@ -167,7 +168,7 @@ function otherWait(
   const own = metadata ? granted.find(({ owner }) => owner === waiter.id) : undefined;
   const holders = () => {
     if (!metadata) return [];
-    if (own === undefined) return suspectsOf(waiter, transactions, sessions);
+    if (own === undefined) return suspectsOf(waiter, waiting, transactions, sessions);
     return granted
       .filter(({ owner, ...lock }) => owner !== own.owner && isSameTable(lock, own))
       .map(({ owner }) => holderOf(sessions.get(owner), 'of a session that has ended'));
@@ -189,17 +190,24 @@ function isSameTable(a: Omit<GrantedRow, 'owner'>, b: GrantedRow): boolean {
   return a.tableSchema === b.tableSchema && a.tableName === b.tableName;
 }
 
-/** Who had a transaction open when the waiter came, by the seconds that InnoDB keeps. */
+/**
+ * Who was there when the waiter came. First those who waited for a metadata lock themselves, because whoever only reads
+ * queues behind them; then those with an open transaction, by the seconds that InnoDB keeps.
+ */
 function suspectsOf(
   waiter: SessionRow,
+  waiting: readonly SessionRow[],
   transactions: readonly TransactionRow[],
   sessions: ReadonlyMap<number, SessionRow>,
 ): LockHolder[] {
-  return transactions.flatMap(({ transaction, session, openSeconds }) => {
+  const ahead = waiting.filter((other) => isMetadataWait(other) && other.timeMs > waiter.timeMs);
+  const queued = new Set(ahead.map(({ id }) => id));
+  const open = transactions.flatMap(({ transaction, session, openSeconds }) => {
     const suspect = sessions.get(session);
     const came = openSeconds >= Math.floor(waiter.timeMs / 1000);
-    return suspect?.here === 1 && session !== waiter.id && came
+    return suspect?.here === 1 && session !== waiter.id && came && !queued.has(session)
       ? [holderOf(suspect, transaction, false)]
       : [];
   });
+  return [...ahead.map((other) => holderOf(other, '', false)), ...open];
 }

@@ -124,6 +124,9 @@ export function remarksOf(reports: readonly RunReport[]): string[] {
 
 function lockWaitsText(strategy: string, waits: LockWaitsReport): string[] {
   const { samples, seen, longestMs, mostAtOnce, examples, server, brokenBecause } = waits;
+  if (samples === 0 && brokenBecause !== null) {
+    return [`${strategy}: the locks were not watched: ${brokenBecause}`];
+  }
   const counted =
     server === null
       ? ''

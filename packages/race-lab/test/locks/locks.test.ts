@@ -170,6 +170,26 @@ describe.each([
     expect(await locks.sample()).toEqual([]);
   });
 
+  test('who comes after that queues behind it, and not behind the transaction alone', async () => {
+    const url = await publishes(store);
+    const [holder, definer, reader] = [await session(url), await session(url), await session(url)];
+    const locks = await view(url);
+    await holder.run('BEGIN');
+    await holder.run(`UPDATE publish SET status = 'PAID' WHERE id = 7`);
+    const defining = definer.run('ALTER TABLE publish ADD COLUMN note varchar(10)');
+    await waitOf(locks, definer);
+    const reading = reader.run('SELECT count(*) FROM publish');
+
+    const wait = await waitOf(locks, reader);
+
+    expect(wait.holders[0]).toMatchObject({
+      session: definer.id,
+      statement: expect.stringContaining('ALTER'),
+    });
+    await holder.run('COMMIT');
+    await Promise.all([defining, reading]);
+  });
+
   test('another database’s waits are not shown', async () => {
     const [url, other] = [await publishes(store), await publishes(store)];
     const [holder, waiter, locks] = [await session(url), await session(url), await view(url)];

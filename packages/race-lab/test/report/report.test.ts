@@ -191,8 +191,13 @@ describe('waits for locks in the remarks', () => {
   test('that were not seen are not claimed to be none where the view was lost', () => {
     const nothing = { ...waits, samples: 0, seen: 0, longestMs: null, examples: [], server: null };
     const lost = report({ strategy: 'pessimistic', lockWaits: { ...nothing, brokenBecause: 'it was lost' } });
-    expect(remarksOf([lost]).slice(2)).toEqual([
-      'pessimistic: no wait for a lock was seen in 0 looks.',
+    expect(remarksOf([lost]).slice(2)).toEqual(['pessimistic: the locks were not watched: it was lost']);
+    const later = report({
+      strategy: 'pessimistic',
+      lockWaits: { ...nothing, samples: 9, brokenBecause: 'it was lost' },
+    });
+    expect(remarksOf([later]).slice(2)).toEqual([
+      'pessimistic: no wait for a lock was seen in 9 looks.',
       'pessimistic: the locks were not watched to the end: it was lost',
     ]);
     expect(lost.verdict).toBe('pass');
