@@ -77,6 +77,7 @@ async function withinWait<T>(
   await transaction.execute(limitLockWait(waitMs));
   if (restoreLockWait === undefined) return work();
   const result = await work().catch(async (error: unknown) => {
+    // What the lock met is the answer. An adapter does not lend a session again that kept the limit.
     await transaction.execute(restoreLockWait).catch(() => undefined);
     throw error;
   });

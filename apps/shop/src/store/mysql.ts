@@ -32,7 +32,7 @@ function sessionOf(options: DriverOptions): string[] {
   const lockWaitSeconds = secondsOf(options.lockWaitMs);
   const settings = {
     time_zone: "'+00:00'",
-    // Strict: a value that does not fit is an error. And a backslash escapes, as Kysely's driver believes.
+    // Strict: a value that does not fit is an error, and is not stored changed.
     sql_mode: "'TRADITIONAL,ONLY_FULL_GROUP_BY'",
     innodb_lock_wait_timeout: lockWaitSeconds,
     lock_wait_timeout: lockWaitSeconds,
