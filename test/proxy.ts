@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 /**
- * What becomes of a COMMIT on its way: it passes; it is carried out and its answer is lost with the connection; it is
- * lost with the connection itself; or it never arrives and these bytes are its answer.
+ * What becomes of a COMMIT, or of a command of Redis, on its way: it passes; it is carried out and its answer is lost with
+ * the connection; it is lost with the connection itself; or it never arrives and these bytes are its answer.
  */
 export type CommitFate = 'passes' | 'answer-lost' | 'request-lost' | Uint8Array;
 
@@ -11,21 +11,33 @@ export interface DatabaseProxy {
   readonly port: number;
   /** From now on nothing passes in either direction, and no connection ends. */
   fallSilent(): void;
+  /** What connects from now on gets through; connections that are silent stay so. */
+  speakAgain(): void;
+  /** How many have been taken, those that have ended included. */
+  connections(): number;
   close(): Promise<void>;
 }
 
-/** A TCP proxy in front of a database that tampers with COMMITs; `fateOf` is asked with their number, from 1. */
+/**
+ * A TCP proxy in front of a database that tampers with COMMITs, or with what else `isIt` knows; `fateOf` is asked with their
+ * number, from 1.
+ */
 export async function startProxy(
   databaseUrl: string,
   fateOf: (commit: number) => CommitFate = () => 'passes',
+  isIt: (data: Buffer) => boolean = isCommit,
 ): Promise<DatabaseProxy> {
   const { hostname, port } = new URL(databaseUrl);
   const sockets = new Set<Socket>();
+  let connections = 0;
   let commits = 0;
   let silent = false;
+  const silenced = new WeakSet<Socket>();
 
   const server = createServer((client) => {
+    connections++;
     const database = connect(Number(port), hostname);
+    const isSilent = () => silent || silenced.has(client);
     const cut = () => {
       client.destroy();
       database.destroy();
@@ -35,13 +47,13 @@ export async function startProxy(
       socket.on('error', () => undefined);
       socket.on('close', () => {
         sockets.delete(socket);
-        if (!silent) cut();
+        if (!isSilent()) cut();
       });
     }
     let answerIsLost = false;
     client.on('data', (data) => {
-      if (silent) return;
-      const fate = isCommit(data) ? fateOf(++commits) : 'passes';
+      if (isSilent()) return;
+      const fate = isIt(data) ? fateOf(++commits) : 'passes';
       if (fate instanceof Uint8Array) client.write(fate);
       else if (fate === 'request-lost') cut();
       else {
@@ -50,7 +62,7 @@ export async function startProxy(
       }
     });
     database.on('data', (data) => {
-      if (silent) return;
+      if (isSilent()) return;
       if (answerIsLost) cut();
       else client.write(data);
     });
@@ -63,6 +75,11 @@ export async function startProxy(
     fallSilent() {
       silent = true;
     },
+    speakAgain() {
+      silent = false;
+      for (const socket of sockets) silenced.add(socket);
+    },
+    connections: () => connections,
     async close() {
       server.close();
       for (const socket of sockets) socket.destroy();
@@ -73,6 +90,11 @@ export async function startProxy(
 /** The drivers send a statement without values as its text, each in a packet of its own. */
 function isCommit(data: Buffer): boolean {
   return /\bcommit\b/i.test(data.toString('latin1'));
+}
+
+/** For `startProxy`: the command of Redis with this name. Drivers send each in an array of its own. */
+export function isRedisCommand(name: string): (data: Buffer) => boolean {
+  return (data) => data.toString('latin1').includes(`\r\n${name}\r\n`);
 }
 
 /** How MySQL says that a statement has failed: an ERR packet, the first in answer to a command. */

@@ -10,7 +10,9 @@ export type StoreErrorCode =
   | 'STATEMENT_CANCELED'
   /** An earlier statement of the transaction has failed, so that nothing more of it is done or committed. */
   | 'ROLLED_BACK'
-  /** No connection could be had; nothing was sent. */
+  /** Redis does not have the script that was named by its digest; nothing ran. */
+  | 'UNKNOWN_SCRIPT'
+  /** No connection could be had, or the server takes nothing now; nothing was done. */
   | 'UNAVAILABLE'
   /** The connection broke, or fell silent, after something was sent. */
   | 'CONNECTION_LOST'
@@ -40,4 +42,19 @@ export class StoreError extends Error {
 export class MisuseError extends Error {
   override readonly name = 'MisuseError';
   readonly code = 'MISUSE';
+}
+
+/** An idempotency key that no client may send: empty, too long, or with control characters. Nothing was sent to the store. */
+export class InvalidKeyError extends Error {
+  override readonly name = 'InvalidKeyError';
+  readonly code = 'INVALID_KEY';
+}
+
+/**
+ * A lease has been lost, or can no longer be confirmed: somebody else may be at work. What was done until then may have
+ * taken effect; nothing of the lease's own will be stored any more, unless nobody else has come.
+ */
+export class LeaseLostError extends Error {
+  override readonly name = 'LeaseLostError';
+  readonly code = 'LEASE_LOST';
 }

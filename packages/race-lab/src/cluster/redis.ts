@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { ServerPackage } from './find-server.ts';
 import type { Guardian } from './guardian.ts';
 import { hostEnv } from './host-env.ts';
-import { freePort } from './ports.ts';
+import { freePort, type PortChoice } from './ports.ts';
 import { type RunningServer, startServer } from './start-server.ts';
 
 export const redisPackage: ServerPackage = {
@@ -20,6 +20,18 @@ const START_LIMIT_MS = 20_000;
 export interface Redis extends RunningServer {
   /** With its password. */
   url: string;
+  /** Where its data lies. */
+  folder: string;
+}
+
+/** To start one again that has ended, give it its port and its password. */
+export interface RedisOptions {
+  /** Absent: any that is free. */
+  port?: PortChoice;
+  /** Absent: a new one. */
+  password?: string;
+  /** Settings of its configuration file, in the server's words. They replace ours. */
+  settings?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -28,11 +40,16 @@ export interface Redis extends RunningServer {
  * @param program  The path of `redis-server` or `valkey-server`.
  * @throws as startServer does.
  */
-export async function startRedis(guardian: Guardian, program: string, signal: AbortSignal): Promise<Redis> {
+export async function startRedis(
+  guardian: Guardian,
+  program: string,
+  signal: AbortSignal,
+  options: RedisOptions = {},
+): Promise<Redis> {
+  const { password = randomBytes(24).toString('hex'), settings = {} } = options;
   const folder = join(guardian.directory, 'redis');
-  const password = randomBytes(24).toString('hex');
   const configuration = join(folder, 'redis.conf');
-  await mkdir(folder, { mode: 0o700 });
+  await mkdir(folder, { mode: 0o700, recursive: true });
   // In a private file, because everybody may read the arguments of a process.
   await writeFile(
     configuration,
@@ -45,6 +62,7 @@ export async function startRedis(guardian: Guardian, program: string, signal: Ab
       'appendfsync everysec',
       'save ""',
       'maxmemory-policy noeviction',
+      ...Object.entries(settings).map(([name, value]) => `${name} ${value}`),
       '',
     ].join('\n'),
     { mode: 0o600 },
@@ -52,7 +70,7 @@ export async function startRedis(guardian: Guardian, program: string, signal: Ab
   const server = await startServer(
     guardian,
     {
-      port: freePort,
+      port: options.port ?? freePort,
       startLimitMs: START_LIMIT_MS,
       command: (port) => ({
         name: 'redis',
@@ -68,7 +86,7 @@ export async function startRedis(guardian: Guardian, program: string, signal: Ab
     },
     signal,
   );
-  return { ...server, url: `redis://:${password}@127.0.0.1:${server.port}/0` };
+  return { ...server, folder, url: `redis://:${password}@127.0.0.1:${server.port}/0` };
 }
 
 /** Resolves when a Redis with our password answers; a stranger's on the same port does not. */
