@@ -1,0 +1,97 @@
+import { nameParts } from '../columns.ts';
+import type { SqlMigrations } from '../ports.ts';
+import { quote, SqlText } from './sql.ts';
+
+/** `IF NOT EXISTS` is atomic here: whoever comes second waits for the first, and then finds the table. */
+const lock: SqlMigrations['lock'] = undefined;
+
+const schemaExists: SqlMigrations['schemaExists'] = (schema) => {
+  const sql = new SqlText();
+  return sql.statement(`SELECT 1 FROM information_schema.schemata WHERE schema_name = ${sql.value(schema)}`);
+};
+
+const createSchema: SqlMigrations['createSchema'] = (schema) =>
+  `CREATE DATABASE IF NOT EXISTS ${quote(schema)}`;
+
+const tableExists: SqlMigrations['tableExists'] = (table) => {
+  const sql = new SqlText();
+  const { schema, name } = parts(table);
+  return sql.statement(
+    'SELECT 1 FROM information_schema.tables ' +
+      `WHERE table_schema = coalesce(${sql.value(schema)}, database()) AND table_name = ${sql.value(name)}`,
+  );
+};
+
+/** Only InnoDB has transactions and row locks, and DYNAMIC rows alone have room for keys of 3072 bytes. */
+const ENGINE = 'ENGINE = InnoDB ROW_FORMAT = DYNAMIC';
+
+const createMigrationTable: SqlMigrations['createMigrationTable'] = (table) =>
+  `CREATE TABLE IF NOT EXISTS ${quote(table)} (
+  name VARCHAR(100) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  applied_at DATETIME(6) NOT NULL DEFAULT (UTC_TIMESTAMP(6)),
+  PRIMARY KEY (name)
+) ${ENGINE}`;
+
+const readApplied: SqlMigrations['readApplied'] = (table) =>
+  new SqlText().statement(`SELECT name FROM ${quote(table)}`);
+
+/** IGNORE would also store a name that does not fit, changed; ours are all short and plain. */
+const record: SqlMigrations['record'] = (table, name) =>
+  `INSERT IGNORE INTO ${quote(table)} (name) VALUES ('${name}')`;
+
+const readNothing: SqlMigrations['readNothing'] = (table, columns) =>
+  new SqlText().statement(`SELECT ${columns.map(quote).join(', ')} FROM ${quote(table)} WHERE false`);
+
+/**
+ * Keys are bytes, because every collation that both servers know takes some different keys for the same: 1020 are 255
+ * characters of four. Moments are in UTC. A table is one statement with its indexes, since each commits by itself.
+ */
+const list: SqlMigrations['list'] = ({ idempotencyKey, claim }) => [
+  {
+    name: '0001-idempotency-key-and-claim',
+    statements: [
+      `CREATE TABLE IF NOT EXISTS ${quote(idempotencyKey)} (
+  scope VARBINARY(1020) NOT NULL,
+  idempotency_key VARBINARY(1020) NOT NULL,
+  mode VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  fingerprint BINARY(32) NOT NULL,
+  owner CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  attempt INT NOT NULL,
+  lease_until DATETIME(6) NOT NULL,
+  expires_at DATETIME(6) NOT NULL,
+  created_at DATETIME(6) NOT NULL,
+  status SMALLINT NULL,
+  headers MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL,
+  body LONGBLOB NULL,
+  PRIMARY KEY (scope, idempotency_key),
+  INDEX (expires_at)
+) ${ENGINE}`,
+      `CREATE TABLE IF NOT EXISTS ${quote(claim)} (
+  claim_key VARBINARY(1020) NOT NULL,
+  owner VARBINARY(1020) NOT NULL,
+  claimed_at DATETIME(6) NOT NULL DEFAULT (UTC_TIMESTAMP(6)),
+  expires_at DATETIME(6) NULL,
+  PRIMARY KEY (claim_key),
+  INDEX (expires_at)
+) ${ENGINE}`,
+    ],
+    indexes: [],
+  },
+];
+
+export const migrations: SqlMigrations = {
+  lock,
+  schemaExists,
+  createSchema,
+  tableExists,
+  createMigrationTable,
+  readApplied,
+  record,
+  readNothing,
+  list,
+};
+
+function parts(table: string): { schema: string | null; name: string } {
+  const [name = table, schema = null] = nameParts(table).toReversed();
+  return { schema, name };
+}

@@ -1,0 +1,105 @@
+import { nameParts } from '../columns.ts';
+import type { SqlMigrations } from '../ports.ts';
+import { quote, SqlText } from './sql.ts';
+
+/** The letters `pawl-mig` as a number: the lock is known by it, and by the database, alone. */
+const LOCK = 0x7061_776c_2d6d_6967n;
+
+/**
+ * `IF NOT EXISTS` looks first and creates afterwards:
+ *
+ *     A: CREATE TABLE IF NOT EXISTS t   finds none, creates it, has not committed
+ *     B: CREATE TABLE IF NOT EXISTS t   finds none either, waits for A's row in the catalogue
+ *     A: COMMIT                         B fails with 23505, a duplicate in pg_type
+ *
+ * One lock for all schemas and prefixes of the database: they may meet in the creation of a schema, and a schema that is
+ * given may be the one that another process finds by its search path.
+ */
+const lock: SqlMigrations['lock'] = { text: `SELECT pg_advisory_xact_lock(${LOCK})`, values: [] };
+
+const schemaExists: SqlMigrations['schemaExists'] = (schema) => {
+  const sql = new SqlText();
+  return sql.statement(`SELECT 1 FROM pg_namespace WHERE nspname = ${sql.value(schema)}`);
+};
+
+const createSchema: SqlMigrations['createSchema'] = (schema) =>
+  `CREATE SCHEMA IF NOT EXISTS ${quote(schema)}`;
+
+/** Not along the search path: a table of another schema of it is not the one that would be created. */
+const tableExists: SqlMigrations['tableExists'] = (table) => {
+  const sql = new SqlText();
+  const { schema, name } = parts(table);
+  return sql.statement(
+    'SELECT 1 FROM pg_tables ' +
+      `WHERE schemaname = coalesce(${sql.value(schema)}, current_schema()) AND tablename = ${sql.value(name)}`,
+  );
+};
+
+const createMigrationTable: SqlMigrations['createMigrationTable'] = (table) =>
+  `CREATE TABLE IF NOT EXISTS ${quote(table)} (
+  name text COLLATE "C" PRIMARY KEY,
+  applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+)`;
+
+const readApplied: SqlMigrations['readApplied'] = (table) =>
+  new SqlText().statement(`SELECT name FROM ${quote(table)}`);
+
+const record: SqlMigrations['record'] = (table, name) =>
+  `INSERT INTO ${quote(table)} (name) VALUES ('${name}') ON CONFLICT DO NOTHING`;
+
+const readNothing: SqlMigrations['readNothing'] = (table, columns) =>
+  new SqlText().statement(`SELECT ${columns.map(quote).join(', ')} FROM ${quote(table)} WHERE false`);
+
+/** Keys are compared byte by byte: under other collations keys that differ may be equal. */
+const list: SqlMigrations['list'] = ({ idempotencyKey, claim }) => [
+  {
+    name: '0001-idempotency-key-and-claim',
+    statements: [
+      `CREATE TABLE IF NOT EXISTS ${quote(idempotencyKey)} (
+  scope text COLLATE "C" NOT NULL,
+  idempotency_key text COLLATE "C" NOT NULL,
+  mode text NOT NULL CHECK (mode IN ('leased', 'transactional')),
+  fingerprint bytea NOT NULL,
+  owner uuid NOT NULL,
+  attempt integer NOT NULL,
+  lease_until timestamptz NOT NULL,
+  expires_at timestamptz NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  status integer,
+  headers text,
+  body bytea,
+  PRIMARY KEY (scope, idempotency_key)
+)`,
+      `CREATE TABLE IF NOT EXISTS ${quote(claim)} (
+  claim_key text COLLATE "C" PRIMARY KEY,
+  owner text COLLATE "C" NOT NULL,
+  claimed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  expires_at timestamptz
+)`,
+    ],
+    indexes: [indexOf(idempotencyKey, 'expires_at'), indexOf(claim, 'expires_at')],
+  },
+];
+
+export const migrations: SqlMigrations = {
+  lock,
+  schemaExists,
+  createSchema,
+  tableExists,
+  createMigrationTable,
+  readApplied,
+  record,
+  readNothing,
+  list,
+};
+
+/** An index has its table's schema, and none of its own may be named. */
+function indexOf(table: string, column: string): string {
+  const index = `${parts(table).name}_${column}`;
+  return `CREATE INDEX IF NOT EXISTS ${quote(index)} ON ${quote(table)} (${quote(column)})`;
+}
+
+function parts(table: string): { schema: string | null; name: string } {
+  const [name = table, schema = null] = nameParts(table).toReversed();
+  return { schema, name };
+}
