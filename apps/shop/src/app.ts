@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { createStrictServer, type RunningService } from '@pawl/service-kit';
 import { Redis } from 'ioredis';
 import { sql } from 'kysely';
-import { idempotencyKeys } from 'pawl';
 import { ioredisPort } from 'pawl/ioredis';
 import type { Settings } from './config.ts';
 import { problem } from './http/envelope.ts';
@@ -12,6 +11,7 @@ import { identifyMembers } from './http/members.ts';
 import { orderRoutes } from './http/order-routes.ts';
 import { serviceRoutes } from './http/service-routes.ts';
 import { ticketRoutes } from './http/ticket-routes.ts';
+import { publishedKeys } from './lotto/purchase/published-keys.ts';
 import { purchases } from './lotto/purchase/purchase.ts';
 import { tossClient } from './payment/toss-client.ts';
 import { openDatabase } from './store/database.ts';
@@ -58,9 +58,9 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
     db,
     sql: store,
     provider,
-    idempotencyKeys:
+    publishedKeys:
       redis &&
-      idempotencyKeys(ioredisPort(redis), {
+      publishedKeys(ioredisPort(redis, { commandTimeoutMs: REDIS_TIMEOUT_MS }), {
         ttlMs: settings.IDEMPOTENCY_TTL_MS,
         prefix: 'shop:',
         onOutcomeNotStored: (event) => app.log.warn(event, 'an outcome could not be stored under its key'),
@@ -127,8 +127,9 @@ function connectRedis(url: string): Redis {
     autoResendUnfulfilledCommands: false,
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
-    commandTimeout: REDIS_TIMEOUT_MS,
     connectTimeout: REDIS_TIMEOUT_MS,
+    // For a connection that falls silent while it is being opened; the port gives its commands up before.
+    socketTimeout: 2 * REDIS_TIMEOUT_MS,
   });
 }
 

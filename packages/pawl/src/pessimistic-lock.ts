@@ -1,4 +1,5 @@
 import { MisuseError, StoreError } from './errors.ts';
+import { withinWait } from './lock-wait.ts';
 import { type Done, done, type Refused, refused, type Settled } from './outcome.ts';
 import type { Columns, LockMode, Row, RowRef, SqlPort, SqlTransaction } from './ports.ts';
 import { transact } from './transaction.ts';
@@ -65,24 +66,6 @@ export async function lockRow(
     transaction.dialect.conditionalUpdate({ table, key, expect: {}, set: {}, increment }),
   );
   return done(increment in row ? { ...row, [increment]: Number(row[increment]) + 1 } : row);
-}
-
-/** Where the limit is the session's, it is given back whatever comes: the connection goes on to somebody else. */
-async function withinWait<T>(
-  transaction: SqlTransaction,
-  waitMs: number,
-  work: () => Promise<T>,
-): Promise<T> {
-  const { limitLockWait, restoreLockWait } = transaction.dialect;
-  await transaction.execute(limitLockWait(waitMs));
-  if (restoreLockWait === undefined) return work();
-  const result = await work().catch(async (error: unknown) => {
-    // What the lock met is the answer. An adapter does not lend a session again that kept the limit.
-    await transaction.execute(restoreLockWait).catch(() => undefined);
-    throw error;
-  });
-  await transaction.execute(restoreLockWait);
-  return result;
 }
 
 export interface AvailableRows {

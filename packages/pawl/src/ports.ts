@@ -1,4 +1,10 @@
 import type { StoreError } from './errors.ts';
+import type {
+  ClaimedRecord,
+  IdempotencyClaim,
+  IdempotencyRecordId,
+  StoredAnswer,
+} from './idempotency-record.ts';
 
 /** What a guard may send to a database as a parameter. */
 export type SqlValue = string | number | bigint | boolean | Date | Uint8Array | null;
@@ -56,21 +62,104 @@ export interface RowRef {
   readonly key: Columns;
 }
 
+/** When a claim ends by itself: a lease. */
+export interface ClaimExpiry {
+  /**
+   * The column that holds the lease's end, in the store's own time: `timestamptz` on PostgreSQL, `DATETIME(6)` on MySQL,
+   * where it is in UTC whatever the time zone of the session. (A `timestamp` without a time zone on PostgreSQL, and a
+   * `TIMESTAMP` on MySQL, would depend on that.) A claim that has NULL in it never ends.
+   */
+  readonly column: string;
+  /** From the store's time when the claim or renewal is applied until the end, in milliseconds: 1 to a hundred years. */
+  readonly leaseMs: number;
+}
+
+/** Statements that keep the failure of one statement from its transaction. */
+export interface Savepoint {
+  readonly set: SqlStatement;
+  readonly rollBack: SqlStatement;
+  readonly release: SqlStatement;
+}
+
 /** `update` keeps all others from locking and changing the row, `share` from changing it. */
 export type LockMode = 'update' | 'share';
+
+/** What becomes of the record of an idempotency key: see `IdempotencyStore`. */
+export interface IdempotencyStatements {
+  /** Several statements on some databases, each of which commits by itself outside a transaction. */
+  claim(session: SqlPort | SqlTransaction, table: string, claim: IdempotencyClaim): Promise<ClaimedRecord>;
+  renew(
+    table: string,
+    id: IdempotencyRecordId,
+    owner: string,
+    times: Pick<IdempotencyClaim, 'leaseMs' | 'retentionMs'>,
+  ): SqlStatement;
+  complete(
+    table: string,
+    id: IdempotencyRecordId,
+    owner: string,
+    answer: StoredAnswer,
+    retentionMs: number,
+  ): SqlStatement;
+  release(table: string, id: IdempotencyRecordId, owner: string): SqlStatement;
+  read(table: string, id: IdempotencyRecordId): SqlStatement;
+  sweep(table: string, limit: number): SqlStatement;
+}
+
+/** The names of the library's tables, each with its schema in front where one was given. */
+export interface PawlTables {
+  readonly idempotencyKey: string;
+  readonly claim: string;
+  readonly migration: string;
+}
+
+/** One step in the history of the library's tables. Each of its statements makes only what is missing. */
+export interface Migration {
+  readonly name: string;
+  readonly statements: readonly string[];
+  /** Made after all tables, when they are known to be the library's. */
+  readonly indexes: readonly string[];
+}
+
+/** What the library's tables are made with and looked at. Statements that are text are part of `migrationStatements`. */
+export interface SqlMigrations {
+  /** Waited for in the transaction that migrates, and held to its end. Absent where each statement commits by itself. */
+  readonly lock: SqlStatement | undefined;
+  schemaExists(schema: string): SqlStatement;
+  createSchema(schema: string): string;
+  /** Looks where the table would be created, and nowhere else. */
+  tableExists(table: string): SqlStatement;
+  createMigrationTable(table: string): string;
+  readApplied(table: string): SqlStatement;
+  /** Affects one row, or none where the migration had been recorded. */
+  record(table: string, name: string): string;
+  /** Fails where the table does not have the columns. */
+  readNothing(table: string, columns: readonly string[]): SqlStatement;
+  /** All migrations, in order. */
+  list(tables: PawlTables): readonly Migration[];
+}
 
 /** The statements of one database: `postgres/` and `mysql/`. Nothing outside such a folder contains SQL. */
 export interface SqlDialect {
   readonly name: 'postgres' | 'mysql';
+  readonly migrations: SqlMigrations;
   /** Reads the driver's code. Answers what is already a StoreError as it is. */
   classifyError(error: unknown): StoreError;
   conditionalUpdate(
     row: RowRef & { expect: Columns; set: Columns; increment?: string | undefined },
   ): SqlStatement;
   /** Reports no row, or fails with `DUPLICATE_KEY`, where somebody else has the claim. */
-  claim(row: RowRef & { values: Columns }): SqlStatement;
-  readClaim(row: RowRef): SqlStatement;
+  claim(row: RowRef & { values: Columns; expiry?: ClaimExpiry | undefined }): SqlStatement;
+  /** With `lease`, also a column `overAs`, which says whether the lease is over. */
+  readClaim(row: RowRef & { lease?: { column: string; overAs: string } | undefined }): SqlStatement;
+  /** Changes the row only where its lease is over. */
+  takeOverClaim(row: RowRef & { values: Columns; expiry: ClaimExpiry }): SqlStatement;
+  renewClaim(row: RowRef & { owner: Columns; expiry: ClaimExpiry }): SqlStatement;
   releaseClaim(row: RowRef & { owner: Columns }): SqlStatement;
+  sweepClaims(sweep: { table: string; column: string; limit: number }): SqlStatement;
+  /** Given where a statement that meets a duplicate key ends its transaction. */
+  readonly savepoint: Savepoint | undefined;
+  readonly idempotencyKey: IdempotencyStatements;
   /** Limits every later lock wait of the transaction, or of the session where `restoreLockWait` is given. */
   limitLockWait(waitMs: number): SqlStatement;
   /** Gives the session's limit back, where it would outlive the transaction. */
@@ -89,6 +178,11 @@ export interface SqlDialect {
 
 /** The whole of what the Redis guards need: one command, and its reply as the driver decodes it. */
 export interface RedisPort {
-  /** @throws StoreError  `UNAVAILABLE`, nothing was sent; `CONNECTION_LOST`, it may have taken effect. */
+  /**
+   * Sends the command once, and never again.
+   *
+   * @throws StoreError  `UNAVAILABLE`, nothing was done; `CONNECTION_LOST`, it may have taken effect, or may yet;
+   *   `UNKNOWN_SCRIPT`, to EVALSHA; `REJECTED`, whose `effect` is `unknown` where a script may have written before it failed.
+   */
   command(name: string, ...args: readonly (string | number)[]): Promise<unknown>;
 }

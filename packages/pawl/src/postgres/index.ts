@@ -1,16 +1,32 @@
 import type { SqlDialect } from '../ports.ts';
 import { conditionalUpdate } from './conditional-update.ts';
 import { classifyError } from './errors.ts';
+import * as idempotencyKey from './idempotency-key.ts';
+import { migrations } from './migrations.ts';
 import { limitLockWait, lockAvailableRows, lockRow, restoreLockWait } from './pessimistic-lock.ts';
-import { claim, readClaim, releaseClaim } from './unique-claim.ts';
+import {
+  claim,
+  readClaim,
+  releaseClaim,
+  renewClaim,
+  savepoint,
+  sweepClaims,
+  takeOverClaim,
+} from './unique-claim.ts';
 
 export const postgres: SqlDialect = {
   name: 'postgres',
   classifyError,
+  migrations,
   conditionalUpdate,
   claim,
   readClaim,
+  takeOverClaim,
+  renewClaim,
   releaseClaim,
+  sweepClaims,
+  savepoint,
+  idempotencyKey,
   limitLockWait,
   restoreLockWait,
   lockRow,

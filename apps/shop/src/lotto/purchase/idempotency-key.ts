@@ -11,11 +11,11 @@ import type { PurchaseStrategy } from './strategy.ts';
  * everything when Redis forgets.
  */
 export const idempotencyKey: PurchaseStrategy = (tools) => {
-  const { idempotencyKeys } = tools;
-  if (idempotencyKeys === undefined) throw new Error('idempotency-key needs Redis');
+  const { publishedKeys } = tools;
+  if (publishedKeys === undefined) throw new Error('idempotency-key needs Redis');
 
   return async (purchase) => {
-    const ran = await idempotencyKeys.run(`purchase:${purchase.orderId}`, async () => {
+    const ran = await publishedKeys.run(`purchase:${purchase.orderId}`, async () => {
       const { status } = await readStatus(tools.db, purchase.lottoPublishId);
       const outcome = status === 'WAITING' ? await chargeUnclaimed(tools, purchase) : refusalFor(status);
       return outcome.outcome === 'done' ? done(String(outcome.value.billId)) : outcome;

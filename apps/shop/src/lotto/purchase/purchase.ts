@@ -35,7 +35,7 @@ export function purchases(tools: PurchaseTools & { readonly serverName: string }
   const ready = new Map<StrategyName, ReturnType<PurchaseStrategy>>();
   for (const name of strategyNames) {
     const { strategy, needs } = strategies[name];
-    if (needs === 'redis' && tools.idempotencyKeys === undefined) continue;
+    if (needs === 'redis' && tools.publishedKeys === undefined) continue;
     ready.set(name, strategy(tools));
   }
 

@@ -1,7 +1,8 @@
-import type { Done, IdempotencyKeys, Refused } from 'pawl';
+import type { Done, Refused } from 'pawl';
 import type { Declined, NotSent, PaymentProvider } from '../../payment/provider.ts';
 import type { ShopDatabase, ShopSql } from '../../store/database.ts';
 import type { PublishRef } from '../publish.ts';
+import type { PublishedKeys } from './published-keys.ts';
 
 /** What a strategy works with. */
 export interface PurchaseTools {
@@ -9,7 +10,7 @@ export interface PurchaseTools {
   readonly sql: ShopSql;
   readonly provider: PaymentProvider;
   /** Absent where there is no Redis; the strategies that need it are not offered then. */
-  readonly idempotencyKeys: IdempotencyKeys | undefined;
+  readonly publishedKeys: PublishedKeys | undefined;
   readonly settings: {
     /** How long to wait for another racer's row lock, in milliseconds. */
     readonly lockWaitMs: number;

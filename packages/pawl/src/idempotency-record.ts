@@ -1,0 +1,74 @@
+/**
+ * How the record of an idempotency key is spoken of, whichever store keeps it.
+ */
+
+/** Who wrote the record: each key belongs to one of the two ways for as long as its record lives. */
+export type IdempotencyMode = 'leased' | 'transactional';
+
+/** The answer to a request: what is stored, and given again byte by byte. */
+export interface Answer {
+  /** An HTTP status, or the like: a whole number from 100 to 999. */
+  readonly status: number;
+  /** Those that are on the allow-list are stored, under their names in lower case. */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+}
+
+/** An answer as it comes out of a store. */
+export interface StoredAnswer extends Answer {
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** What names a record. Both are compared byte by byte. */
+export interface IdempotencyRecordId {
+  readonly scope: string;
+  readonly key: string;
+}
+
+export interface IdempotencyClaim extends IdempotencyRecordId {
+  readonly mode: IdempotencyMode;
+  /** SHA-256 of the payload, in hexadecimal digits. */
+  readonly fingerprint: string;
+  /** A UUID that nobody else has: whatever is written later must show it. */
+  readonly owner: string;
+  /** Until somebody else may take the work over, in milliseconds of the store's clock. 0: as soon as it is visible. */
+  readonly leaseMs: number;
+  /** Until the record may be forgotten, in milliseconds; at least `leaseMs`. */
+  readonly retentionMs: number;
+}
+
+export interface IdempotencyRecord {
+  readonly mode: IdempotencyMode;
+  readonly fingerprint: string;
+  readonly owner: string;
+  /** 1 for the first who ran, and one more for each takeover. */
+  readonly attempt: number;
+  /** What is left of the lease, in milliseconds; 0 or less: it is over. */
+  readonly leaseLeftMs: number;
+  /** Absent while the work is in progress. */
+  readonly answer: StoredAnswer | undefined;
+}
+
+/** Either the record is the claimant's now, or this is somebody else's. */
+export type ClaimedRecord =
+  | { readonly claimed: true; readonly attempt: number }
+  | { readonly claimed: false; readonly record: IdempotencyRecord };
+
+/** The columns of `IdempotencyRecord`, as both dialects name them. */
+export function recordFromRow(row: Readonly<Record<string, unknown>>): IdempotencyRecord {
+  return {
+    mode: row.mode === 'transactional' ? 'transactional' : 'leased',
+    fingerprint: bytes(row.fingerprint).toString('hex'),
+    owner: String(row.owner),
+    attempt: Number(row.attempt),
+    leaseLeftMs: Number(row.lease_left_ms),
+    answer:
+      row.status === null
+        ? undefined
+        : { status: Number(row.status), headers: JSON.parse(String(row.headers)), body: bytes(row.body) },
+  };
+}
+
+function bytes(value: unknown): Buffer {
+  return Buffer.isBuffer(value) ? value : Buffer.from(value as Uint8Array);
+}

@@ -1,0 +1,128 @@
+import { StoreError } from '../errors.ts';
+import { type IdempotencyClaim, type IdempotencyRecordId, recordFromRow } from '../idempotency-record.ts';
+import type { IdempotencyStatements, SqlStatement } from '../ports.ts';
+import { quote, SqlText } from './sql.ts';
+
+const RECORD = `mode, fingerprint, owner, attempt, status, headers, body,
+  extract(epoch FROM lease_until - clock_timestamp()) * 1000 AS lease_left_ms`;
+
+/** How often somebody may come in between before a claim gives up. */
+const TURNS = 10;
+
+export const claim: IdempotencyStatements['claim'] = async (session, table, claim) => {
+  const statement = claimOnce(table, claim);
+  for (let turn = 0; turn < TURNS; turn++) {
+    const { rows } = await session.execute(statement);
+    const [row] = rows;
+    if (row?.claimed) return { claimed: true, attempt: Number(row.attempt) };
+    // Somebody has inserted it since the snapshot of this statement, or has its lock.
+    if (row === undefined || (row.free && (row.expired || claim.mode === 'transactional'))) continue;
+    return { claimed: false, record: recordFromRow(row) };
+  }
+  throw new StoreError('SERIALIZATION_FAILURE', 'none', 'others came in between too often');
+};
+
+/**
+ * All in one statement. One that finds a record which is not free only reads, so that a replay costs no commit.
+ *
+ * Leased, a free record that somebody has locked is passed over: it is being completed or taken over right now, and whoever
+ * waited for that would wait with a connection. In a transaction the wait is what is wanted.
+ */
+function claimOnce(table: string, claim: IdempotencyClaim): SqlStatement {
+  const sql = new SqlText();
+  const scope = `${sql.value(claim.scope)}::text`;
+  const key = `${sql.value(claim.key)}::text`;
+  const mode = `${sql.value(claim.mode)}::text`;
+  const fingerprint = `${sql.value(Buffer.from(claim.fingerprint, 'hex'))}::bytea`;
+  const owner = `${sql.value(claim.owner)}::uuid`;
+  const leaseUntil = later(sql, claim.leaseMs);
+  const expiresAt = later(sql, claim.retentionMs);
+  const its = `scope = ${scope} AND idempotency_key = ${key}`;
+  const expired = 'expires_at <= clock_timestamp()';
+  const free = `(${expired} OR (status IS NULL AND mode = ${mode} AND fingerprint = ${fingerprint}
+    AND lease_until <= clock_timestamp()))`;
+  const lock = claim.mode === 'leased' ? 'FOR UPDATE SKIP LOCKED' : 'FOR UPDATE';
+  return sql.statement(
+    `WITH found AS (SELECT ${RECORD}, ${free} AS free, ${expired} AS expired FROM ${quote(table)} WHERE ${its}),
+     locked AS (
+       SELECT scope, idempotency_key, ${expired} AS expired FROM ${quote(table)}
+       WHERE ${its} AND ${free} ${lock}
+     ),
+     taken AS (
+       UPDATE ${quote(table)} AS record SET
+         mode = ${mode}, fingerprint = ${fingerprint}, owner = ${owner},
+         attempt = CASE WHEN expired THEN 1 ELSE attempt + 1 END,
+         lease_until = ${leaseUntil}, expires_at = ${expiresAt}, status = NULL, headers = NULL, body = NULL
+       FROM locked
+       WHERE record.scope = locked.scope AND record.idempotency_key = locked.idempotency_key
+       RETURNING attempt
+     ),
+     inserted AS (
+       INSERT INTO ${quote(table)}
+         (scope, idempotency_key, mode, fingerprint, owner, attempt, lease_until, expires_at)
+       SELECT ${scope}, ${key}, ${mode}, ${fingerprint}, ${owner}, 1, ${leaseUntil}, ${expiresAt}
+       WHERE NOT EXISTS (SELECT FROM found)
+       ON CONFLICT DO NOTHING
+       RETURNING attempt
+     ),
+     mine AS (SELECT attempt FROM taken UNION ALL SELECT attempt FROM inserted)
+     SELECT true AS claimed, false AS free, false AS expired, NULL AS mode, NULL::bytea AS fingerprint, NULL::uuid AS owner,
+       attempt, NULL::integer AS status, NULL AS headers, NULL::bytea AS body, NULL::numeric AS lease_left_ms
+     FROM mine
+     UNION ALL
+     SELECT false, free, expired, mode, fingerprint, owner, attempt, status, headers, body, lease_left_ms
+     FROM found WHERE NOT EXISTS (SELECT FROM mine)`,
+  );
+}
+
+export const renew: IdempotencyStatements['renew'] = (table, id, owner, { leaseMs, retentionMs }) => {
+  const sql = new SqlText();
+  return sql.statement(
+    `UPDATE ${quote(table)} SET lease_until = ${later(sql, leaseMs)}, expires_at = ${later(sql, retentionMs)}
+     WHERE ${inProgressOf(sql, id, owner)}`,
+  );
+};
+
+export const complete: IdempotencyStatements['complete'] = (table, id, owner, answer, retentionMs) => {
+  const sql = new SqlText();
+  return sql.statement(
+    `UPDATE ${quote(table)} SET
+       status = ${sql.value(answer.status)}, headers = ${sql.value(JSON.stringify(answer.headers))},
+       body = ${sql.value(Buffer.from(answer.body))}, expires_at = ${later(sql, retentionMs)}
+     WHERE ${inProgressOf(sql, id, owner)}`,
+  );
+};
+
+export const release: IdempotencyStatements['release'] = (table, id, owner) => {
+  const sql = new SqlText();
+  return sql.statement(`DELETE FROM ${quote(table)} WHERE ${inProgressOf(sql, id, owner)}`);
+};
+
+export const read: IdempotencyStatements['read'] = (table, id) => {
+  const sql = new SqlText();
+  return sql.statement(
+    `SELECT ${RECORD} FROM ${quote(table)} WHERE ${its(sql, id)} AND expires_at > clock_timestamp()`,
+  );
+};
+
+/** The time of the statement's begin, which an index can be searched for; and once more after the lock. */
+export const sweep: IdempotencyStatements['sweep'] = (table, limit) => ({
+  text: `DELETE FROM ${quote(table)} WHERE expires_at <= statement_timestamp() AND (scope, idempotency_key) IN (
+     SELECT scope, idempotency_key FROM ${quote(table)} WHERE expires_at <= statement_timestamp()
+     ORDER BY expires_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
+   )`,
+  values: [],
+});
+
+function its(sql: SqlText, { scope, key }: IdempotencyRecordId): string {
+  return `scope = ${sql.value(scope)} AND idempotency_key = ${sql.value(key)}`;
+}
+
+function inProgressOf(sql: SqlText, id: IdempotencyRecordId, owner: string): string {
+  const mine = `${its(sql, id)} AND owner = ${sql.value(owner)}::uuid`;
+  return `${mine} AND status IS NULL AND expires_at > clock_timestamp()`;
+}
+
+function later(sql: SqlText, ms: number): string {
+  return `clock_timestamp() + ${sql.value(ms)}::double precision * interval '1 millisecond'`;
+}
