@@ -83,7 +83,8 @@ function over(session: SqlPort | SqlTransaction, table: string): IdempotencyStor
       if (!Number.isInteger(limit) || limit < 1) {
         throw new MisuseError(`limit must be a whole number ≥ 1, got ${limit}`);
       }
-      return (await session.execute(idempotencyKey.sweep(table, limit))).affectedRows;
+      const sweep = session.dialect.sweepExpired({ table, column: 'expires_at', limit });
+      return (await session.execute(sweep)).affectedRows;
     },
   };
 }

@@ -49,10 +49,8 @@ export {
   migrationStatements,
 } from './migrate.ts';
 export {
-  type Version,
   type VersionCheck,
   type VersionedUpdate,
-  type VersionOf,
   verifyVersion,
   versionedUpdate,
 } from './optimistic-lock.ts';
@@ -112,3 +110,4 @@ export {
   renewClaim,
   sweepClaims,
 } from './unique-claim.ts';
+export type { Version, VersionOf } from './version.ts';

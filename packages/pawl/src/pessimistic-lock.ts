@@ -3,6 +3,7 @@ import { withinWait } from './lock-wait.ts';
 import { type Done, done, type Refused, refused, type Settled } from './outcome.ts';
 import type { Columns, LockMode, Row, RowRef, SqlPort, SqlTransaction } from './ports.ts';
 import { transact } from './transaction.ts';
+import { inTypeOf, type Version, wholeNumber } from './version.ts';
 
 export interface RowLock extends RowRef {
   /** The columns to read under the lock. */
@@ -65,7 +66,9 @@ export async function lockRow(
   await transaction.execute(
     transaction.dialect.conditionalUpdate({ table, key, expect: {}, set: {}, increment }),
   );
-  return done(increment in row ? { ...row, [increment]: Number(row[increment]) + 1 } : row);
+  if (!(increment in row)) return done(row);
+  const value = row[increment] as Version;
+  return done({ ...row, [increment]: inTypeOf(value, wholeNumber(increment, value) + 1n) });
 }
 
 export interface AvailableRows {

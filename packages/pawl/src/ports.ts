@@ -103,7 +103,6 @@ export interface IdempotencyStatements {
   ): SqlStatement;
   release(table: string, id: IdempotencyRecordId, owner: string): SqlStatement;
   read(table: string, id: IdempotencyRecordId): SqlStatement;
-  sweep(table: string, limit: number): SqlStatement;
 }
 
 /** The names of the library's tables, each with its schema in front where one was given. */
@@ -156,7 +155,8 @@ export interface SqlDialect {
   takeOverClaim(row: RowRef & { values: Columns; expiry: ClaimExpiry }): SqlStatement;
   renewClaim(row: RowRef & { owner: Columns; expiry: ClaimExpiry }): SqlStatement;
   releaseClaim(row: RowRef & { owner: Columns }): SqlStatement;
-  sweepClaims(sweep: { table: string; column: string; limit: number }): SqlStatement;
+  /** Deletes the first rows, and no more than `limit`, whose moment in `column` is past. */
+  sweepExpired(sweep: { table: string; column: string; limit: number }): SqlStatement;
   /** Given where a statement that meets a duplicate key ends its transaction. */
   readonly savepoint: Savepoint | undefined;
   readonly idempotencyKey: IdempotencyStatements;

@@ -19,7 +19,7 @@ export const pawlColumns: Readonly<Record<keyof PawlTables, readonly string[]>> 
     ...['scope', 'idempotency_key', 'mode', 'fingerprint', 'owner', 'attempt', 'lease_until', 'expires_at'],
     ...['created_at', 'status', 'headers', 'body'],
   ],
-  claim: ['claim_key', 'owner', 'claimed_at', 'expires_at'],
+  claim: ['claim_key', 'owner', 'created_at', 'expires_at'],
   migration: ['name', 'applied_at'],
 };
 

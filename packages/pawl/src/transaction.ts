@@ -37,9 +37,9 @@ export async function transact<Transaction extends SqlTransaction, Result extend
 export interface ConflictRetry {
   /** Transactions to try in all, at least 1. */
   readonly attempts: number;
-  /** Pause before the second attempt, in milliseconds; it doubles with every further one. */
+  /** Pause before the second attempt, in milliseconds, at least 0; it doubles with every further one. */
   readonly backoffMs: number;
-  /** Longest pause, in milliseconds. */
+  /** Longest pause, in milliseconds, at least 0. */
   readonly maxBackoffMs: number;
   /** Share of each pause that is left to chance, from 0 to 1, so that losers do not meet again. */
   readonly jitter: number;
@@ -61,14 +61,14 @@ export const defaultConflictRetry: ConflictRetry = {
  * effect.
  *
  * @throws StoreError  Other than a conflict; `effect: 'unknown'` is never repeated.
+ * @throws MisuseError  A setting of `retry`. `work` did not run.
+ * @see Brooker, "Exponential Backoff And Jitter" (2015)
  */
 export async function retryOnConflict<Result extends Settled>(
   work: () => Promise<Result>,
   retry: ConflictRetry = defaultConflictRetry,
 ): Promise<Result | Refused<'contended'>> {
-  if (!Number.isInteger(retry.attempts) || retry.attempts < 1) {
-    throw new MisuseError(`attempts must be a whole number ≥ 1, got ${retry.attempts}`);
-  }
+  requireRetry(retry);
   for (let attempt = 1; attempt <= retry.attempts; attempt++) {
     if (attempt > 1) await sleep(pauseMs(retry, attempt));
     try {
@@ -96,9 +96,33 @@ export function transactWithRetry<Transaction extends SqlTransaction, Result ext
   return retryOnConflict(() => transact(sql, work), retry);
 }
 
-function pauseMs(retry: ConflictRetry, attempt: number): number {
-  const pause = Math.min(retry.backoffMs * 2 ** (attempt - 2), retry.maxBackoffMs);
-  return pause * (1 - retry.jitter * Math.random());
+/**
+ * The pause before `attempt`, the second or a later one, in milliseconds. `chance`, from 0 to below 1, is how much of the
+ * jitter it is shortened by.
+ */
+export function pauseMs(retry: ConflictRetry, attempt: number, chance = Math.random()): number {
+  // Bounded before it is multiplied: 0 times a factor that has become infinite is not a number.
+  const factor = Math.min(2 ** (attempt - 2), Number.MAX_SAFE_INTEGER);
+  const pause = Math.min(retry.backoffMs * factor, retry.maxBackoffMs);
+  return pause * (1 - retry.jitter * chance);
+}
+
+/** A timer of Node that is set to more than this ends at once. */
+const LONGEST_PAUSE_MS = 2 ** 31 - 1;
+
+function requireRetry({ attempts, backoffMs, maxBackoffMs, jitter }: ConflictRetry): void {
+  if (!Number.isInteger(attempts) || attempts < 1) {
+    throw new MisuseError(`attempts must be a whole number ≥ 1, got ${attempts}`);
+  }
+  requireWithin({ backoffMs, maxBackoffMs }, LONGEST_PAUSE_MS);
+  requireWithin({ jitter }, 1);
+}
+
+function requireWithin(settings: Readonly<Record<string, number>>, most: number): void {
+  for (const [name, value] of Object.entries(settings)) {
+    if (!(value >= 0 && value <= most))
+      throw new MisuseError(`${name} must be from 0 to ${most}, got ${value}`);
+  }
 }
 
 function isConflict(error: unknown): boolean {

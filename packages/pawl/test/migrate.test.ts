@@ -104,7 +104,7 @@ const EXPECTED = {
       columns: {
         claim_key: 'text not null C',
         owner: 'text not null C',
-        claimed_at: 'timestamp with time zone not null clock_timestamp()',
+        created_at: 'timestamp with time zone not null clock_timestamp()',
         expires_at: 'timestamp with time zone',
       },
       indexes: ['INDEX(expires_at)', 'UNIQUE INDEX(claim_key)'],
@@ -136,7 +136,7 @@ const EXPECTED = {
       columns: {
         claim_key: 'varbinary(1020) not null',
         owner: 'varbinary(1020) not null',
-        claimed_at: 'datetime(6) not null utc_timestamp(6)',
+        created_at: 'datetime(6) not null utc_timestamp(6)',
         expires_at: 'datetime(6)',
       },
       indexes: ['PRIMARY (claim_key)', 'expires_at (expires_at)'],
@@ -298,8 +298,8 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
       await session.query(`INSERT INTO pawl_claim (claim_key, owner) VALUES ('a', 'b')`);
       const ageS =
         store.kind === 'postgres'
-          ? 'EXTRACT(EPOCH FROM clock_timestamp() - claimed_at)'
-          : 'TIMESTAMPDIFF(SECOND, claimed_at, UTC_TIMESTAMP(6))';
+          ? 'EXTRACT(EPOCH FROM clock_timestamp() - created_at)'
+          : 'TIMESTAMPDIFF(SECOND, created_at, UTC_TIMESTAMP(6))';
       const [age] = await rows(`SELECT ${ageS} AS age FROM pawl_claim`);
       expect(Math.abs(Number(age?.age))).toBeLessThan(3_600);
     });

@@ -6,10 +6,7 @@ import {
   recordFromRow,
 } from '../idempotency-record.ts';
 import type { IdempotencyStatements, SqlSession, SqlStatement } from '../ports.ts';
-import { quote, SqlText } from './sql.ts';
-
-/** In UTC, because NOW() is in the time zone of the session. */
-const NOW = 'UTC_TIMESTAMP(6)';
+import { NOW, quote, SqlText } from './sql.ts';
 
 const RECORD = `mode, fingerprint, owner, attempt, status, headers, body,
   TIMESTAMPDIFF(MICROSECOND, ${NOW}, lease_until) / 1000 AS lease_left_ms`;
@@ -83,8 +80,8 @@ function insert(table: string, claim: IdempotencyClaim): SqlStatement {
     sql.value(fingerprintOf(claim)),
     sql.value(claim.owner),
     1,
-    later(claim.leaseMs),
-    later(claim.retentionMs),
+    sql.later(claim.leaseMs),
+    sql.later(claim.retentionMs),
     NOW,
   ];
   return sql.statement(
@@ -105,7 +102,7 @@ function takeOver(
     `UPDATE ${quote(table)} SET
        mode = ${sql.value(claim.mode)}, fingerprint = ${sql.value(fingerprintOf(claim))},
        owner = ${sql.value(claim.owner)}, attempt = ${attempt},
-       lease_until = ${later(claim.leaseMs)}, expires_at = ${later(claim.retentionMs)},
+       lease_until = ${sql.later(claim.leaseMs)}, expires_at = ${sql.later(claim.retentionMs)},
        status = NULL, headers = NULL, body = NULL
      WHERE ${its(sql, claim)} AND owner = ${sql.value(owner)}
        AND (${EXPIRED} OR (status IS NULL AND lease_until <= ${NOW}))`,
@@ -120,7 +117,7 @@ function lockWithoutWaiting(table: string, id: IdempotencyRecordId): SqlStatemen
 export const renew: IdempotencyStatements['renew'] = (table, id, owner, { leaseMs, retentionMs }) => {
   const sql = new SqlText();
   return sql.statement(
-    `UPDATE ${quote(table)} SET lease_until = ${later(leaseMs)}, expires_at = ${later(retentionMs)}
+    `UPDATE ${quote(table)} SET lease_until = ${sql.later(leaseMs)}, expires_at = ${sql.later(retentionMs)}
      WHERE ${inProgressOf(sql, id, owner)}`,
   );
 };
@@ -130,7 +127,7 @@ export const complete: IdempotencyStatements['complete'] = (table, id, owner, an
   return sql.statement(
     `UPDATE ${quote(table)} SET
        status = ${sql.value(answer.status)}, headers = ${sql.value(JSON.stringify(answer.headers))},
-       body = ${sql.value(Buffer.from(answer.body))}, expires_at = ${later(retentionMs)}
+       body = ${sql.value(Buffer.from(answer.body))}, expires_at = ${sql.later(retentionMs)}
      WHERE ${inProgressOf(sql, id, owner)}`,
   );
 };
@@ -145,11 +142,6 @@ export const read: IdempotencyStatements['read'] = (table, id) => {
   return sql.statement(`SELECT ${RECORD} FROM ${quote(table)} WHERE ${its(sql, id)} AND NOT ${EXPIRED}`);
 };
 
-export const sweep: IdempotencyStatements['sweep'] = (table, limit) => ({
-  text: `DELETE FROM ${quote(table)} WHERE ${EXPIRED} ORDER BY expires_at LIMIT ${limit}`,
-  values: [],
-});
-
 /** As bytes, whatever the character set of the connection. */
 function its(sql: SqlText, { scope, key }: IdempotencyRecordId): string {
   return `scope = ${sql.value(Buffer.from(scope))} AND idempotency_key = ${sql.value(Buffer.from(key))}`;
@@ -162,9 +154,4 @@ function inProgressOf(sql: SqlText, id: IdempotencyRecordId, owner: string): str
 
 function fingerprintOf({ fingerprint }: IdempotencyClaim): Buffer {
   return Buffer.from(fingerprint, 'hex');
-}
-
-/** Written out, because the servers take a parameter of a driver that sends numbers as DOUBLE for a fraction. */
-function later(ms: number): string {
-  return `${NOW} + INTERVAL ${Math.round(ms * 1_000)} MICROSECOND`;
 }

@@ -4,15 +4,8 @@ import { classifyError } from './errors.ts';
 import * as idempotencyKey from './idempotency-key.ts';
 import { migrations } from './migrations.ts';
 import { limitLockWait, lockAvailableRows, lockRow, restoreLockWait } from './pessimistic-lock.ts';
-import {
-  claim,
-  readClaim,
-  releaseClaim,
-  renewClaim,
-  savepoint,
-  sweepClaims,
-  takeOverClaim,
-} from './unique-claim.ts';
+import { sweepExpired } from './sweep.ts';
+import { claim, readClaim, releaseClaim, renewClaim, savepoint, takeOverClaim } from './unique-claim.ts';
 
 /** MySQL 8 and MariaDB: nothing is used that one of them lacks. */
 export const mysql: SqlDialect = {
@@ -25,7 +18,7 @@ export const mysql: SqlDialect = {
   takeOverClaim,
   renewClaim,
   releaseClaim,
-  sweepClaims,
+  sweepExpired,
   savepoint,
   idempotencyKey,
   limitLockWait,

@@ -69,7 +69,7 @@ const list: SqlMigrations['list'] = ({ idempotencyKey, claim }) => [
       `CREATE TABLE IF NOT EXISTS ${quote(claim)} (
   claim_key VARBINARY(1020) NOT NULL,
   owner VARBINARY(1020) NOT NULL,
-  claimed_at DATETIME(6) NOT NULL DEFAULT (UTC_TIMESTAMP(6)),
+  created_at DATETIME(6) NOT NULL DEFAULT (UTC_TIMESTAMP(6)),
   expires_at DATETIME(6) NULL,
   PRIMARY KEY (claim_key),
   INDEX (expires_at)

@@ -1,10 +1,10 @@
 import { StoreError } from '../errors.ts';
 import { type IdempotencyClaim, type IdempotencyRecordId, recordFromRow } from '../idempotency-record.ts';
 import type { IdempotencyStatements, SqlStatement } from '../ports.ts';
-import { quote, SqlText } from './sql.ts';
+import { NOW, quote, SqlText } from './sql.ts';
 
 const RECORD = `mode, fingerprint, owner, attempt, status, headers, body,
-  extract(epoch FROM lease_until - clock_timestamp()) * 1000 AS lease_left_ms`;
+  extract(epoch FROM lease_until - ${NOW}) * 1000 AS lease_left_ms`;
 
 /** How often somebody may come in between before a claim gives up. */
 const TURNS = 10;
@@ -35,12 +35,12 @@ function claimOnce(table: string, claim: IdempotencyClaim): SqlStatement {
   const mode = `${sql.value(claim.mode)}::text`;
   const fingerprint = `${sql.value(Buffer.from(claim.fingerprint, 'hex'))}::bytea`;
   const owner = `${sql.value(claim.owner)}::uuid`;
-  const leaseUntil = later(sql, claim.leaseMs);
-  const expiresAt = later(sql, claim.retentionMs);
+  const leaseUntil = sql.later(claim.leaseMs);
+  const expiresAt = sql.later(claim.retentionMs);
   const its = `scope = ${scope} AND idempotency_key = ${key}`;
-  const expired = 'expires_at <= clock_timestamp()';
+  const expired = `expires_at <= ${NOW}`;
   const free = `(${expired} OR (status IS NULL AND mode = ${mode} AND fingerprint = ${fingerprint}
-    AND lease_until <= clock_timestamp()))`;
+    AND lease_until <= ${NOW}))`;
   const lock = claim.mode === 'leased' ? 'FOR UPDATE SKIP LOCKED' : 'FOR UPDATE';
   return sql.statement(
     `WITH found AS (SELECT ${RECORD}, ${free} AS free, ${expired} AS expired FROM ${quote(table)} WHERE ${its}),
@@ -78,7 +78,7 @@ function claimOnce(table: string, claim: IdempotencyClaim): SqlStatement {
 export const renew: IdempotencyStatements['renew'] = (table, id, owner, { leaseMs, retentionMs }) => {
   const sql = new SqlText();
   return sql.statement(
-    `UPDATE ${quote(table)} SET lease_until = ${later(sql, leaseMs)}, expires_at = ${later(sql, retentionMs)}
+    `UPDATE ${quote(table)} SET lease_until = ${sql.later(leaseMs)}, expires_at = ${sql.later(retentionMs)}
      WHERE ${inProgressOf(sql, id, owner)}`,
   );
 };
@@ -88,7 +88,7 @@ export const complete: IdempotencyStatements['complete'] = (table, id, owner, an
   return sql.statement(
     `UPDATE ${quote(table)} SET
        status = ${sql.value(answer.status)}, headers = ${sql.value(JSON.stringify(answer.headers))},
-       body = ${sql.value(Buffer.from(answer.body))}, expires_at = ${later(sql, retentionMs)}
+       body = ${sql.value(Buffer.from(answer.body))}, expires_at = ${sql.later(retentionMs)}
      WHERE ${inProgressOf(sql, id, owner)}`,
   );
 };
@@ -100,19 +100,8 @@ export const release: IdempotencyStatements['release'] = (table, id, owner) => {
 
 export const read: IdempotencyStatements['read'] = (table, id) => {
   const sql = new SqlText();
-  return sql.statement(
-    `SELECT ${RECORD} FROM ${quote(table)} WHERE ${its(sql, id)} AND expires_at > clock_timestamp()`,
-  );
+  return sql.statement(`SELECT ${RECORD} FROM ${quote(table)} WHERE ${its(sql, id)} AND expires_at > ${NOW}`);
 };
-
-/** The time of the statement's begin, which an index can be searched for; and once more after the lock. */
-export const sweep: IdempotencyStatements['sweep'] = (table, limit) => ({
-  text: `DELETE FROM ${quote(table)} WHERE expires_at <= statement_timestamp() AND (scope, idempotency_key) IN (
-     SELECT scope, idempotency_key FROM ${quote(table)} WHERE expires_at <= statement_timestamp()
-     ORDER BY expires_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
-   )`,
-  values: [],
-});
 
 function its(sql: SqlText, { scope, key }: IdempotencyRecordId): string {
   return `scope = ${sql.value(scope)} AND idempotency_key = ${sql.value(key)}`;
@@ -120,9 +109,5 @@ function its(sql: SqlText, { scope, key }: IdempotencyRecordId): string {
 
 function inProgressOf(sql: SqlText, id: IdempotencyRecordId, owner: string): string {
   const mine = `${its(sql, id)} AND owner = ${sql.value(owner)}::uuid`;
-  return `${mine} AND status IS NULL AND expires_at > clock_timestamp()`;
-}
-
-function later(sql: SqlText, ms: number): string {
-  return `clock_timestamp() + ${sql.value(ms)}::double precision * interval '1 millisecond'`;
+  return `${mine} AND status IS NULL AND expires_at > ${NOW}`;
 }

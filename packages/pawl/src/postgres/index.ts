@@ -4,15 +4,8 @@ import { classifyError } from './errors.ts';
 import * as idempotencyKey from './idempotency-key.ts';
 import { migrations } from './migrations.ts';
 import { limitLockWait, lockAvailableRows, lockRow, restoreLockWait } from './pessimistic-lock.ts';
-import {
-  claim,
-  readClaim,
-  releaseClaim,
-  renewClaim,
-  savepoint,
-  sweepClaims,
-  takeOverClaim,
-} from './unique-claim.ts';
+import { sweepExpired } from './sweep.ts';
+import { claim, readClaim, releaseClaim, renewClaim, savepoint, takeOverClaim } from './unique-claim.ts';
 
 export const postgres: SqlDialect = {
   name: 'postgres',
@@ -24,7 +17,7 @@ export const postgres: SqlDialect = {
   takeOverClaim,
   renewClaim,
   releaseClaim,
-  sweepClaims,
+  sweepExpired,
   savepoint,
   idempotencyKey,
   limitLockWait,

@@ -73,7 +73,7 @@ const list: SqlMigrations['list'] = ({ idempotencyKey, claim }) => [
       `CREATE TABLE IF NOT EXISTS ${quote(claim)} (
   claim_key text COLLATE "C" PRIMARY KEY,
   owner text COLLATE "C" NOT NULL,
-  claimed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   expires_at timestamptz
 )`,
     ],

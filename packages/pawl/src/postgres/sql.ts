@@ -1,6 +1,9 @@
 import { nameParts, requireCondition } from '../columns.ts';
 import type { Columns, SqlStatement, SqlValue } from '../ports.ts';
 
+/** The clock itself, and not `now()`: that is when the transaction began. */
+export const NOW = 'clock_timestamp()';
+
 /** Builds one statement: text with numbered parameters, and their values beside it. */
 export class SqlText {
   readonly #values: SqlValue[] = [];
@@ -9,6 +12,11 @@ export class SqlText {
   value(value: SqlValue): string {
     this.#values.push(value);
     return `$${this.#values.length}`;
+  }
+
+  /** The moment that is `ms` milliseconds from now. */
+  later(ms: number): string {
+    return `${NOW} + ${this.value(ms)}::double precision * interval '1 millisecond'`;
   }
 
   /** A condition that all columns hold their values. */
