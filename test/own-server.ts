@@ -2,20 +2,62 @@ import { rm } from 'node:fs/promises';
 import { onTestFinished } from 'vitest';
 import { serverFinder } from '../packages/race-lab/src/cluster/find-server.ts';
 import { type Guardian, startGuardian } from '../packages/race-lab/src/cluster/guardian.ts';
-import { installedMariadb, mariadbPackage, startMariadb } from '../packages/race-lab/src/cluster/mariadb.ts';
+import {
+  installedMariadb,
+  type Mariadb,
+  mariadbPackage,
+  startMariadb,
+} from '../packages/race-lab/src/cluster/mariadb.ts';
 import { fixedPort } from '../packages/race-lab/src/cluster/ports.ts';
+import {
+  embeddedPostgresFolder,
+  type Postgres,
+  startPostgres,
+} from '../packages/race-lab/src/cluster/postgres.ts';
 import { type Redis, redisPackage, startRedis } from '../packages/race-lab/src/cluster/redis.ts';
+import type { RunningServer } from '../packages/race-lab/src/cluster/start-server.ts';
 
-/** A MariaDB for what would disturb everybody else on the run's. It ends with the test. @returns its URL */
-export async function newMariadb(): Promise<string> {
+/** A server that can be killed and started again, on the same port and with the same password. */
+export interface OwnServer {
+  readonly url: string;
+  /** As by a crash. Resolves when the process is gone. */
+  kill(): Promise<void>;
+  /** Starts it again after `kill`. Resolves when it answers. */
+  start(data: 'kept'): Promise<void>;
+}
+
+/** A PostgreSQL for what would disturb everybody else on the run's. It ends with the test. */
+export async function newPostgresServer(): Promise<OwnServer> {
+  const { signal } = new AbortController();
+  const nativeFolder = embeddedPostgresFolder();
+  const server = await startPostgres(await ownGuardian(), { nativeFolder, signal });
+  // SIGQUIT, at which it ends at once and recovers at the next start, and takes its children with it.
+  return restartable(server, 'SIGQUIT');
+}
+
+/** A MariaDB for what would disturb everybody else on the run's. It ends with the test. */
+export async function newMariadbServer(): Promise<OwnServer> {
   const program = installedMariadb(await serverFinder(process.env.PATH ?? '')(mariadbPackage));
-  const guardian = await ownGuardian();
-  return (await startMariadb(guardian, { program, signal: new AbortController().signal })).url;
+  const { signal } = new AbortController();
+  return restartable(await startMariadb(await ownGuardian(), { program, signal }), 'SIGKILL');
+}
+
+function restartable(first: Postgres | Mariadb, crash: NodeJS.Signals): OwnServer {
+  let server: RunningServer = first;
+  return {
+    url: first.url,
+    async kill() {
+      await server.signal(crash);
+      await server.exited;
+    },
+    async start() {
+      server = await first.startAgain();
+    },
+  };
 }
 
 /** A Redis that can be killed and started again, on the same port and with the same password. */
-export interface RedisServer {
-  readonly url: string;
+export interface RedisServer extends OwnServer {
   /** SIGKILL. Resolves when the process is gone. */
   kill(): Promise<void>;
   /**

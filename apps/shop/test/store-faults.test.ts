@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { until } from '../../../test/barrier.ts';
-import { newMariadb } from '../../../test/own-server.ts';
+import { newMariadbServer } from '../../../test/own-server.ts';
 import { startProxy } from '../../../test/proxy.ts';
 import { newDatabase } from '../../../test/stores.ts';
 import type { StrategyName } from '../src/lotto/purchase/index.ts';
@@ -214,7 +214,7 @@ const commitsOf: Record<'postgres' | 'mariadb', () => Promise<Commits>> = {
     };
   },
   mariadb: async () => {
-    const databaseUrl = await newMariadb();
+    const { url: databaseUrl } = await newMariadbServer();
     const { hold, end } = openTables(databaseUrl);
     onTestFinished(end);
     let backup: Holder | undefined;

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chown, mkdir, rm, writeFile } from 'node:fs/promises';
+import { chown, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { withDatabase } from './database-session.ts';
 import { ClusterSetupError } from './errors.ts';
@@ -8,8 +8,8 @@ import type { Guardian } from './guardian.ts';
 import type { SpawnRequest } from './guardian-messages.ts';
 import { hostEnv } from './host-env.ts';
 import { MAX_CONNECTIONS } from './max-connections.ts';
-import { freePort } from './ports.ts';
-import { type RunningServer, runCommand, startServer } from './start-server.ts';
+import { fixedPort, freePort } from './ports.ts';
+import { type RunningServer, runCommand, type ServerPlan, startServer } from './start-server.ts';
 import { unprivilegedUser } from './unprivileged-user.ts';
 
 const INSTALL_DB = 'mariadb-install-db';
@@ -47,6 +47,8 @@ export interface MariadbOptions {
 export interface Mariadb extends RunningServer {
   /** With its password, on the empty database `lab`; its user may do everything. */
   url: string;
+  /** Starts it when it has ended, however that was: with its data, on its port. @throws as startServer does */
+  startAgain(): Promise<RunningServer>;
 }
 
 /**
@@ -130,24 +132,24 @@ export async function startMariadb(guardian: Guardian, options: MariadbOptions):
     // Loose, because versions before 10.6.18 do not know it.
     loose_innodb_snapshot_isolation: snapshotIsolation ? 'ON' : 'OFF',
   };
-  const server = await startServer(
-    guardian,
-    {
-      port: freePort,
-      startLimitMs: START_LIMIT_MS,
-      command: (port) =>
-        request(name, program, [
-          ...shared,
-          ...optionArguments({ ...settings, port: String(port) }),
-          '--skip-name-resolve',
-        ]),
-      // Its user is there before it listens.
-      probe: (port) => withDatabase(urlOn(port), CONNECT_LIMIT_MS, async () => undefined),
-    },
-    signal,
-  );
-  await rm(initFile);
-  return { ...server, url: urlOn(server.port) };
+  const plan: ServerPlan = {
+    port: freePort,
+    startLimitMs: START_LIMIT_MS,
+    command: (port) =>
+      request(name, program, [
+        ...shared,
+        ...optionArguments({ ...settings, port: String(port) }),
+        '--skip-name-resolve',
+      ]),
+    // Its user is there before it listens.
+    probe: (port) => withDatabase(urlOn(port), CONNECT_LIMIT_MS, async () => undefined),
+  };
+  const server = await startServer(guardian, plan, signal);
+  // Emptied and not removed: a server that is started again looks for it.
+  await writeFile(initFile, '');
+  const again = { ...plan, port: fixedPort(server.port, 'the server that has ended') };
+  const startAgain = () => startServer(guardian, again, signal);
+  return { ...server, url: urlOn(server.port), startAgain };
 }
 
 function optionArguments(options: Readonly<Record<string, string>>): string[] {

@@ -9,8 +9,8 @@ import type { Guardian } from './guardian.ts';
 import type { SpawnRequest } from './guardian-messages.ts';
 import { hostEnv } from './host-env.ts';
 import { MAX_CONNECTIONS } from './max-connections.ts';
-import { freePort, type PortChoice } from './ports.ts';
-import { type RunningServer, runCommand, startServer } from './start-server.ts';
+import { fixedPort, freePort, type PortChoice } from './ports.ts';
+import { type RunningServer, runCommand, type ServerPlan, startServer } from './start-server.ts';
 import { type UnprivilegedUser, unprivilegedUser } from './unprivileged-user.ts';
 
 const START_LIMIT_MS = 60_000;
@@ -29,6 +29,13 @@ export interface PostgresOptions {
 export interface Postgres extends RunningServer {
   /** With its password. */
   url: string;
+  /**
+   * Starts it when it has ended, with its data, on its port. End it with SIGQUIT for a crash: after SIGKILL its children may
+   * still be there, and it refuses to start beside them.
+   *
+   * @throws as startServer does
+   */
+  startAgain(): Promise<RunningServer>;
 }
 
 /**
@@ -113,23 +120,22 @@ export async function startPostgres(guardian: Guardian, options: PostgresOptions
     // In the data directory instead of /dev/shm, so that a killed server leaves nothing outside.
     dynamic_shared_memory_type: 'mmap',
   };
-  const server = await startServer(
-    guardian,
-    {
-      port,
-      startLimitMs: START_LIMIT_MS,
-      command: (chosenPort) => ({
-        ...request('postgres', join(bin, 'postgres'), [
-          ...['-D', data, '-p', String(chosenPort)],
-          ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
-        ]),
-        postmasterPidFile: join(data, 'postmaster.pid'),
-      }),
-      probe: (chosenPort) => withDatabase(urlOn(chosenPort), CONNECT_LIMIT_MS, async () => undefined),
-    },
-    signal,
-  );
-  return { ...server, url: urlOn(server.port) };
+  const plan: ServerPlan = {
+    port,
+    startLimitMs: START_LIMIT_MS,
+    command: (chosenPort) => ({
+      ...request('postgres', join(bin, 'postgres'), [
+        ...['-D', data, '-p', String(chosenPort)],
+        ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+      ]),
+      postmasterPidFile: join(data, 'postmaster.pid'),
+    }),
+    probe: (chosenPort) => withDatabase(urlOn(chosenPort), CONNECT_LIMIT_MS, async () => undefined),
+  };
+  const server = await startServer(guardian, plan, signal);
+  const again = { ...plan, port: fixedPort(server.port, 'the server that has ended') };
+  const startAgain = () => startServer(guardian, again, signal);
+  return { ...server, url: urlOn(server.port), startAgain };
 }
 
 /**

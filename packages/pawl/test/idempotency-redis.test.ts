@@ -1,0 +1,155 @@
+import { Redis } from 'ioredis';
+import { expect, onTestFinished, test } from 'vitest';
+import { until } from '../../../test/barrier.ts';
+import { newRedisServer } from '../../../test/own-server.ts';
+import { ioredisPort } from '../src/adapters/ioredis.ts';
+import {
+  done,
+  type IdempotencyEvent,
+  type IdempotencyKeyOptions,
+  idempotencyKeys,
+  redisIdempotencyStore,
+} from '../src/index.ts';
+import { answer, newRequest, shown } from './idempotency-stores.ts';
+
+const NEVER_RUNS = (): Promise<never> => Promise.reject(new Error('the work ran'));
+
+/** Idempotency keys on a Redis of the test's own. */
+async function open(url: string, options: IdempotencyKeyOptions = {}) {
+  const redis = new Redis(url, {
+    autoResendUnfulfilledCommands: false,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    retryStrategy: () => 20,
+    lazyConnect: true,
+  });
+  // Without a listener, the end of the server would be printed.
+  redis.on('error', () => undefined);
+  await redis.connect();
+  onTestFinished(() => redis.disconnect());
+  const events: IdempotencyEvent[] = [];
+  const store = redisIdempotencyStore(ioredisPort(redis, { commandTimeoutMs: 5_000 }));
+  const keys = idempotencyKeys(store, { ...options, onEvent: (event) => events.push(event) });
+  return { redis, keys, kinds: () => events.map(({ kind }) => kind) };
+}
+
+test('restarted with its append-only file, it replays the same bytes', async () => {
+  const server = await newRedisServer({ appendfsync: 'always' });
+  const { redis, keys } = await open(server.url);
+  const request = newRequest();
+  const given = answer('', { body: Buffer.from(Array.from({ length: 256 }, (_, byte) => byte)) });
+  await keys.run(request, async () => done(given));
+  await server.kill();
+  await server.start('kept');
+  await until(() => redis.status === 'ready');
+  const replay = await keys.run(request, NEVER_RUNS);
+  if (replay.outcome !== 'done') throw new Error(replay.outcome);
+  expect([replay.replayed, shown(replay.value)]).toEqual([true, shown(given)]);
+});
+
+test('the documented limit: restarted empty, it has forgotten the answer, and the work runs again', async () => {
+  const server = await newRedisServer();
+  const { redis, keys } = await open(server.url);
+  const request = newRequest();
+  await keys.run(request, async () => done(answer('first')));
+  await server.kill();
+  await expect(keys.run(request, NEVER_RUNS)).rejects.toMatchObject({ name: 'StoreError' });
+  await server.start('removed');
+  await until(() => redis.status === 'ready');
+  expect(await keys.run(request, async () => done(answer('second')))).toEqual(done(answer('second')));
+});
+
+test('restarted empty while the work runs: the one at work is told, its outcome stands, and it is not stored', async () => {
+  const server = await newRedisServer();
+  const { redis, keys, kinds } = await open(server.url, { leaseMs: 600 });
+  const request = newRequest();
+  const outcome = await keys.run(request, async ({ signal }) => {
+    const lost = new Promise((resolve) => signal.addEventListener('abort', resolve));
+    await server.kill();
+    await server.start('removed');
+    await until(() => redis.status === 'ready');
+    await lost;
+    return done(answer('at work'));
+  });
+  expect(outcome).toEqual(done(answer('at work')));
+  expect(kinds()).toContain('lease-lost');
+  expect(kinds().at(-1)).toBe('not-stored');
+  expect(await keys.run(request, async () => done(answer('again')))).toEqual(done(answer('again')));
+});
+
+test('restarted empty while the work runs, and somebody else has begun: one answer is given to both', async () => {
+  const server = await newRedisServer();
+  const { redis, keys } = await open(server.url, { leaseMs: 60_000 });
+  const request = newRequest();
+  const outcome = await keys.run(request, async () => {
+    await server.kill();
+    await server.start('removed');
+    await until(() => redis.status === 'ready');
+    await keys.run(request, async () => done(answer('successor')));
+    return done(answer('late'));
+  });
+  if (outcome.outcome !== 'done') throw new Error(outcome.outcome);
+  expect(shown(outcome.value)).toEqual(shown(answer('successor')));
+});
+
+const FULL = { maxmemory: '4mb', appendonly: 'no' };
+
+/** Answers of 20 kB until Redis is full, or has evicted some of them. @returns the first request, and what refused. */
+async function fill(keys: Awaited<ReturnType<typeof open>>['keys'], redis: Redis) {
+  const first = newRequest();
+  await keys.run(first, async () => done(answer('first')));
+  for (let count = 0; count < 400; count++) {
+    const request = newRequest();
+    let ran = false;
+    const large = answer('x'.repeat(20_000));
+    const failure = await keys
+      .run(request, async () => {
+        ran = true;
+        return done(large);
+      })
+      .then(
+        () => undefined,
+        (error: unknown) => ({ error, ran }),
+      );
+    if (failure !== undefined) return { first, failure };
+    const evicted = /evicted_keys:(\d+)/.exec(await redis.info('stats'))?.[1];
+    if (Number(evicted) > 0 && (await redis.keys(`*${first.key}`)).length === 0) return { first, failure };
+  }
+  throw new Error('it was never full');
+}
+
+test('full and told to evict nothing: requests fail before their work runs, and what is stored is replayed', async () => {
+  const server = await newRedisServer({ ...FULL, 'maxmemory-policy': 'noeviction' });
+  const { redis, keys, kinds } = await open(server.url);
+  const { first, failure } = await fill(keys, redis);
+  expect(failure).toMatchObject({ error: { code: 'REJECTED', effect: 'none' }, ran: false });
+  // The last one that ran may have filled it up with its claim.
+  expect(new Set(kinds())).toEqual(new Set(kinds().length > 0 ? ['not-stored'] : []));
+  expect(await keys.run(first, NEVER_RUNS)).toMatchObject({ outcome: 'done', replayed: true });
+});
+
+test.each(['allkeys-lru', 'volatile-ttl'])(
+  'the documented limit: full and told to evict (%s), it forgets answers, and their work runs again',
+  async (policy) => {
+    const server = await newRedisServer({ ...FULL, 'maxmemory-policy': policy });
+    const { redis, keys } = await open(server.url);
+    const { first, failure } = await fill(keys, redis);
+    expect(failure).toBeUndefined();
+    expect(await keys.run(first, async () => done(answer('again')))).toEqual(done(answer('again')));
+  },
+);
+
+test('every record ends by itself', async () => {
+  const server = await newRedisServer();
+  const { redis, keys } = await open(server.url, { leaseMs: 5_000, retentionMs: 60_000 });
+  const finished = newRequest();
+  await keys.run(finished, async () => done(answer('x')));
+  await keys.run(newRequest(), () => Promise.reject(new Error('crash'))).catch(() => undefined);
+  const names = await redis.keys('*');
+  expect(names).toHaveLength(2);
+  for (const name of names) {
+    const leftMs = await redis.pttl(name);
+    expect(leftMs).toBeGreaterThan(0);
+    expect(leftMs).toBeLessThanOrEqual(60_000);
+  }
+});
