@@ -1,0 +1,426 @@
+import { randomUUID } from 'node:crypto';
+import { Redis } from 'ioredis';
+import { ioredisPort } from '../src/adapters/ioredis.ts';
+import {
+  claimUnique,
+  conditionalUpdate,
+  done,
+  type IdempotencyStore,
+  idempotencyKeys,
+  lockAvailableRows,
+  memoryIdempotencyStore,
+  migrate,
+  pawlTables,
+  redisIdempotencyStore,
+  refused,
+  releaseClaim,
+  renewClaim,
+  type SqlPort,
+  type SqlTransaction,
+  sqlIdempotencyStore,
+  sweepClaims,
+  transact,
+  transactionalIdempotencyKeys,
+  verifyVersion,
+  versionedUpdate,
+  withRowLock,
+} from '../src/index.ts';
+import { newRequest } from './idempotency-stores.ts';
+import { countRoundTrips } from './round-trips.ts';
+import { type Store, storeAt } from './stores.ts';
+
+/** What one call costs. */
+export interface Cost {
+  readonly trips: number;
+  /** Transactions that wrote something and were committed: those that a durable server syncs for. */
+  readonly commits: number;
+}
+
+/** Guard → what came of it → what that cost. */
+export type Costs = Readonly<Record<string, Readonly<Record<string, Cost>>>>;
+
+/** Prepares a call, which is not counted. The call answers in the words of an outcome; they must be `words`. */
+type Case = readonly [words: string, prepare: () => Promise<() => Promise<unknown>>];
+
+type Cases = Readonly<Record<string, Readonly<Record<string, Case>>>>;
+
+/** How often each call is counted. Once more before: the driver prepares its statements, and Redis learns its scripts. */
+const COUNTED = 3;
+
+/** @throws when a call does not always cost the same, or does not end as its case says. */
+async function count(cases: Cases, read: () => Promise<Cost>): Promise<Costs> {
+  const costs: Record<string, Record<string, Cost>> = {};
+  for (const [guard, outcomes] of Object.entries(cases)) {
+    costs[guard] = {};
+    for (const [name, [words, prepare]] of Object.entries(outcomes)) {
+      const seen = new Set<string>();
+      for (let counted = 0; counted <= COUNTED; counted++) {
+        const call = await prepare();
+        const before = await read();
+        const ended = wordsOf(await call());
+        const after = await read();
+        if (ended !== words) throw new Error(`${guard}, ${name}: ${ended}`);
+        const cost = { trips: after.trips - before.trips, commits: after.commits - before.commits };
+        if (counted > 0) seen.add(JSON.stringify(cost));
+      }
+      const [cost, ...others] = seen;
+      if (cost === undefined || others.length > 0) throw new Error(`${guard}, ${name}: ${[...seen]}`);
+      costs[guard][name] = JSON.parse(cost);
+    }
+  }
+  return costs;
+}
+
+function wordsOf(ended: unknown): string {
+  if (typeof ended !== 'object' || ended === null) return String(ended);
+  if ('reason' in ended) return String(ended.reason);
+  if ('replayed' in ended && ended.replayed) return 'replayed';
+  return 'outcome' in ended ? String(ended.outcome) : 'nothing';
+}
+
+/** Counts on a server that nobody else uses, through one connection. */
+export async function sqlCosts(url: string): Promise<Costs> {
+  const store = await storeAt(url);
+  const server = await countRoundTrips(url);
+  try {
+    const committed = await commitCounter(store);
+    const plain = store.open({ connections: 2 });
+    const counted = store.open({ connections: 1, port: server.port });
+    await migrate(plain);
+    await store.query('CREATE TABLE ticket (id integer PRIMARY KEY, status varchar(10), version integer)');
+    await store.query('CREATE TABLE bill (ticket_id integer)');
+    return await count(sqlCases(counted, plain, store), async () => ({
+      trips: server.trips(),
+      commits: await committed(),
+    }));
+  } finally {
+    await store.close();
+    await server.close();
+  }
+}
+
+/**
+ * So far, in the whole server; what its housekeeping commits is switched off. InnoDB also counts those that wrote and were
+ * rolled back, so there is no such case.
+ */
+async function commitCounter({ kind, query }: Store): Promise<() => Promise<number>> {
+  if (kind === 'mysql') {
+    await query('SET GLOBAL innodb_stats_auto_recalc = OFF');
+    await query(`SET GLOBAL innodb_monitor_enable = 'trx_commits_insert_update'`);
+    return async () => {
+      const { rows } = await query(
+        `SELECT count FROM information_schema.INNODB_METRICS WHERE name = 'trx_commits_insert_update'`,
+      );
+      return Number(rows[0]?.count);
+    };
+  }
+  await query('ALTER SYSTEM SET autovacuum = off');
+  await query('SELECT pg_reload_conf()');
+  const nextId = async () => {
+    const { rows } = await query('SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS next');
+    return Number(rows[0]?.next);
+  };
+  const first = await nextId();
+  return async () => {
+    const { rows } = await query(
+      `SELECT count(*) AS committed FROM generate_series(${first}, ${(await nextId()) - 1}) AS id
+       WHERE pg_xact_status(id::text::xid8) = 'committed'`,
+    );
+    return Number(rows[0]?.committed);
+  };
+}
+
+let tickets = 0;
+
+function sqlCases(sql: SqlPort, plain: SqlPort, store: Store): Cases {
+  const execute = (session: Pick<SqlPort, 'execute'>, text: string) => session.execute({ text, values: [] });
+  const newTicket = async (status = 'WAITING') => {
+    tickets++;
+    await execute(plain, `INSERT INTO ticket VALUES (${tickets}, '${status}', 0)`);
+    return { table: 'ticket', key: { id: tickets } };
+  };
+  const take = { expect: { status: 'WAITING' }, set: { status: 'PENDING' } };
+
+  const version = { column: 'version', value: 0 };
+  const changed = (ticket: Awaited<ReturnType<typeof newTicket>>) =>
+    conditionalUpdate(plain, { ...ticket, ...take, increment: 'version' });
+  const readFirst = (transaction: SqlTransaction, { key }: { key: { id: number } }) =>
+    execute(transaction, `SELECT status, version FROM ticket WHERE id = ${key.id}`);
+
+  const lock = { columns: ['version'], expect: { status: 'WAITING' } };
+  const lockAndChange = (ticket: Awaited<ReturnType<typeof newTicket>>, waitMs: number) => () =>
+    withRowLock(sql, { ...ticket, ...lock, waitMs }, async (_, transaction) => {
+      await execute(transaction, `UPDATE ticket SET status = 'SOLD' WHERE id = ${ticket.key.id}`);
+      return done(undefined);
+    });
+
+  const expiry = { column: 'expires_at', leaseMs: 60_000 };
+  const newClaim = () => ({ table: pawlTables().claim, key: { claim_key: randomUUID() } });
+  const values = { owner: 'me' };
+  const others = { owner: 'somebody else' };
+  const claimed = async (as: Pick<typeof expiry, 'column' | 'leaseMs'> | undefined, owner = others) => {
+    const claim = newClaim();
+    await claimUnique(plain, { ...claim, values: owner, ...(as && { expiry: as }) });
+    return claim;
+  };
+  const over = async (owner = others) => {
+    const claim = await claimed(expiry, owner);
+    const past =
+      store.kind === 'postgres'
+        ? `clock_timestamp() - interval '1 hour'`
+        : 'UTC_TIMESTAMP(6) - INTERVAL 1 HOUR';
+    await execute(
+      plain,
+      `UPDATE ${claim.table} SET expires_at = ${past} WHERE claim_key = '${claim.key.claim_key}'`,
+    );
+    return claim;
+  };
+
+  const leased = idempotencyCases(sqlIdempotencyStore(sql), sqlIdempotencyStore(plain));
+  const keys = idempotencyKeys(sqlIdempotencyStore(sql));
+  const transactional = transactionalIdempotencyKeys(sql);
+  const bill = (transaction: SqlTransaction) => execute(transaction, 'INSERT INTO bill VALUES (1)');
+
+  return {
+    'conditional update': {
+      won: [
+        'done',
+        async () => {
+          const ticket = await newTicket();
+          return () => conditionalUpdate(sql, { ...ticket, ...take });
+        },
+      ],
+      lost: [
+        'wrong-state',
+        async () => {
+          const ticket = await newTicket('PENDING');
+          return () => conditionalUpdate(sql, { ...ticket, ...take });
+        },
+      ],
+    },
+    'unique claim': {
+      won: ['done', async () => () => claimUnique(sql, { ...newClaim(), values })],
+      lost: [
+        'in-progress',
+        async () => {
+          const claim = await claimed(undefined);
+          return () => claimUnique(sql, { ...claim, values });
+        },
+      ],
+      released: [
+        'done',
+        async () => {
+          const claim = await claimed(undefined, values);
+          return () => releaseClaim(sql, { ...claim, owner: values });
+        },
+      ],
+    },
+    'unique claim that expires': {
+      won: ['done', async () => () => claimUnique(sql, { ...newClaim(), values, expiry })],
+      lost: [
+        'in-progress',
+        async () => {
+          const claim = await claimed(expiry);
+          return () => claimUnique(sql, { ...claim, values, expiry });
+        },
+      ],
+      'taken over': [
+        'done',
+        async () => {
+          const claim = await over();
+          return () => claimUnique(sql, { ...claim, values, expiry });
+        },
+      ],
+      renewed: [
+        'done',
+        async () => {
+          const claim = await claimed(expiry, values);
+          return () => renewClaim(sql, { ...claim, owner: values, expiry });
+        },
+      ],
+      'each sweep': [
+        '1',
+        async () => {
+          const { table } = await over();
+          return () => sweepClaims(sql, { table, column: expiry.column, limit: 1_000 });
+        },
+      ],
+    },
+    'optimistic lock': {
+      won: [
+        'done',
+        async () => {
+          const ticket = await newTicket();
+          return () =>
+            transact(sql, async (transaction) => {
+              await readFirst(transaction, ticket);
+              return versionedUpdate(transaction, { ...ticket, version, set: { status: 'SOLD' } });
+            });
+        },
+      ],
+      'each lost attempt': [
+        'contended',
+        async () => {
+          const ticket = await newTicket();
+          await changed(ticket);
+          return () =>
+            transact(sql, async (transaction) => {
+              await readFirst(transaction, ticket);
+              return versionedUpdate(transaction, { ...ticket, version, set: { status: 'SOLD' } });
+            });
+        },
+      ],
+      'verified only': [
+        'done',
+        async () => {
+          const ticket = await newTicket();
+          return () =>
+            transact(sql, async (transaction) => {
+              await readFirst(transaction, ticket);
+              return verifyVersion(transaction, { ...ticket, version });
+            });
+        },
+      ],
+    },
+    'pessimistic lock': {
+      won: ['done', async () => lockAndChange(await newTicket(), 1_000)],
+      lost: ['wrong-state', async () => lockAndChange(await newTicket('SOLD'), 1_000)],
+      'locked, with `waitMs: 0`': [
+        'lock-timeout',
+        async () => {
+          await store.endSessions();
+          const ticket = await newTicket();
+          const holder = await store.connect();
+          await holder.begin('READ COMMITTED');
+          await holder.query(`SELECT id FROM ticket WHERE id = ${ticket.key.id} FOR UPDATE`);
+          return lockAndChange(ticket, 0);
+        },
+      ],
+    },
+    'pessimistic lock, `SKIP LOCKED`': {
+      'a batch': [
+        'done',
+        async () => {
+          await store.endSessions();
+          await newTicket('new');
+          return () =>
+            transact(sql, async (transaction) => {
+              const rows = { table: 'ticket', expect: { status: 'new' }, columns: ['id'], orderBy: 'id' };
+              await lockAvailableRows(transaction, { ...rows, limit: 10 });
+              await execute(transaction, `UPDATE ticket SET status = 'old' WHERE status = 'new'`);
+              return done(undefined);
+            });
+        },
+      ],
+    },
+    'idempotency key, leased, SQL': leased,
+    'idempotency key, leased, with `completeIn`': {
+      fresh: [
+        'done',
+        async () => () =>
+          keys.run(newRequest({ key: randomUUID() }), (lease) =>
+            transact(sql, async (transaction) => {
+              await bill(transaction);
+              return lease.completeIn(transaction, ANSWER);
+            }),
+          ),
+      ],
+    },
+    'idempotency key, transactional': {
+      fresh: [
+        'done',
+        async () => () =>
+          transactional.run(newRequest({ key: randomUUID() }), async (transaction) => {
+            await bill(transaction);
+            return done(ANSWER);
+          }),
+      ],
+      replayed: [
+        'replayed',
+        async () => {
+          const request = newRequest({ key: randomUUID() });
+          await transactionalIdempotencyKeys(plain).run(request, async () => done(ANSWER));
+          return () => transactional.run(request, NEVER);
+        },
+      ],
+    },
+  };
+}
+
+const ANSWER = { status: 200, body: Buffer.from('{"paid":true}') };
+const NEVER = (): Promise<never> => Promise.reject(new Error('the work ran'));
+
+/** By `store`, which is counted; prepared by `plain`, the same one past the counter. */
+function idempotencyCases(store: IdempotencyStore, plain: IdempotencyStore): Cases[string] {
+  const keys = idempotencyKeys(store);
+  const fresh = () => newRequest({ key: randomUUID() });
+  return {
+    fresh: ['done', async () => () => keys.run(fresh(), async () => done(ANSWER))],
+    replayed: [
+      'replayed',
+      async () => {
+        const request = fresh();
+        await idempotencyKeys(plain).run(request, async () => done(ANSWER));
+        return () => keys.run(request, NEVER);
+      },
+    ],
+    'in progress': [
+      'in-progress',
+      async () => {
+        const request = fresh();
+        await idempotencyKeys(plain, { leaseMs: 60_000 }).run(request, async () => ({ outcome: 'unknown' }));
+        return () => keys.run(request, NEVER);
+      },
+    ],
+    'work that refuses': ['declined', async () => () => keys.run(fresh(), async () => refused('declined'))],
+    'each renewal': [
+      'true',
+      async () => {
+        const owner = randomUUID();
+        const times = { leaseMs: 60_000, retentionMs: 60_000 };
+        const id = { scope: '["member 1"]', key: randomUUID() };
+        const claim = { ...id, mode: 'leased', fingerprint: 'ab'.repeat(32), owner, ...times } as const;
+        await plain.claim(claim);
+        return () => store.renew(id, owner, times);
+      },
+    ],
+  };
+}
+
+/** Redis commits nothing, and memory asks nobody. */
+export async function otherCosts(redisUrl: string): Promise<Costs> {
+  const server = await countRoundTrips(redisUrl);
+  const { username, password } = new URL(redisUrl);
+  const open = async (port: number) => {
+    const redis = new Redis({
+      host: '127.0.0.1',
+      port,
+      username,
+      password,
+      autoResendUnfulfilledCommands: false,
+      enableOfflineQueue: false,
+      maxRetriesPerRequest: 0,
+      lazyConnect: true,
+    });
+    await redis.connect();
+    return redis;
+  };
+  const [redis, plain] = [await open(server.port), await open(Number(new URL(redisUrl).port))];
+  const limits = { commandTimeoutMs: 10_000 };
+  const prefix = { prefix: `test-${randomUUID()}:` };
+  const memory = memoryIdempotencyStore();
+  try {
+    const cases = {
+      'idempotency key, leased, Redis': idempotencyCases(
+        redisIdempotencyStore(ioredisPort(redis, limits), prefix),
+        redisIdempotencyStore(ioredisPort(plain, limits), prefix),
+      ),
+      'idempotency key, leased, memory': idempotencyCases(memory, memory),
+    };
+    return await count(cases, async () => ({ trips: server.trips(), commits: 0 }));
+  } finally {
+    redis.disconnect();
+    plain.disconnect();
+    await server.close();
+  }
+}
