@@ -1,43 +1,28 @@
 import type { TestProject } from 'vitest/node';
-import { type ServerPackage, serverFinder } from '../packages/race-lab/src/cluster/find-server.ts';
 import { startGuardian } from '../packages/race-lab/src/cluster/guardian.ts';
-import { mariadbPackage, startMariadb } from '../packages/race-lab/src/cluster/mariadb.ts';
-import { embeddedPostgresFolder, startPostgres } from '../packages/race-lab/src/cluster/postgres.ts';
-import { redisPackage, startRedis } from '../packages/race-lab/src/cluster/redis.ts';
+import { startTestServers, TEST_SERVERS, type TestServers } from '../scripts/test-servers.ts';
 
 declare module 'vitest' {
-  interface ProvidedContext {
-    postgresUrl: string;
-    /** With `innodb_snapshot_isolation` off, the default before MariaDB 11.6.2. */
-    mariadbUrl: string;
-    /** With `innodb_snapshot_isolation` on, the default since. */
-    mariadbSnapshotUrl: string;
-    redisUrl: string;
-  }
+  interface ProvidedContext extends TestServers {}
 }
 
-/** The servers of the whole run, all private; each test file makes databases of its own on them. */
+/**
+ * The servers of the whole run, all private; each test file makes databases of its own on them. A run that was started by
+ * another (`npm run mutants`) uses that one's, and leaves them running.
+ */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const redis = await programOf(redisPackage);
-  const mariadb = await programOf(mariadbPackage);
+  const given = process.env[TEST_SERVERS];
+  if (given !== undefined) {
+    provide(project, JSON.parse(given) as TestServers);
+    return async () => undefined;
+  }
   const guardian = await startGuardian();
   const end = async () => {
     const problems = await guardian.end();
     if (problems.length > 0) throw new Error(problems.join('\n'));
   };
   try {
-    const { signal } = new AbortController();
-    const provide = async (
-      name: 'postgresUrl' | 'mariadbUrl' | 'mariadbSnapshotUrl' | 'redisUrl',
-      starting: Promise<{ url: string }>,
-    ) => project.provide(name, (await starting).url);
-    const snapshot = { name: 'mariadb-snapshot', snapshotIsolation: true };
-    await Promise.all([
-      provide('postgresUrl', startPostgres(guardian, { nativeFolder: embeddedPostgresFolder(), signal })),
-      provide('mariadbUrl', startMariadb(guardian, { program: mariadb, signal })),
-      provide('mariadbSnapshotUrl', startMariadb(guardian, { program: mariadb, ...snapshot, signal })),
-      provide('redisUrl', startRedis(guardian, redis, signal)),
-    ]);
+    provide(project, await startTestServers(guardian, new AbortController().signal));
     return end;
   } catch (error) {
     await end();
@@ -45,8 +30,9 @@ export default async function setup(project: TestProject): Promise<() => Promise
   }
 }
 
-async function programOf(server: ServerPackage): Promise<string> {
-  const found = await serverFinder(process.env.PATH ?? '')(server);
-  if (!found.found) throw new Error(`the tests need ${server.programs[0]}: ${found.install}`);
-  return found.path;
+function provide(project: TestProject, servers: TestServers): void {
+  project.provide('postgresUrl', servers.postgresUrl);
+  project.provide('mariadbUrl', servers.mariadbUrl);
+  project.provide('mariadbSnapshotUrl', servers.mariadbSnapshotUrl);
+  project.provide('redisUrl', servers.redisUrl);
 }

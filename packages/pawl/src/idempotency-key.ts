@@ -334,7 +334,6 @@ class Running {
 
   async #answered(ended: Done<Answer>): Promise<IdempotentOutcome> {
     if (this.#completed === ended.value) return ended;
-    if (this.#fenced) return this.#overtaken(ended.value);
     const { store, stored, times, policy } = this.#settings;
     const { id, owner } = this.#holding;
     const toStore = stored(ended.value);

@@ -8,7 +8,7 @@ import { barrier, until } from '../../../test/barrier.ts';
 import { type DatabaseProxy, mysqlError, startProxy } from '../../../test/proxy.ts';
 import type { SqlStore } from '../../../test/stores.ts';
 import { type KyselyTransaction, kyselyPort } from '../src/adapters/kysely.ts';
-import { classifiedMysql2Pool, mysql2Port } from '../src/adapters/mysql2.ts';
+import { classifiedMysql2Pool, type Mysql2Options, mysql2Port } from '../src/adapters/mysql2.ts';
 import { classifiedPgPool, pgPort } from '../src/adapters/pg.ts';
 import {
   conditionalUpdate,
@@ -185,6 +185,22 @@ describe.each(adapters)('the adapter: $name', ({ on, over }) => {
     await expect(failed).rejects.toThrow(TypeError);
     await expect(late.promise).rejects.toMatchObject({ code: 'ROLLED_BACK', effect: 'none' });
     expect(await stored()).toEqual([]);
+  });
+
+  test('what is sent beside a COMMIT that is on its way does not commit by itself', async () => {
+    const late = Promise.withResolvers<unknown>();
+    late.promise.catch(() => undefined);
+    let sendLate = (): void => undefined;
+    const { port } = await proxyTo(store.url, () => {
+      sendLate();
+      return 'passes';
+    });
+    await open({ port }).transaction(async (transaction) => {
+      await insert(transaction, 'in time');
+      sendLate = () => void insert(transaction, 'late').then(late.resolve, late.reject);
+    });
+    await expect(late.promise).rejects.toMatchObject({ code: 'ROLLED_BACK', effect: 'none' });
+    expect(await stored()).toEqual(['in time']);
   });
 
   test('a refusal stays one when the connection is lost before it is rolled back', async () => {
@@ -483,8 +499,8 @@ describe('mysql2', () => {
   }
 
   /** Lends the one connection of a classified pool. */
-  function lender(): () => Promise<PoolConnection> {
-    const pool = classifiedMysql2Pool(newPool(), LIMITS);
+  function lender(options: Mysql2Options = LIMITS): () => Promise<PoolConnection> {
+    const pool = classifiedMysql2Pool(newPool(), options);
     return () =>
       new Promise((resolve, reject) => {
         pool.getConnection((error, connection) => (error ? reject(error) : resolve(connection)));
@@ -530,6 +546,27 @@ describe('mysql2', () => {
     expect(await idOf(second)).not.toBe(id);
     await query(second, 'COMMIT');
     expect(await stored()).toEqual([]);
+  });
+
+  test('nor is one that is released while a statement runs on it', async () => {
+    const lend = lender();
+    const first = await lend();
+    const id = await idOf(first);
+    const running = query(first, 'SELECT SLEEP(0.2)').catch(() => undefined);
+    first.release();
+    expect(await idOf(await lend())).not.toBe(id);
+    await running;
+  });
+
+  test('one whose set-up takes longer than a caller waits is lent to the next', async () => {
+    const lend = lender({ ...LIMITS, acquireTimeoutMs: 100, setUp: ['DO SLEEP(0.3)'] });
+    await expect(lend()).rejects.toMatchObject({ code: 'UNAVAILABLE', effect: 'none' });
+    const isLent = () =>
+      lend().then(
+        () => true,
+        () => false,
+      );
+    await until(isLent, 5_000);
   });
 
   test('a pool that resets its connections, and with them their set-up, is refused', async () => {

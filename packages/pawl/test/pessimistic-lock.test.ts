@@ -22,15 +22,18 @@ describe.each(sqlStores)('%s', (name) => {
 
   describe('pessimistic lock', () => {
     const lock = { ...TICKET, columns: ['status'], waitMs: 10_000 } satisfies RowLock;
-    const buy = (waitMs = 10_000) =>
+    const buy = (waitMs = 10_000, before = async (): Promise<void> => undefined) =>
       withRowLock(sql, { ...lock, waitMs }, async (row, transaction) => {
         if (row.status !== 'free') return refused('already-done');
+        await before();
         await run(transaction, `UPDATE ticket SET status = 'sold' WHERE id = 1`);
         return done(undefined);
       });
 
     test('50 racers look under the lock one after another: one buys', async () => {
-      const outcomes = await together(RACERS, () => buy());
+      // Whoever is first stays until all others wait, or none might be there yet.
+      const allOthersWait = () => until(async () => (await store.waitingForLocks()) === RACERS - 1, 5_000);
+      const outcomes = await together(RACERS, () => buy(10_000, allOthersWait));
       expect(count(outcomes, 'done')).toBe(1);
       expect(outcomes.filter((one) => one.outcome === 'refused')).toEqual(
         Array(RACERS - 1).fill(refused('already-done')),
