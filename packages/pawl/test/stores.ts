@@ -6,11 +6,13 @@ import { newDatabase, type SqlStore } from '../../../test/stores.ts';
 import { kyselyPort } from '../src/adapters/kysely.ts';
 import { classifiedMysql2Pool, mysql2Port } from '../src/adapters/mysql2.ts';
 import { classifiedPgPool, pgPort } from '../src/adapters/pg.ts';
+import { killStatement, placeholders, SESSION_ID, waitingForLocks } from '../src/conformance/database.ts';
 import type { SqlPort, SqlResult, SqlStatement, SqlTransaction, SqlValue } from '../src/index.ts';
 import { mysql } from '../src/mysql/index.ts';
 import { postgres } from '../src/postgres/index.ts';
 
 export { sqlStores } from '../../../test/stores.ts';
+export { SESSION_ID } from '../src/conformance/database.ts';
 
 export type Isolation = 'READ COMMITTED' | 'REPEATABLE READ' | 'SERIALIZABLE';
 
@@ -66,12 +68,6 @@ export interface Store {
   close(): Promise<void>;
 }
 
-/** The statement that tells the id of its session. */
-export const SESSION_ID = {
-  postgres: 'SELECT pg_backend_pid() AS id',
-  mysql: 'SELECT CONNECTION_ID() AS id',
-};
-
 /** Ends a transaction that a failed test has left, before it holds up the tests that follow. */
 const IDLE_IN_TRANSACTION_MS = 5_000;
 /** A bare session that waits for longer waits in vain. */
@@ -108,11 +104,11 @@ export async function storeAt(url: string): Promise<Store> {
       return session;
     },
     query: (text, ...values) => own.query(text, ...values),
-    statement: (text, ...values) => ({ text: driver.placeholders(text), values }),
+    statement: (text, ...values) => ({ text: placeholders(driver.kind, text), values }),
     defaultIsolation: driver.defaultIsolation,
-    waitingForLocks: () => driver.waitingForLocks(own),
+    waitingForLocks: () => waitingForLocks(driver.kind, (text) => own.query(text)),
     async kill(id) {
-      await own.query(driver.killStatement(id));
+      await own.query(killStatement(driver.kind, id));
     },
     async reconnect() {
       await own.close();
@@ -152,17 +148,10 @@ interface Driver {
   readonly kind: Store['kind'];
   open(options: PortOptions): { sql: SqlPort } & Closable;
   connect(): Promise<Session & Closable>;
-  placeholders(text: string): string;
   defaultIsolation: Store['defaultIsolation'];
-  waitingForLocks(session: Session): Promise<number>;
-  killStatement(id: number): string;
 }
 
 async function postgresDriver(url: string): Promise<Driver> {
-  const placeholders = (text: string) => {
-    let count = 0;
-    return text.replaceAll('?', () => `$${++count}`);
-  };
   const defaults = {
     idle_in_transaction_session_timeout: String(IDLE_IN_TRANSACTION_MS),
     // It looks for a deadlock only when somebody has waited for so long.
@@ -175,7 +164,6 @@ async function postgresDriver(url: string): Promise<Driver> {
 
   return {
     kind: 'postgres',
-    placeholders,
     open({ over, port, settings, user, ...limits }) {
       const { connections, acquireTimeoutMs, queryTimeoutMs } = { ...DEFAULTS, ...limits };
       const { hostname, port: ownPort, username, password, pathname } = new URL(url);
@@ -201,7 +189,7 @@ async function postgresDriver(url: string): Promise<Driver> {
       client.on('error', () => undefined);
       await client.connect();
       const query: Session['query'] = async (text, ...values) => {
-        const { rows, rowCount, command } = await client.query(placeholders(text), values);
+        const { rows, rowCount, command } = await client.query(placeholders('postgres', text), values);
         return { rows, affectedRows: rowCount ?? 0, command };
       };
       return {
@@ -214,13 +202,6 @@ async function postgresDriver(url: string): Promise<Driver> {
       };
     },
     defaultIsolation: (isolation) => ({ default_transaction_isolation: isolation.toLowerCase() }),
-    async waitingForLocks({ query }) {
-      const { rows } = await query(
-        `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`,
-      );
-      return rows.length;
-    },
-    killStatement: (id) => `SELECT pg_terminate_backend(${id})`,
   };
 }
 
@@ -230,7 +211,6 @@ const MYSQL_VALUES = { timezone: 'Z', supportBigNumbers: true, bigNumberStrings:
 async function mysqlDriver(url: string): Promise<Driver> {
   return {
     kind: 'mysql',
-    placeholders: (text) => text,
     open({ over, port, settings, user, ...limits }) {
       const { connections, ...timeouts } = { ...DEFAULTS, ...limits };
       const { hostname, port: ownPort, username, password, pathname } = new URL(url);
@@ -281,18 +261,6 @@ async function mysqlDriver(url: string): Promise<Driver> {
       };
     },
     defaultIsolation: (isolation) => ({ tx_isolation: `'${isolation.replace(' ', '-')}'` }),
-    async waitingForLocks({ query }) {
-      const here = await query('SELECT id FROM information_schema.processlist WHERE db = DATABASE()');
-      const ids = new Set(here.rows.map(({ id }) => Number(id)));
-      // The tables of information_schema that show waits are a copy, which is not renewed while it is being asked.
-      const { rows } = await query('SHOW ENGINE INNODB STATUS');
-      const status = String(rows[0]?.Status);
-      const transactions = status.slice(status.indexOf('LIST OF TRANSACTIONS')).split('---TRANSACTION');
-      const waiting = transactions.filter((transaction) => transaction.includes('LOCK WAIT'));
-      return waiting.filter((transaction) => ids.has(Number(/thread id (\d+)/.exec(transaction)?.[1])))
-        .length;
-    },
-    killStatement: (id) => `KILL ${id}`,
   };
 }
 
