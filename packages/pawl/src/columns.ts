@@ -26,3 +26,10 @@ export function requireCondition(columns: Columns): void {
     throw new MisuseError('a guard needs at least one column that names the row');
   }
 }
+
+/** Of rows to lock or to delete at once. */
+export function requireLimit(limit: number): void {
+  if (!Number.isSafeInteger(limit) || limit < 1) {
+    throw new MisuseError(`limit must be a whole number ≥ 1, got ${limit}`);
+  }
+}

@@ -62,7 +62,11 @@ export function storedAnswers(headers: readonly string[]): (answer: Answer) => S
   for (const name of allowed) {
     if (NEVER_STORED.has(name)) throw new MisuseError(`${name} must not be stored with an answer`);
   }
-  return ({ status, headers = {}, body }) => {
+  return (answer) => {
+    // What a caller without types would make of it.
+    if (typeof answer !== 'object' || answer === null) throw new MisuseError(`not an answer: ${answer}`);
+    const { status, body } = answer;
+    const headers = answer.headers ?? {};
     if (!Number.isInteger(status) || status < 100 || status > 999) {
       throw new MisuseError(`the status of an answer must be a whole number from 100 to 999, got ${status}`);
     }

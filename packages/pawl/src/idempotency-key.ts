@@ -17,14 +17,17 @@ import type {
 } from './idempotency-record.ts';
 import { fingerprintOf, type IdempotentRequest, recordIdOf } from './idempotency-request.ts';
 import type { IdempotencyStore, SqlIdempotencyStore } from './idempotency-store.ts';
-import { LeaseRenewal } from './lease-renewal.ts';
+import { LeaseRenewal, RENEWALS_PER_LEASE } from './lease-renewal.ts';
 import { type Done, done, type Refused, refused, type Unknown, unknown } from './outcome.ts';
 import type { SqlTransaction } from './ports.ts';
+import { LONGEST_TIMER_MS } from './timers.ts';
+import { retryOnConflict } from './transaction.ts';
 
 export interface IdempotencyKeyOptions {
   /**
    * How long a key stays taken when nothing more is heard of who runs its work, in milliseconds. Then the next request
-   * takes it over, and runs the work again. Default 10 s.
+   * takes it over, and runs the work again. Default 10 s. Give the store connections of its own: where handlers hold all of
+   * a pool for that long, no renewal gets through.
    */
   readonly leaseMs?: number;
   /** How long the lease is renewed while the work runs, in milliseconds; then it runs out. Default 5 min; 0 never renews. */
@@ -33,7 +36,7 @@ export interface IdempotencyKeyOptions {
   readonly retentionMs?: number;
   /**
    * How long a duplicate waits for the answer of the first, in milliseconds, before it is refused. It asks the store again
-   * every 5 to 100 ms, and holds nothing meanwhile. Default 0.
+   * after a few milliseconds, at last every 100, and holds nothing meanwhile. Default 0.
    */
   readonly waitMs?: number;
   /** The headers that are stored and replayed with an answer; default `defaultStoredHeaders`. */
@@ -47,7 +50,8 @@ export interface IdempotencyKeyOptions {
 /**
  * - `renewal-failed`: the store could not be asked; it is tried again until the lease is over.
  * - `lease-lost`: somebody else may be at work, or has been.
- * - `not-stored`: the work has ended with an answer, which could not be stored; the next request runs the work again.
+ * - `not-stored`: the work has ended with an answer, which could not be stored although it was tried for the length of a lease,
+ *   or can never be; the next request runs the work again.
  * - `not-released`: the work was refused, and its key stays taken until its lease is over.
  */
 export interface IdempotencyEvent {
@@ -64,7 +68,10 @@ export interface IdempotencyLease {
    * before you cause them again.
    */
   readonly attempt: number;
-  /** Aborted, with a `LeaseLostError`, when somebody else may have taken over. */
+  /**
+   * Aborted, with a `LeaseLostError`, when somebody else has taken over, or may have: the lease could not be confirmed in
+   * time. It is renewed all the same, as long as nobody has.
+   */
   readonly signal: AbortSignal;
 }
 
@@ -78,15 +85,16 @@ export interface SqlIdempotencyLease extends IdempotencyLease {
    *       return lease.completeIn(transaction, answer);
    *     }))
    *
-   * `fenced`: somebody else has taken the key over. Roll back, as `transact` does.
-   *
    * The last statement of the transaction is its place: others who ask for the row meanwhile are refused, but a renewal
-   * waits for it with a connection.
+   * waits for it with a connection. It stores whatever it is given: the policy is not asked. Under REPEATABLE READ it is a
+   * `SERIALIZATION_FAILURE` where a renewal came after the transaction's snapshot.
    *
+   * @throws LeaseLostError  Somebody else has taken the key over. Let it pass: the transaction must roll back, and `run` gives
+   *   its caller the other one's answer.
    * @throws StoreError
    * @throws MisuseError  It is no answer.
    */
-  completeIn(transaction: SqlTransaction, answer: Answer): Promise<Done<Answer> | Refused<'fenced'>>;
+  completeIn(transaction: SqlTransaction, answer: Answer): Promise<Done<Answer>>;
 }
 
 /** What the work holds, after the store: only records in a database can commit with the caller's rows. */
@@ -121,8 +129,11 @@ export interface IdempotencyKeys<Lease extends IdempotencyLease = IdempotencyLea
    * the successor is still at work. What they do in one transaction with `completeIn` happens once; what they do elsewhere may
    * happen twice, as after a crash. And the promise is the store's: see each store for when it forgets.
    *
+   * Do not call it inside the transaction in which it completes: what it does to the record outside would wait for it.
+   *
    * @throws InvalidKeyError, MisuseError  Nothing was sent.
-   * @throws MisuseError  Also when the key is in use in the other mode. Nothing ran.
+   * @throws MisuseError  Also when the key is in use in the other mode: nothing ran. And when the work gives no answer that could
+   *   be stored: it has run, and the key stays taken until its lease is over.
    * @throws StoreError  Before the work: it did not run; after `effect: 'unknown'` the key may be taken until its lease is
    *   over. Whatever `work` throws is thrown on.
    * @see Stripe, "Designing robust and predictable APIs with idempotency" (2017); the IETF draft "The Idempotency-Key HTTP
@@ -156,9 +167,9 @@ export const SWEPT_AT_ONCE = 1_000;
 const FIRST_LOOK_MS = 5;
 const LONGEST_LOOK_MS = 100;
 
-/** Tries to store an answer, and the pause between them: the work has been done, so it is worth some patience. */
-const COMPLETIONS = 3;
-const COMPLETION_PAUSE_MS = 50;
+/** Pauses between tries to store an answer: the work has been done, so it is worth some patience. */
+const FIRST_COMPLETION_PAUSE_MS = 20;
+const COMPLETION_PAUSE_MS = 500;
 
 /**
  * Idempotency keys, in leased mode: the claim of a key is a step of its own, which others see at once.
@@ -170,13 +181,16 @@ export function idempotencyKeys<Store extends IdempotencyStore>(
   store: Store,
   options: IdempotencyKeyOptions = {},
 ): IdempotencyKeys<LeaseOf<Store>> {
-  const times = checkedTimes({ ...defaultIdempotencyTimes, ...options });
+  const times = checkedTimes(options);
   const { onEvent = () => undefined } = options;
   const settings: Settings = {
     store,
     times,
     stored: storedAnswers(options.storedHeaders ?? defaultStoredHeaders),
-    policy: { ...defaultAnswerPolicy, ...options.policy },
+    policy: {
+      answered: (answer) => options.policy?.answered?.(answer) ?? defaultAnswerPolicy.answered(answer),
+      threw: (error) => options.policy?.threw?.(error) ?? defaultAnswerPolicy.threw(error),
+    },
     onEvent: quiet(onEvent),
   };
 
@@ -206,13 +220,15 @@ export function idempotencyKeys<Store extends IdempotencyStore>(
   };
 }
 
-/** Undefined: somebody holds the record's row, and so is at work on it. */
+/** Undefined: somebody holds the record's row, and so is at work on it, or many are. */
 async function claimOrHeld(
   store: IdempotencyStore,
   claim: Parameters<IdempotencyStore['claim']>[0],
 ): Promise<ClaimedRecord | undefined> {
   try {
-    return await store.claim(claim);
+    // Where sessions are at REPEATABLE READ, whoever meets a claim that is being made is told of a conflict.
+    const found = await retryOnConflict(async () => done(await store.claim(claim)));
+    return found.outcome === 'done' ? found.value : undefined;
   } catch (error) {
     if (error instanceof StoreError && error.code === 'LOCK_TIMEOUT') return undefined;
     throw error;
@@ -269,6 +285,7 @@ class Running {
   /** What was stored in it; whether that was committed is for the caller to say, by returning it. */
   #completed: Answer | undefined;
   #fenced = false;
+  #toldOfLoss = false;
 
   constructor(settings: Settings, request: IdempotentRequest, holding: Holding) {
     this.#settings = settings;
@@ -279,19 +296,18 @@ class Running {
   async run<Ended extends WorkOutcome>(
     work: (lease: SqlIdempotencyLease) => Promise<Ended>,
   ): Promise<IdempotentOutcome | Exclude<Ended, Done<Answer>>> {
-    const { store, times } = this.#settings;
-    const { id, owner, attempt, claimedAtMs } = this.#holding;
+    const claimedAtMs = await this.#freshLease();
+    if (claimedAtMs === undefined) return this.#withoutEffect();
     const renewal = new LeaseRenewal({
-      ...times,
+      ...this.#settings.times,
       claimedAtMs,
-      renew: () => store.renew(id, owner, times),
-      // Completed in a transaction that has just been committed, the record is not in progress any more.
-      mayBeLost: () => !this.#completing,
+      renew: () => this.#renew(),
+      isFinishing: () => this.#completing,
       onFailed: (cause) => this.#tell('renewal-failed', cause),
-      onLost: (reason) => this.#tell('lease-lost', reason),
+      onLost: (reason) => this.#tellOfLoss(reason),
     });
     const lease: SqlIdempotencyLease = {
-      attempt,
+      attempt: this.#holding.attempt,
       signal: renewal.signal,
       completeIn: (transaction, answer) => this.#completeIn(transaction, answer),
     };
@@ -304,22 +320,49 @@ class Running {
     }
     renewal.stop();
     if (ended.outcome === 'done') return this.#answered(ended);
-    if (ended.outcome === 'refused') {
-      if (this.#fenced && ended.reason === 'fenced') return this.#rolledBack();
-      await this.#release();
-    }
+    if (ended.outcome === 'refused') await this.#release();
     return ended as Exclude<Ended, Done<Answer>>;
   }
 
-  async #completeIn(transaction: SqlTransaction, answer: Answer): Promise<Done<Answer> | Refused<'fenced'>> {
+  /**
+   * Since when the lease counts. A claim that had to wait, for a connection say, is renewed before the work begins: the
+   * lease may be half over, or be over, by the time that the store gave it.
+   *
+   * @returns undefined when it cannot be had; the work must not run.
+   */
+  async #freshLease(): Promise<number | undefined> {
+    const { store, times } = this.#settings;
+    const { id, owner, claimedAtMs } = this.#holding;
+    const enoughMs = times.leaseMs / RENEWALS_PER_LEASE;
+    if (performance.now() - claimedAtMs <= enoughMs) return claimedAtMs;
+    const sentMs = performance.now();
+    if (!(await store.renew(id, owner, times))) return undefined;
+    if (performance.now() - sentMs <= enoughMs) return sentMs;
+    await this.#release();
+    return undefined;
+  }
+
+  async #renew(): Promise<boolean> {
+    const { store, times } = this.#settings;
+    const { id, owner } = this.#holding;
+    // Completed in a transaction that has just been committed, the record is not in progress any more, and ours.
+    return (await store.renew(id, owner, times)) || (this.#completing && (await this.#isCompleted()));
+  }
+
+  async #isCompleted(): Promise<boolean> {
+    const record = await this.#settings.store.read(this.#holding.id);
+    return record?.owner === this.#holding.owner && record.answer !== undefined;
+  }
+
+  async #completeIn(transaction: SqlTransaction, answer: Answer): Promise<Done<Answer>> {
     const { store, stored, times } = this.#settings;
     const { id, owner } = this.#holding;
     const toStore = stored(answer);
     // Before it is sent: from its arrival until the end of the transaction a renewal waits, and then finds it completed.
     this.#completing = true;
     try {
-      const within = (store as SqlIdempotencyStore).within(transaction);
-      if (await within.complete(id, owner, toStore, times.retentionMs)) {
+      const records = (store as SqlIdempotencyStore).within(transaction);
+      if (await records.complete(id, owner, toStore, times.retentionMs)) {
         this.#completed = answer;
         return done(answer);
       }
@@ -329,11 +372,11 @@ class Running {
     }
     this.#completing = false;
     this.#fenced = true;
-    return refused('fenced');
+    throw new LeaseLostError('somebody else has taken the key over: roll back');
   }
 
   async #answered(ended: Done<Answer>): Promise<IdempotentOutcome> {
-    if (this.#completed === ended.value) return ended;
+    if (this.#completed !== undefined && this.#completed === ended.value) return ended;
     const { store, stored, times, policy } = this.#settings;
     const { id, owner } = this.#holding;
     const toStore = stored(ended.value);
@@ -342,7 +385,7 @@ class Running {
     if (disposition !== 'store') return ended;
     let ours: boolean;
     try {
-      ours = await patiently(() => store.complete(id, owner, toStore, times.retentionMs));
+      ours = await patiently(times.leaseMs, () => store.complete(id, owner, toStore, times.retentionMs));
     } catch (cause) {
       // The work has had its effect, so its outcome stands.
       this.#tell('not-stored', cause);
@@ -360,30 +403,36 @@ class Running {
     } catch {
       return unknown(() => this.#overtaken(answer));
     }
-    // An earlier try to store it had succeeded, and its answer was lost.
-    if (record?.owner === owner && record.answer !== undefined) return done(record.answer);
+    if (record?.owner === owner && record.answer !== undefined) {
+      // An earlier try to store it had succeeded, and its answer was lost; or a transaction has stored another.
+      return done(this.#completed === undefined ? answer : record.answer);
+    }
     if (record === undefined || record.fingerprint !== fingerprint) {
       this.#tell('not-stored', new LeaseLostError('the record is not there any more'));
       return done(answer);
     }
-    this.#tell('lease-lost', new LeaseLostError('somebody else has taken the key over'));
+    this.#tellOfLoss(new LeaseLostError('somebody else has taken the key over'));
     // One answer for all. While the successor is at work there is none yet.
     if (record.answer !== undefined) return done(record.answer, { replayed: true });
     return unknown(() => this.#overtaken(answer));
   }
 
-  /** Somebody else has taken the key over, and what the work did was rolled back. */
-  async #rolledBack(): Promise<Done<Answer> | InProgress | Refused<'payload-mismatch'>> {
-    this.#tell('lease-lost', new LeaseLostError('somebody else has taken the key over'));
-    const { id, fingerprint } = this.#holding;
+  /** The work did not run, or what it did was rolled back, because somebody else has the key. */
+  async #withoutEffect(): Promise<Done<Answer> | InProgress | Refused<'payload-mismatch'>> {
+    const { id, owner, fingerprint } = this.#holding;
     const record = await this.#settings.store.read(id).catch(() => undefined);
+    // Stored by a transaction that was tried again although it had been committed.
+    if (record?.owner === owner && record.answer !== undefined) return done(record.answer);
+    this.#tellOfLoss(new LeaseLostError('somebody else has taken the key over'));
     return record === undefined ? inProgress(0) : outcomeOf(record, 'leased', fingerprint);
   }
 
-  async #threw(error: unknown): Promise<Done<Answer>> {
+  async #threw(error: unknown): Promise<IdempotentOutcome> {
+    if (this.#fenced && error instanceof LeaseLostError) return this.#withoutEffect();
     const answer = this.#completed;
     if (answer !== undefined && error instanceof StoreError && error.effect === 'unknown') {
-      if (await this.#wasCommitted().catch(() => false)) return done(answer);
+      const { leaseMs } = this.#settings.times;
+      if (await within(leaseMs, this.#wasCommitted()).catch(() => false)) return done(answer);
     }
     if (this.#settings.policy.threw(error) === 'release') await this.#release();
     throw error;
@@ -396,19 +445,24 @@ class Running {
   async #wasCommitted(): Promise<boolean> {
     const { store, times } = this.#settings;
     const { id, owner } = this.#holding;
-    if (await store.renew(id, owner, times)) return false;
-    const record = await store.read(id);
-    return record?.owner === owner && record.answer !== undefined;
+    return !(await store.renew(id, owner, times)) && (await this.#isCompleted());
   }
 
   async #release(): Promise<void> {
+    const { store, times } = this.#settings;
     const { id, owner } = this.#holding;
     try {
-      if (await this.#settings.store.release(id, owner)) return;
-      this.#tell('lease-lost', new LeaseLostError('the key was not ours any more'));
+      if (await within(times.leaseMs, store.release(id, owner))) return;
+      if (await this.#isCompleted()) return;
+      this.#tellOfLoss(new LeaseLostError('the key was not ours any more'));
     } catch (cause) {
       this.#tell('not-released', cause);
     }
+  }
+
+  #tellOfLoss(reason: LeaseLostError): void {
+    if (!this.#toldOfLoss) this.#tell('lease-lost', reason);
+    this.#toldOfLoss = true;
   }
 
   #tell(kind: IdempotencyEvent['kind'], cause: unknown): void {
@@ -417,37 +471,56 @@ class Running {
   }
 }
 
-/** Again when the store could not be asked, or its answer was lost: storing twice is storing once. */
-async function patiently(complete: () => Promise<boolean>): Promise<boolean> {
-  for (let tried = 1; ; tried++) {
+/**
+ * The answer, if it comes in time. Whoever holds the row, a transaction whose client has gone or the caller's own, may hold it
+ * for longer than anybody wants to wait.
+ */
+async function within<T>(limitMs: number, answer: Promise<T>): Promise<T> {
+  const tooLate = Promise.withResolvers<never>();
+  const message = `no answer within ${limitMs} ms`;
+  const limit = setTimeout(
+    () => tooLate.reject(new StoreError('CONNECTION_LOST', 'unknown', message)),
+    limitMs,
+  );
+  try {
+    return await Promise.race([answer, tooLate.promise]);
+  } finally {
+    clearTimeout(limit);
+  }
+}
+
+/**
+ * Again when the store could not be asked, or its answer was lost: storing twice is storing once. Until the lease must be over,
+ * because then somebody else does the work again.
+ */
+async function patiently(leaseMs: number, complete: () => Promise<boolean>): Promise<boolean> {
+  const endMs = performance.now() + leaseMs;
+  for (let pauseMs = FIRST_COMPLETION_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, COMPLETION_PAUSE_MS)) {
     try {
       return await complete();
     } catch (error) {
-      if (tried === COMPLETIONS || !(error instanceof StoreError) || error.code === 'REJECTED') throw error;
-      await sleep(COMPLETION_PAUSE_MS * tried);
+      const isFinal = !(error instanceof StoreError) || error.code === 'REJECTED';
+      if (isFinal || performance.now() + pauseMs > endMs) throw error;
+      await sleep(pauseMs);
     }
   }
 }
 
-/** Whoever listens must not change what happens. */
-function quiet(onEvent: (event: IdempotencyEvent) => void): (event: IdempotencyEvent) => void {
+/** Whoever listens must not change what happens, be it by throwing or by rejecting: there is nobody to tell. */
+function quiet(onEvent: (event: IdempotencyEvent) => unknown): (event: IdempotencyEvent) => void {
   return (event) => {
-    try {
-      onEvent(event);
-    } catch {
-      // There is nobody to tell.
-    }
+    void (async () => onEvent(event))().catch(() => undefined);
   };
 }
 
-/** The longest that a timer of Node can wait. */
-const LONGEST_MS = 2 ** 31 - 1;
-
-function checkedTimes(given: typeof defaultIdempotencyTimes): typeof defaultIdempotencyTimes {
-  const { leaseMs, renewForMs, retentionMs, waitMs } = given;
+function checkedTimes(options: IdempotencyKeyOptions): typeof defaultIdempotencyTimes {
+  const defaults = defaultIdempotencyTimes;
+  const { leaseMs = defaults.leaseMs, renewForMs = defaults.renewForMs } = options;
+  const { retentionMs = defaults.retentionMs, waitMs = defaults.waitMs } = options;
   checkedMs({ leaseMs, retentionMs }, 1);
   checkedMs({ renewForMs, waitMs }, 0);
-  if (leaseMs > LONGEST_MS) throw new MisuseError(`leaseMs must be at most ${LONGEST_MS}, got ${leaseMs}`);
+  if (leaseMs > LONGEST_TIMER_MS)
+    throw new MisuseError(`leaseMs must be at most ${LONGEST_TIMER_MS}, got ${leaseMs}`);
   if (retentionMs < leaseMs) throw new MisuseError('retentionMs must not be shorter than leaseMs');
   return { leaseMs, renewForMs, retentionMs, waitMs };
 }

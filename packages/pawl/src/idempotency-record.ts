@@ -1,3 +1,5 @@
+import { MisuseError } from './errors.ts';
+
 /**
  * How the record of an idempotency key is spoken of, whichever store keeps it.
  */
@@ -54,7 +56,12 @@ export type ClaimedRecord =
   | { readonly claimed: true; readonly attempt: number }
   | { readonly claimed: false; readonly record: IdempotencyRecord };
 
-/** The columns of `IdempotencyRecord`, as both dialects name them. */
+/**
+ * The columns of `IdempotencyRecord`, as both dialects name them. Numbers and bytes only, since what is a boolean or a moment
+ * to one driver is text to another.
+ *
+ * @throws MisuseError  The driver is told to give bytes as something else.
+ */
 export function recordFromRow(row: Readonly<Record<string, unknown>>): IdempotencyRecord {
   return {
     mode: row.mode === 'transactional' ? 'transactional' : 'leased',
@@ -69,6 +76,15 @@ export function recordFromRow(row: Readonly<Record<string, unknown>>): Idempoten
   };
 }
 
+/** As JSON in ASCII, which every character set of a connection leaves as it is. */
+export function encodedHeaders({ headers }: StoredAnswer): string {
+  return JSON.stringify(headers).replace(
+    /[^\x20-\x7e]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
 function bytes(value: unknown): Buffer {
-  return Buffer.isBuffer(value) ? value : Buffer.from(value as Uint8Array);
+  if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  throw new MisuseError('the driver must give the bytes of bytea, BINARY and BLOB columns as bytes');
 }

@@ -29,7 +29,11 @@ export function recordIdOf({ scope, key }: IdempotentRequest): IdempotencyRecord
   return { scope: encodedScope(scope), key: checkedKey(key) };
 }
 
+/** @throws MisuseError  It is no payload: what has been parsed has lost its bytes. */
 export function fingerprintOf({ payload }: IdempotentRequest): string {
+  if (typeof payload !== 'string' && !(payload instanceof Uint8Array)) {
+    throw new MisuseError('the payload of a request must be its bytes, or text');
+  }
   return createHash('sha256').update(payload).digest('hex');
 }
 

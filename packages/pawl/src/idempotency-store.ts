@@ -1,4 +1,4 @@
-import { MisuseError } from './errors.ts';
+import { requireLimit } from './columns.ts';
 import {
   type ClaimedRecord,
   type IdempotencyClaim,
@@ -80,9 +80,7 @@ function over(session: SqlPort | SqlTransaction, table: string): IdempotencyStor
       return rows[0] && recordFromRow(rows[0]);
     },
     async sweep(limit) {
-      if (!Number.isInteger(limit) || limit < 1) {
-        throw new MisuseError(`limit must be a whole number ≥ 1, got ${limit}`);
-      }
+      requireLimit(limit);
       const sweep = session.dialect.sweepExpired({ table, column: 'expires_at', limit });
       return (await session.execute(sweep)).affectedRows;
     },

@@ -17,10 +17,12 @@ import { type SqlIdempotencyStoreOptions, sqlIdempotencyStore } from './idempote
 import { withinWait } from './lock-wait.ts';
 import { type Done, done, type Refused, refused } from './outcome.ts';
 import type { SqlPort, SqlTransaction } from './ports.ts';
+import { LONGEST_TIMER_MS } from './timers.ts';
 import {
   type ConflictRetry,
   defaultConflictRetry,
   pauseMs,
+  requireRetry,
   retryOnConflict,
   transact,
 } from './transaction.ts';
@@ -29,8 +31,9 @@ export interface TransactionalIdempotencyKeyOptions
   extends SqlIdempotencyStoreOptions,
     Pick<IdempotencyKeyOptions, 'retentionMs' | 'storedHeaders'> {
   /**
-   * How long a duplicate waits for the transaction of the first, with a connection, in milliseconds; at least 1, and InnoDB
-   * rounds up to whole seconds. Then it is refused. Default 2 s.
+   * How long a duplicate waits for a transaction that is at work under its key, with a connection, in milliseconds; at least 1,
+   * and InnoDB rounds up to whole seconds. Then it is refused. Where that one rolls back and another takes its place, it
+   * waits anew. Default 2 s.
    */
   readonly waitMs?: number;
   /** After a deadlock, a serialization failure or a lost COMMIT the whole transaction is tried again. */
@@ -47,6 +50,9 @@ export interface TransactionalIdempotencyKeys<Transaction extends SqlTransaction
    * A duplicate waits for the first one's end, up to `waitMs` (refused: `lock-timeout`), and then gets its answer, or runs
    * when that was rolled back. A crash leaves nothing behind, and there is no lease to wait for. When the answer to the
    * COMMIT is lost, the request is run again: it finds its own answer, or nothing.
+   *
+   * There is no policy for answers: what is `done` is stored, whatever its status. An answer that shall not be given again is
+   * returned with a refusal (`{ ...refused('declined'), answer }`), or thrown.
    *
    * **For work without outward effects only:** it runs again after every conflict, and a rollback does not take back what
    * it did elsewhere.
@@ -95,6 +101,9 @@ export function transactionalIdempotencyKeys<Transaction extends SqlTransaction>
   const { retentionMs = defaultIdempotencyTimes.retentionMs, waitMs = WAIT_MS } = options;
   const { retry = defaultConflictRetry, storedHeaders = defaultStoredHeaders } = options;
   checkedMs({ retentionMs, waitMs }, 1);
+  if (waitMs > LONGEST_TIMER_MS)
+    throw new MisuseError(`waitMs must be at most ${LONGEST_TIMER_MS}, got ${waitMs}`);
+  requireRetry(retry);
   const store = sqlIdempotencyStore(sql, options);
   const stored = storedAnswers(storedHeaders);
 
@@ -103,12 +112,15 @@ export function transactionalIdempotencyKeys<Transaction extends SqlTransaction>
     transaction: SqlTransaction,
     request: IdempotentRequest,
     work: () => Promise<Ended>,
+    onClaimed: () => void = () => undefined,
   ): Promise<TransactionalOutcome | Exclude<Ended, Done<Answer>>> {
     const id = recordIdOf(request);
     const fingerprint = fingerprintOf(request);
     const records = store.within(transaction);
     // No lease: as long as the transaction lives its lock is in the way, and afterwards the record is complete.
-    const claim = { ...id, mode: 'transactional', fingerprint, owner, leaseMs: 0, retentionMs } as const;
+    // Nor does its retention begin before it is: work may take longer than that.
+    const times = { leaseMs: 0, retentionMs: retentionMs + defaultIdempotencyTimes.retentionMs };
+    const claim = { ...id, mode: 'transactional', fingerprint, owner, ...times } as const;
     const found = await withinWait(transaction, waitMs, () => records.claim(claim)).catch(
       (error: unknown) => {
         if (error instanceof StoreError && error.code === 'LOCK_TIMEOUT') return undefined;
@@ -121,6 +133,7 @@ export function transactionalIdempotencyKeys<Transaction extends SqlTransaction>
       // Its own, of a COMMIT whose answer was lost.
       return outcome.outcome === 'done' && found.record.owner === owner ? done(outcome.value) : outcome;
     }
+    onClaimed();
     const ended = await work();
     if (ended.outcome !== 'done') return ended as Exclude<Ended, Done<Answer>>;
     if (await records.complete(id, owner, stored(ended.value), retentionMs)) return done(ended.value);
@@ -131,13 +144,17 @@ export function transactionalIdempotencyKeys<Transaction extends SqlTransaction>
     async run(request, work) {
       const owner = randomUUID();
       let lost: unknown;
+      /** Whatever COMMIT was lost before, it was not carried out. */
+      const isClaimed = () => {
+        lost = undefined;
+      };
       for (let tried = 1; ; tried++) {
         let committing = false;
         try {
           const outcome = await retryOnConflict(() => {
             committing = false;
             return transact(sql, async (transaction) => {
-              const ended = await runAs(owner, transaction, request, () => work(transaction));
+              const ended = await runAs(owner, transaction, request, () => work(transaction), isClaimed);
               committing = true;
               return ended;
             });

@@ -1,3 +1,4 @@
+import { requireLimit } from './columns.ts';
 import { MisuseError, StoreError } from './errors.ts';
 import { withinWait } from './lock-wait.ts';
 import { type Done, done, type Refused, refused, type Settled } from './outcome.ts';
@@ -34,13 +35,12 @@ export interface RowLock extends RowRef {
  * then.
  *
  * `wrong-state`: there is no such row, or it does not hold `expect`. It is not locked then, but on MySQL a row that its
- * key names and that does not hold `expect` stays locked until the transaction ends; so end it. On PostgreSQL the wait
- * limit holds for the later statements of the transaction too; on MySQL it is the session's own again.
+ * key names and that does not hold `expect` stays locked until the transaction ends; so end it.
  *
  * Keep the transaction short, and never wait for the network in it: everybody else waits with a connection
  * each.
  *
- * Cost: two statements, on MySQL three (one with `waitMs: 0`), and one for `increment`.
+ * Cost: three statements (one with `waitMs: 0`), and one for `increment`.
  *
  * @throws StoreError  `LOCK_TIMEOUT`: not granted within `waitMs`. `DEADLOCK`. The transaction is of no further use.
  * @see Jakarta Persistence, "Lock Modes", on PESSIMISTIC_READ, PESSIMISTIC_WRITE and PESSIMISTIC_FORCE_INCREMENT
@@ -96,9 +96,7 @@ export async function lockAvailableRows(
   transaction: SqlTransaction,
   rows: AvailableRows,
 ): Promise<readonly Row[]> {
-  if (!Number.isInteger(rows.limit) || rows.limit < 1) {
-    throw new MisuseError(`limit must be a whole number ≥ 1, got ${rows.limit}`);
-  }
+  requireLimit(rows.limit);
   const locked = await transaction.execute(transaction.dialect.lockAvailableRows(rows));
   return locked.rows;
 }

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MisuseError, StoreError } from './errors.ts';
 import { type Refused, refused, type Settled } from './outcome.ts';
 import type { SqlPort, SqlTransaction } from './ports.ts';
+import { LONGEST_TIMER_MS } from './timers.ts';
 
 class RolledBackWith<Result> extends Error {
   readonly result: Result;
@@ -107,14 +108,12 @@ export function pauseMs(retry: ConflictRetry, attempt: number, chance = Math.ran
   return pause * (1 - retry.jitter * chance);
 }
 
-/** A timer of Node that is set to more than this ends at once. */
-const LONGEST_PAUSE_MS = 2 ** 31 - 1;
-
-function requireRetry({ attempts, backoffMs, maxBackoffMs, jitter }: ConflictRetry): void {
+/** @throws MisuseError */
+export function requireRetry({ attempts, backoffMs, maxBackoffMs, jitter }: ConflictRetry): void {
   if (!Number.isInteger(attempts) || attempts < 1) {
     throw new MisuseError(`attempts must be a whole number ≥ 1, got ${attempts}`);
   }
-  requireWithin({ backoffMs, maxBackoffMs }, LONGEST_PAUSE_MS);
+  requireWithin({ backoffMs, maxBackoffMs }, LONGEST_TIMER_MS);
   requireWithin({ jitter }, 1);
 }
 

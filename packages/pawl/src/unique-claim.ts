@@ -1,3 +1,4 @@
+import { requireLimit } from './columns.ts';
 import { MisuseError, StoreError } from './errors.ts';
 import { type Done, done, type Refused, refused } from './outcome.ts';
 import type { ClaimExpiry, Columns, Row, RowRef, SqlSession, SqlStatement } from './ports.ts';
@@ -172,9 +173,7 @@ export interface ClaimSweep {
  * @throws MisuseError  `limit`. Nothing was sent.
  */
 export async function sweepClaims(sql: SqlSession, sweep: ClaimSweep): Promise<number> {
-  if (!Number.isInteger(sweep.limit) || sweep.limit < 1) {
-    throw new MisuseError(`limit must be a whole number ≥ 1, got ${sweep.limit}`);
-  }
+  requireLimit(sweep.limit);
   const { affectedRows } = await sql.execute(sql.dialect.sweepExpired(sweep));
   return affectedRows;
 }

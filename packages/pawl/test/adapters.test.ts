@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
-import { CompiledQuery, Kysely, PostgresDialect } from 'kysely';
+import { CamelCasePlugin, CompiledQuery, Kysely, PostgresDialect } from 'kysely';
 import { createPool, type PoolConnection, type PoolOptions } from 'mysql2';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -11,6 +11,7 @@ import { type KyselyTransaction, kyselyPort } from '../src/adapters/kysely.ts';
 import { classifiedMysql2Pool, type Mysql2Options, mysql2Port } from '../src/adapters/mysql2.ts';
 import { classifiedPgPool, pgPort } from '../src/adapters/pg.ts';
 import {
+  claimUnique,
   conditionalUpdate,
   done,
   lockRow,
@@ -436,6 +437,33 @@ describe('PostgreSQL', () => {
     expect(await stored()).toEqual(['next']);
     await store.query('DELETE FROM note');
   });
+
+  test('Kysely’s plugins, which rename columns, do not reach the guards', async () => {
+    await store.query('CREATE TABLE lease (claim_key text PRIMARY KEY, owner text, expires_at timestamptz)');
+    const pool = new pg.Pool({ connectionString: store.url, max: 2 });
+    const plugins = [new CamelCasePlugin()];
+    const dialect = new PostgresDialect({ pool: classifiedPgPool(pool) });
+    const db = new Kysely<unknown>({ dialect, plugins });
+    try {
+      const sql = kyselyPort(db, postgres);
+      const expiry = { column: 'expires_at', leaseMs: 60_000 };
+      const claim = (owner: string) => ({
+        table: 'lease',
+        key: { claim_key: 'a' },
+        values: { owner },
+        expiry,
+      });
+      expect(await claimUnique(sql, claim('first'))).toEqual(done(undefined));
+      expect(await claimUnique(sql, claim('second'))).toMatchObject({
+        holder: { claim_key: 'a', owner: 'first' },
+      });
+      await store.query(`UPDATE lease SET expires_at = clock_timestamp() - interval '1 hour'`);
+      const inTransaction = sql.transaction((transaction) => claimUnique(transaction, claim('third')));
+      expect(await inTransaction).toEqual(done(undefined));
+    } finally {
+      await db.destroy();
+    }
+  });
 });
 
 describe('a PostgreSQL that greets and takes leave in one breath', () => {
@@ -497,6 +525,27 @@ describe('mysql2', () => {
     pools.push(() => pool.promise().end());
     return pool;
   }
+
+  test('a pool of mysql2/promise is refused: its connections would be taken and never given back', () => {
+    const pool = newPool().promise();
+    expect(() => mysql2Port(pool as never, LIMITS)).toThrow(MisuseError);
+  });
+
+  test.each([
+    {},
+    { acquireTimeoutMs: 0, queryTimeoutMs: 1_000 },
+    { acquireTimeoutMs: 1_000, queryTimeoutMs: 2 ** 31 },
+    { acquireTimeoutMs: 1_000, queryTimeoutMs: '5s' },
+  ])('time-outs that are none are refused: %j', (options) => {
+    expect(() => mysql2Port(newPool(), options as never)).toThrow(MisuseError);
+  });
+
+  test('after a statement that was too large, at which the server hangs up, the connection is not lent again', async () => {
+    const sql = mysql2Port(newPool(), LIMITS);
+    const tooLarge = sql.execute({ text: 'SELECT length(?) AS bytes', values: ['x'.repeat(20_000_000)] });
+    await expect(tooLarge).rejects.toMatchObject({ effect: 'none' });
+    expect((await sql.execute({ text: 'SELECT 1 AS one', values: [] })).rows).toEqual([{ one: 1 }]);
+  });
 
   /** Lends the one connection of a classified pool. */
   function lender(options: Mysql2Options = LIMITS): () => Promise<PoolConnection> {

@@ -1,5 +1,9 @@
+import { createPool } from 'mysql2';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { barrier, together, until } from '../../../test/barrier.ts';
+import { mysql2Port } from '../src/adapters/mysql2.ts';
+import { pgPort } from '../src/adapters/pg.ts';
 import {
   type Answer,
   done,
@@ -14,6 +18,7 @@ import {
   memoryIdempotencyStore,
   refused,
   StoreError,
+  sqlIdempotencyStore,
   transact,
 } from '../src/index.ts';
 import {
@@ -630,6 +635,119 @@ describe.each(['postgres', 'mariadb', 'mariadb-snapshot'] as const)(
       expect(events.map(({ kind }) => kind)).toEqual(['lease-lost']);
     });
 
+    test('so does one whose transaction would commit whatever its work resolves with', async () => {
+      const { keys } = openSql({ renewForMs: 0 });
+      const request = newRequest();
+      const lateRuns = barrier(2);
+      const lateGoesOn = barrier(2);
+      const first = keys.run(request, (lease) =>
+        opened.sql.transaction(async (transaction) => {
+          await transaction.execute(insertBill(request));
+          await lateRuns();
+          await lateGoesOn();
+          return lease.completeIn(transaction, answer('late'));
+        }),
+      );
+      await lateRuns();
+      await opened.endLease(idOf(request));
+      await keys.run(request, async () => done(answer('successor')));
+      await lateGoesOn();
+      const outcome = await first;
+      if (outcome.outcome !== 'done') throw new Error(outcome.outcome);
+      expect(shown(outcome.value)).toEqual(shown(answer('successor')));
+      expect(await bills(request)).toBe(0);
+    });
+
+    test('after a rollback, a lost lease is told at the next renewal', async () => {
+      const { keys, events } = openSql({ leaseMs: 300 });
+      const request = newRequest();
+      const successor = { ...idOf(request), mode: 'leased', fingerprint: '0'.repeat(64) } as const;
+      await keys.run(request, async (lease) => {
+        const failing = transact(opened.sql, async (transaction) => {
+          await lease.completeIn(transaction, answer('rolled back'));
+          throw new StoreError('DEADLOCK', 'none', 'at the commit');
+        });
+        await expect(failing).rejects.toThrow(StoreError);
+        const { owner } = (await opened.store.read(idOf(request))) ?? { owner: '' };
+        await opened.store.release(idOf(request), owner);
+        const times = { leaseMs: 60_000, retentionMs: 60_000 };
+        await opened.store.claim({ ...successor, owner: '8a2c7b6e-0000-4000-8000-000000000003', ...times });
+        await new Promise((resolve) => lease.signal.addEventListener('abort', resolve));
+        return refused('contended');
+      });
+      expect(events.map(({ kind }) => kind)).toEqual(['lease-lost']);
+    });
+
+    test('one that was committed and is tried again is its own answer, and nobody is told of a loss', async () => {
+      const { keys, events } = openSql();
+      const request = newRequest();
+      const outcome = await keys.run(request, async (lease) => {
+        const pay = () =>
+          transact(opened.sql, async (transaction) => {
+            await transaction.execute(insertBill(request));
+            return lease.completeIn(transaction, answer('bill'));
+          });
+        await pay();
+        return pay();
+      });
+      expect(outcome).toMatchObject({ outcome: 'done', replayed: false });
+      expect(await bills(request)).toBe(1);
+      expect(events).toEqual([]);
+    });
+
+    test('inside the transaction that completes it, its end does not wait for ever', async () => {
+      const { keys, events } = openSql({ leaseMs: 300 });
+      const request = newRequest();
+      const outcome = await transact(opened.sql, (transaction) =>
+        keys.run(request, async (lease) => {
+          await lease.completeIn(transaction, answer('x'));
+          return refused('declined');
+        }),
+      );
+      expect(outcome).toEqual(refused('declined'));
+      expect(events.map(({ kind }) => kind)).toContain('not-released');
+    });
+
+    test('a duplicate that meets an expired record which somebody holds is refused, and may wait for it', async () => {
+      const request = newRequest();
+      await openSql().keys.run(request, async () => done(answer('old')));
+      await opened.endRetention(idOf(request));
+      const holder = await opened.database.connect();
+      await holder.begin('READ COMMITTED');
+      const { scope, key } = idOf(request);
+      const text = 'UPDATE pawl_idempotency_key SET attempt = 7 WHERE scope = ? AND idempotency_key = ?';
+      await holder.query(text, scope, key);
+      expect(await openSql().keys.run(request, NEVER_RUNS)).toEqual({
+        ...refused('in-progress'),
+        retryAfterMs: 0,
+      });
+      const waiting = openSql({ waitMs: 20_000 }).keys.run(request, async () => done(answer('new')));
+      await holder.query('ROLLBACK');
+      expect(await waiting).toEqual(done(answer('new')));
+    });
+
+    test('a claim that had to wait for a connection is renewed before the work begins', async () => {
+      const single = opened.database.open({ connections: 1 });
+      const keys = idempotencyKeys(sqlIdempotencyStore(single), { leaseMs: 400 });
+      const request = newRequest();
+      const connected = barrier(2);
+      const released = barrier(2);
+      const busy = single.transaction(async () => {
+        await connected();
+        await released();
+      });
+      await connected();
+      const running = keys.run(request, async ({ signal }) => {
+        const { leaseLeftMs } = (await opened.store.read(idOf(request))) ?? { leaseLeftMs: 0 };
+        return done(answer(`${signal.aborted} ${leaseLeftMs > 0}`));
+      });
+      // The lease that the claim asks for would be over by the time that it can be sent.
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      await released();
+      await busy;
+      expect(await running).toEqual(done(answer('false true')));
+    });
+
     test('without the owner’s check, the stalled one’s row stays beside its successor’s', async () => {
       const request = newRequest();
       for (const _ of ['successor', 'late']) {
@@ -753,6 +871,94 @@ describe.each(['postgres', 'mariadb', 'mariadb-snapshot'] as const)(
   },
 );
 
+describe('drivers that are told to read values in another way', () => {
+  test('pg, booleans and numbers as text: the same outcomes', async () => {
+    const opened = await openSqlIdempotencyStore('postgres');
+    const asText = [pg.types.builtins.BOOL, pg.types.builtins.INT4, pg.types.builtins.NUMERIC];
+    const types = {
+      getTypeParser: ((oid: number, format: 'text') =>
+        asText.includes(oid) ? (value: string) => value : pg.types.getTypeParser(oid, format)) as never,
+    };
+    const pool = new pg.Pool({ connectionString: opened.database.url, max: 20, types });
+    try {
+      const { keys } = open(sqlIdempotencyStore(pgPort(pool)), { waitMs: 20_000 });
+      const request = newRequest();
+      let runs = 0;
+      await together(20, () =>
+        keys.run(request, async () => {
+          runs++;
+          return done(answer('x'));
+        }),
+      );
+      expect(runs).toBe(1);
+      await opened.endRetention(idOf(request));
+      expect(await keys.run(request, async () => done(answer('y')))).toEqual(done(answer('y')));
+    } finally {
+      await pool.end();
+      await opened.close();
+    }
+  });
+
+  test('pg, bytes as text: a misuse, and no answer of other bytes', async () => {
+    const opened = await openSqlIdempotencyStore('postgres');
+    const types = { getTypeParser: (() => (value: string) => value) as never };
+    const pool = new pg.Pool({ connectionString: opened.database.url, max: 2, types });
+    try {
+      const { keys } = open(sqlIdempotencyStore(pgPort(pool)));
+      const request = newRequest();
+      await keys.run(request, async () => done(answer('x')));
+      await expect(keys.run(request, NEVER_RUNS)).rejects.toThrow(MisuseError);
+    } finally {
+      await pool.end();
+      await opened.close();
+    }
+  });
+
+  test('mysql2, a connection in latin1: headers come back as they were', async () => {
+    const opened = await openSqlIdempotencyStore('mariadb');
+    const pool = createPool({ uri: opened.database.url, charset: 'latin1_swedish_ci' });
+    try {
+      const limits = { acquireTimeoutMs: 5_000, queryTimeoutMs: 5_000 };
+      const { keys } = open(sqlIdempotencyStore(mysql2Port(pool, limits)));
+      const headers = { location: '/\u{1f600}/Ω/“x”/ü/\\u0041' };
+      const request = newRequest({ key: 'schlüssel Ω' });
+      await keys.run(request, async () => done(answer('x', { headers })));
+      expect(await keys.run(request, NEVER_RUNS)).toMatchObject({ replayed: true, value: { headers } });
+    } finally {
+      await pool.promise().end();
+      await opened.close();
+    }
+  });
+});
+
+describe.each(['postgres', 'mariadb'] as const)('sessions that are stricter by default, %s', (name) => {
+  test.each(['REPEATABLE READ', 'SERIALIZABLE'] as const)(
+    '%s: one runs, and nobody fails',
+    async (isolation) => {
+      const opened = await openSqlIdempotencyStore(name);
+      try {
+        const settings = opened.database.defaultIsolation(isolation);
+        const strict = opened.database.open({ connections: 20, settings });
+        const { keys } = open(sqlIdempotencyStore(strict), { waitMs: 20_000 });
+        for (let burst = 0; burst < 5; burst++) {
+          const request = newRequest();
+          let runs = 0;
+          const outcomes = await together(20, () =>
+            keys.run(request, async () => {
+              runs++;
+              return done(answer('x'));
+            }),
+          );
+          expect(runs).toBe(1);
+          expect(outcomes.filter(({ outcome }) => outcome === 'done')).toHaveLength(20);
+        }
+      } finally {
+        await opened.close();
+      }
+    },
+  );
+});
+
 describe('a store that fails', () => {
   const lostConnection = () => Promise.reject(new StoreError('CONNECTION_LOST', 'unknown', 'cut'));
   const unavailable = () => Promise.reject(new StoreError('UNAVAILABLE', 'none', 'down'));
@@ -795,14 +1001,14 @@ describe('a store that fails', () => {
         return lostConnection();
       },
     });
-    const outcome = await keys.run(newRequest(), async () => done(answer('x')));
-    if (outcome.outcome !== 'done') throw new Error(outcome.outcome);
-    expect([outcome.replayed, shown(outcome.value)]).toEqual([false, shown(answer('x'))]);
+    const given = answer('x', { headers: { 'set-cookie': 'session=1' } });
+    // With all its headers, since it is the first one's own.
+    expect(await keys.run(newRequest(), async () => done(given))).toEqual(done(given));
     expect(events).toEqual([]);
   });
 
   test('at the completion, for good: the outcome stands, and somebody is told', async () => {
-    const { keys, kinds } = open({ ...memoryIdempotencyStore(), complete: unavailable });
+    const { keys, kinds } = open({ ...memoryIdempotencyStore(), complete: unavailable }, { leaseMs: 100 });
     expect(await keys.run(newRequest(), async () => done(answer('x')))).toEqual(done(answer('x')));
     expect(kinds()).toEqual(['not-stored']);
   });
@@ -834,16 +1040,33 @@ describe('a store that fails', () => {
     expect(kinds()).toEqual(['lease-lost']);
   });
 
-  test('a listener that throws changes nothing', async () => {
-    const keys = idempotencyKeys(
-      { ...memoryIdempotencyStore(), complete: unavailable },
-      {
-        onEvent() {
-          throw new Error('a bug in the listener');
-        },
+  test.each([
+    [
+      'throws',
+      () => {
+        throw new Error('a bug in the listener');
       },
-    );
+    ],
+    ['rejects', () => Promise.reject(new Error('a bug in the listener'))],
+  ])('a listener that %s changes nothing', async (_, onEvent) => {
+    const store = { ...memoryIdempotencyStore(), complete: unavailable };
+    const keys = idempotencyKeys(store, { onEvent, leaseMs: 100 });
     expect(await keys.run(newRequest(), async () => done(answer('x')))).toEqual(done(answer('x')));
+    // An unhandled rejection would fail the run.
+    await new Promise((resolve) => setImmediate(resolve));
+  });
+
+  test('a lease that is lost is told once', async () => {
+    const store = memoryIdempotencyStore();
+    const { keys, kinds } = open({ ...store, renew: async () => false }, { leaseMs: 60 });
+    const request = newRequest();
+    await keys.run(request, async ({ signal }) => {
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      const { owner } = (await store.read(idOf(request))) ?? { owner: '' };
+      await store.release(idOf(request), owner);
+      return refused('declined');
+    });
+    expect(kinds()).toEqual(['lease-lost']);
   });
 });
 
@@ -862,12 +1085,47 @@ describe('settings', () => {
     expect(() => idempotencyKeys(memoryIdempotencyStore(), options)).toThrow(MisuseError);
   });
 
+  test('one that is given as undefined is the default', async () => {
+    const { keys } = open(memoryIdempotencyStore(), {
+      leaseMs: undefined as never,
+      waitMs: undefined as never,
+    });
+    expect(await keys.run(newRequest(), async () => done(answer('x')))).toEqual(done(answer('x')));
+  });
+
+  test.each([undefined, null, { amount: 1 }, new ArrayBuffer(1)])(
+    'a payload that is no bytes is a misuse: %s',
+    async (payload) => {
+      const { keys } = open(memoryIdempotencyStore());
+      await expect(keys.run(newRequest({ payload: payload as never }), NEVER_RUNS)).rejects.toThrow(
+        MisuseError,
+      );
+    },
+  );
+
   test('an answer that is none is a misuse, and its key stays taken: the work has run', async () => {
     const { keys } = open(memoryIdempotencyStore());
-    for (const bad of [{ status: 0 }, { status: 1_000 }, { status: 200.5 }, { body: 'text' as never }]) {
+    const bad = [{ status: 0 }, { status: 1_000 }, { status: 200.5 }, { body: 'text' as never }];
+    const answers = [...bad.map((part) => answer('x', part)), undefined as never, 'text' as never];
+    for (const given of answers) {
       const request = newRequest();
-      await expect(keys.run(request, async () => done(answer('x', bad)))).rejects.toThrow(MisuseError);
+      await expect(keys.run(request, async () => done(given))).rejects.toThrow(MisuseError);
       expect(await keys.run(request, NEVER_RUNS)).toEqual(inProgress);
+    }
+  });
+
+  test('a policy is asked as it is given: an object of a class, with a part of it', async () => {
+    class Stripe {
+      answered() {
+        return 'store' as const;
+      }
+    }
+    for (const policy of [new Stripe(), { answered: () => 'store' as const, threw: undefined as never }]) {
+      const { keys } = open(memoryIdempotencyStore(), { policy });
+      const request = newRequest();
+      await keys.run(request, async () => done(answer('x', { status: 500 })));
+      expect(await keys.run(request, NEVER_RUNS)).toMatchObject({ outcome: 'done', replayed: true });
+      await expect(keys.run(newRequest(), NEVER_RUNS)).rejects.toThrow('the work ran');
     }
   });
 
@@ -879,6 +1137,22 @@ describe('settings', () => {
     expect(replay).toMatchObject({ value: { headers: { 'x-order': '7' } } });
     if (replay.outcome === 'done') expect(Object.keys(replay.value.headers ?? {})).toEqual(['x-order']);
   });
+});
+
+test('one long record does not keep the memory from forgetting the others', async () => {
+  let nowMs = 0;
+  const store = memoryIdempotencyStore({ nowMs: () => nowMs });
+  const forTimes = (retentionMs: number) => idempotencyKeys(store, { leaseMs: 1, retentionMs });
+  await forTimes(1_000_000).run(newRequest(), async () => done(answer('long')));
+  for (let count = 0; count < 100; count++) {
+    nowMs += 1;
+    await forTimes(10).run(newRequest(), async () => done(answer('short')));
+  }
+  nowMs += 100;
+  expect(await store.sweep(5)).toBe(5);
+  expect(await store.sweep(10_000)).toBeLessThan(20);
+  expect(await store.sweep(10_000)).toBe(0);
+  await expect(store.sweep(0)).rejects.toThrow(MisuseError);
 });
 
 test('the memory of a process does not keep what is over', async () => {

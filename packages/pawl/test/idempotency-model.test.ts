@@ -155,7 +155,9 @@ class World {
         notStored ||= kind === 'not-stored';
       },
     });
-    const told = (outcome: Seen['outcome']) => this.seen.push({ client, outcome, notStored });
+    const told = (outcome: Seen['outcome']) => {
+      if (!this.#dead.has(client)) this.seen.push({ client, outcome, notStored });
+    };
     keys.run(this.#request, () => this.#work(client)).then(told, () => told({ outcome: 'threw' }));
   }
 

@@ -10,7 +10,7 @@ import {
   idempotencyKeys,
   redisIdempotencyStore,
 } from '../src/index.ts';
-import { answer, newRequest, shown } from './idempotency-stores.ts';
+import { answer, idOf, newRequest, shown } from './idempotency-stores.ts';
 
 const NEVER_RUNS = (): Promise<never> => Promise.reject(new Error('the work ran'));
 
@@ -152,4 +152,20 @@ test('every record ends by itself', async () => {
     expect(leftMs).toBeGreaterThan(0);
     expect(leftMs).toBeLessThanOrEqual(60_000);
   }
+});
+
+test('a renewal and an answer each prolong the life of their record', async () => {
+  const server = await newRedisServer();
+  const { redis } = await open(server.url);
+  const store = redisIdempotencyStore(ioredisPort(redis, { commandTimeoutMs: 5_000 }));
+  const id = idOf(newRequest());
+  const owner = '8a2c7b6e-0000-4000-8000-000000000001';
+  const times = { leaseMs: 1_000, retentionMs: 10_000 };
+  const leftMs = async () => redis.pttl(String((await redis.keys('*'))[0]));
+  await store.claim({ ...id, mode: 'leased', fingerprint: '0'.repeat(64), owner, ...times });
+  expect(await leftMs()).toBeLessThanOrEqual(10_000);
+  await store.renew(id, owner, { leaseMs: 1_000, retentionMs: 1_000_000 });
+  expect(await leftMs()).toBeGreaterThan(500_000);
+  await store.complete(id, owner, { ...answer('x'), headers: {} }, 100_000_000);
+  expect(await leftMs()).toBeGreaterThan(50_000_000);
 });

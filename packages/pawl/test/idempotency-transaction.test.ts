@@ -268,6 +268,59 @@ describe.each(['postgres', 'mariadb', 'mariadb-snapshot'] as const)('%s', (name)
     });
   });
 
+  test('after a COMMIT that was not carried out, the error of the next try is the answer', async () => {
+    const proxy = await startProxy(opened.database.url, (commit) =>
+      commit === 1 ? 'request-lost' : 'passes',
+    );
+    try {
+      const through = opened.database.open({ port: proxy.port });
+      const request = newRequest();
+      let runs = 0;
+      const attempt = transactionalIdempotencyKeys(through, { retry: FAST_RETRY }).run(
+        request,
+        async (transaction) => {
+          runs++;
+          if (runs > 1) throw new TypeError('a bug');
+          return pay(request)(transaction);
+        },
+      );
+      await expect(attempt).rejects.toThrow(TypeError);
+      expect(runs).toBe(2);
+      expect(await bills(request)).toBe(0);
+    } finally {
+      await proxy.close();
+    }
+  });
+
+  test('work may take longer than its answer is kept', async () => {
+    const request = newRequest();
+    const outcome = await open({ retentionMs: 20 }).run(request, async (transaction) => {
+      await new Promise((resolve) => setTimeout(resolve, 60));
+      return pay(request)(transaction);
+    });
+    expect(outcome).toEqual(done(answer('bill')));
+    expect(await bills(request)).toBe(1);
+  });
+
+  test('its wait limit is not left to the work', async () => {
+    const request = newRequest();
+    const holder = await opened.database.connect();
+    await holder.begin('READ COMMITTED');
+    await opened.database.query('CREATE TABLE IF NOT EXISTS stock (id int PRIMARY KEY, amount int)');
+    await opened.database.query('DELETE FROM stock');
+    await opened.database.query('INSERT INTO stock VALUES (1, 1)');
+    await holder.query('UPDATE stock SET amount = 2 WHERE id = 1');
+    const working = open({ waitMs: 1 }).run(request, async (transaction) => {
+      await transaction.execute(opened.database.statement('UPDATE stock SET amount = 3 WHERE id = 1'));
+      return done(answer('x'));
+    });
+    await until(async () => (await opened.database.waitingForLocks()) === 1);
+    // Longer than the limit, which MySQL counts in whole seconds.
+    await new Promise((resolve) => setTimeout(resolve, name === 'postgres' ? 50 : 1_500));
+    await holder.query('COMMIT');
+    expect(await working).toEqual(done(answer('x')));
+  });
+
   test('an unknown error of another store is not taken for a lost COMMIT: the work is not repeated', async () => {
     const request = newRequest();
     let runs = 0;

@@ -7,7 +7,7 @@ const RENEWED_EVERY_MS = LEASE_MS / 3;
 
 // The clock stands still but for the test, so that a moment is exactly that.
 beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] });
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
 });
 
 afterEach(() => {
@@ -21,7 +21,7 @@ function start(more: Partial<LeaseRenewalOptions> = {}): { signal: AbortSignal; 
     renewForMs: 100 * LEASE_MS,
     claimedAtMs: performance.now(),
     renew: async () => true,
-    mayBeLost: () => true,
+    isFinishing: () => false,
     onFailed: (cause) => told.push(cause),
     onLost: (reason) => told.push(reason),
     ...more,
@@ -48,7 +48,8 @@ test('who does not hold it any more is told at the next renewal, long before it 
 
 test('it begins before the claim was sent, however long its answer took', async () => {
   const { signal } = start({ claimedAtMs: performance.now() - 800, renew: silence });
-  await passes(LEASE_MS - 800 - 1);
+  // A renewal is due at once, and is waited for until the next would be.
+  await passes(RENEWED_EVERY_MS - 1);
   expect(signal.aborted).toBe(false);
   await passes(1);
   expect(signal.aborted).toBe(true);
@@ -81,12 +82,54 @@ test('it is renewed for renewForMs and no longer', async () => {
   expect(signal.aborted).toBe(true);
 });
 
-test('while it may not be said to be lost it is not, and then it is', async () => {
-  let completing = true;
-  const { signal } = start({ renew: async () => false, mayBeLost: () => !completing });
+test('while its holder is finishing it does not count as lost for want of an answer, and then it does', async () => {
+  let finishing = true;
+  const { signal } = start({ renew: silence, isFinishing: () => finishing });
   await passes(5 * LEASE_MS);
   expect(signal.aborted).toBe(false);
-  completing = false;
+  finishing = false;
   await passes(LEASE_MS);
   expect(signal.aborted).toBe(true);
+});
+
+test('after a standstill the renewal decides, and not the timer that is overdue too', async () => {
+  const { signal, told } = start({ renew: () => answersAfter(50) });
+  // The process stands still: nothing fires, and then everything at once.
+  vi.setSystemTime(Date.now());
+  const stood = performance.now() + 2 * LEASE_MS;
+  vi.spyOn(performance, 'now').mockReturnValue(stood);
+  await vi.advanceTimersByTimeAsync(RENEWED_EVERY_MS);
+  expect(signal.aborted).toBe(false);
+  await vi.advanceTimersByTimeAsync(50);
+  vi.restoreAllMocks();
+  expect([signal.aborted, told]).toEqual([false, []]);
+});
+
+test('a lease that could not be confirmed is renewed all the same, so that nobody need take it over', async () => {
+  let down = true;
+  let renewals = 0;
+  const renew = async () => {
+    if (down) throw new Error('down');
+    renewals++;
+    return true;
+  };
+  const { signal, told } = start({ renew });
+  await passes(LEASE_MS + 1);
+  expect(signal.aborted).toBe(true);
+  down = false;
+  await passes(5 * LEASE_MS);
+  expect(renewals).toBeGreaterThanOrEqual(10);
+  expect(told.filter((one) => one instanceof LeaseLostError)).toHaveLength(1);
+});
+
+test('a renewal that is never answered does not keep the next ones from being sent', async () => {
+  let renewals = 0;
+  start({
+    renew: () => {
+      renewals++;
+      return silence();
+    },
+  });
+  await passes(10 * LEASE_MS);
+  expect(renewals).toBeGreaterThanOrEqual(5);
 });

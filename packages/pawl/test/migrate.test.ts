@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'v
 import { together, until } from '../../../test/barrier.ts';
 import { startProxy } from '../../../test/proxy.ts';
 import {
+  claimUnique,
   MigrateError,
   MisuseError,
   migrate,
@@ -447,12 +448,135 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
       await expect(migrate(sql)).rejects.toThrow(/^pawl_migration is not a table that pawl can use/);
       expect(await tableNames()).toEqual(['pawl_migration']);
     });
+  });
 
-    test('and one of ours that is gone although it was applied', async () => {
+  describe('tables that guard nothing', () => {
+    const RACERS = 50;
+    const columns = {
+      idempotencyKey: ['idempotency_key', 'scope'],
+      claim: ['claim_key'],
+      migration: ['name'],
+    } as const;
+    const { claim, ...others } = pawlTables();
+
+    /** As a copy, or a restore without constraints, leaves it: every column, and no key. */
+    async function makeWithoutKey(table: string): Promise<void> {
+      await migrate(sql, { prefix: 'good_' });
+      await store.query(
+        `CREATE TABLE ${table} AS SELECT * FROM ${table.replace('pawl_', 'good_')} WHERE false`,
+      );
+    }
+
+    const claimAtOnce = () =>
+      together(RACERS, (racer) =>
+        claimUnique(sql, { table: claim, key: { claim_key: 'seat-1' }, values: { owner: String(racer) } }),
+      );
+
+    /** What `migrate` says of the table. It must not have recorded anything. */
+    async function refusal(table: string): Promise<string> {
+      const error = await migrate(sql).catch((reason: unknown) => reason);
+      expect(error).toMatchObject({ name: 'MigrateError', code: 'UNFIT_TABLE' });
+      const recorded = (await tableNames()).includes('pawl_migration');
+      if (recorded) expect(await rows('SELECT name FROM pawl_migration')).toEqual([]);
+      const { message } = error as MigrateError;
+      expect(message).toMatch(
+        new RegExp(`^${table} is not a table that pawl can use: it needs the primary key`),
+      );
+      return message;
+    }
+
+    test('without the check, one without its key is recorded, and all of 50 claims win', async () => {
+      await makeWithoutKey(claim);
+      for (const text of migrationStatements(dialect)) await store.query(text);
+      expect(await rows('SELECT name FROM pawl_migration')).toEqual([{ name: FIRST }]);
+      const outcomes = await claimAtOnce();
+      expect(outcomes.filter(({ outcome }) => outcome === 'done')).toHaveLength(RACERS);
+      expect(await rows('SELECT owner FROM pawl_claim')).toHaveLength(RACERS);
+    });
+
+    test('with the check, one without its key is an error', async () => {
+      await makeWithoutKey(claim);
+      expect(await refusal(claim)).toMatch(/\(claim_key [^()]*(\(1020\))?\), and its unique keys are: none$/);
+      await store.query(`DROP TABLE ${claim}`);
+      expect((await migrate(sql)).applied).toEqual(ALL);
+      const outcomes = await claimAtOnce();
+      expect(outcomes.filter(({ outcome }) => outcome === 'done')).toHaveLength(1);
+    });
+
+    test.each(Object.values(others))('%s too', async (table) => {
+      await makeWithoutKey(table);
+      expect(await refusal(table)).toMatch(/its unique keys are: none$/);
+    });
+
+    test('also when its migration was recorded long ago', async () => {
       await migrate(sql);
-      await store.query('DROP TABLE pawl_claim');
+      await store.query(`DROP TABLE ${claim}`);
+      await store.query(`CREATE TABLE ${claim} AS SELECT claim_key, owner, created_at, expires_at FROM
+        (SELECT 'a' AS claim_key, 'b' AS owner, CURRENT_TIMESTAMP AS created_at, CURRENT_TIMESTAMP AS expires_at) AS one`);
       await expect(migrate(sql)).rejects.toMatchObject({ code: 'UNFIT_TABLE' });
     });
+
+    test('a unique key that is not the one', async () => {
+      const table = others.idempotencyKey;
+      await makeWithoutKey(table);
+      const prefixOfKey = 'UNIQUE INDEX part ON pawl_idempotency_key (scope, idempotency_key(100))';
+      const partial = `UNIQUE INDEX part ON pawl_idempotency_key (scope, idempotency_key) WHERE mode = 'leased'`;
+      for (const index of [
+        'INDEX plain ON pawl_idempotency_key (scope, idempotency_key)',
+        'UNIQUE INDEX narrow ON pawl_idempotency_key (scope)',
+        'UNIQUE INDEX wide ON pawl_idempotency_key (scope, idempotency_key, attempt)',
+        store.kind === 'mysql' ? prefixOfKey : partial,
+      ]) {
+        await store.query(`CREATE ${index}`);
+        await refusal(table);
+      }
+      // Any name and order will do.
+      await store.query('CREATE UNIQUE INDEX fit ON pawl_idempotency_key (idempotency_key, scope)');
+      expect((await migrate(sql)).applied).toEqual(ALL);
+    });
+
+    const LOOSE = { postgres: 'char(255)', mysql: 'varchar(255) CHARACTER SET utf8mb4' };
+
+    test('without the check, a key of another type takes two keys for the same', async () => {
+      await makeWithoutKey(claim);
+      const change = store.kind === 'mysql' ? 'MODIFY claim_key' : 'ALTER claim_key TYPE';
+      await store.query(`ALTER TABLE ${claim} ${change} ${LOOSE[store.kind]}`);
+      await store.query(`ALTER TABLE ${claim} ADD PRIMARY KEY (claim_key)`);
+      for (const text of migrationStatements(dialect)) await store.query(text);
+      await insertClaim('abc');
+      await expect(insertClaim('abc ')).rejects.toThrow();
+    });
+
+    test('with the check, a key of another type is an error, which names both', async () => {
+      await makeWithoutKey(claim);
+      const change = store.kind === 'mysql' ? 'MODIFY claim_key' : 'ALTER claim_key TYPE';
+      await store.query(`ALTER TABLE ${claim} ${change} ${LOOSE[store.kind]}`);
+      await store.query(`ALTER TABLE ${claim} ADD PRIMARY KEY (claim_key)`);
+      const both = {
+        postgres: /\(claim_key text COLLATE "C"\).*\(claim_key character\(255\) COLLATE "\w+"\)$/,
+        mysql: /\(claim_key varbinary\(1020\)\).*\(claim_key varchar\(255\) COLLATE utf8mb4_\w+\)$/,
+      };
+      expect(await refusal(claim)).toMatch(both[store.kind]);
+    });
+
+    test('a good one of the same name elsewhere does not help', async () => {
+      const other = `other_${randomBytes(5).toString('hex')}`;
+      await migrate(sql, { schema: other });
+      await makeWithoutKey(claim);
+      await refusal(claim);
+      if (store.kind === 'mysql') await store.query(`DROP DATABASE ${other}`);
+    });
+  });
+
+  test('one of ours that is gone although it was applied is made again, and told', async () => {
+    await migrate(sql);
+    await insertRecord('scope', 'kept');
+    await store.query('DROP TABLE pawl_claim');
+    expect((await migrate(sql)).applied).toEqual(ALL);
+    expect(await shapes()).toEqual(EXPECTED[store.kind]);
+    expect(await rows('SELECT name FROM pawl_migration')).toEqual([{ name: FIRST }]);
+    expect(await rows('SELECT mode FROM pawl_idempotency_key')).toHaveLength(1);
+    expect((await migrate(sql)).applied).toEqual([]);
   });
 
   test('tables that are newer than the library are left alone', async () => {
@@ -635,6 +759,20 @@ describe('on PostgreSQL alone', () => {
     const cut = 'p'.repeat(63);
     await store.query(`CREATE TABLE ${cut}a (id int)`);
     await expect(store.query(`CREATE TABLE ${cut}b (id int)`)).rejects.toMatchObject({ code: '42P07' });
+  });
+
+  test('a key that was never built, or is asked at COMMIT, or has another collation, is none', async () => {
+    await migrate(sql, { prefix: 'good_' });
+    await store.query('CREATE TABLE pawl_claim AS SELECT * FROM good_claim');
+    await store.query(`INSERT INTO pawl_claim (claim_key) VALUES ('twice'), ('twice')`);
+    const index = 'CREATE UNIQUE INDEX CONCURRENTLY invalid ON pawl_claim (claim_key)';
+    await expect(store.query(index)).rejects.toMatchObject({ code: '23505' });
+    await store.query('DELETE FROM pawl_claim');
+    await store.query('ALTER TABLE pawl_claim ADD UNIQUE (claim_key) DEFERRABLE');
+    await store.query('CREATE UNIQUE INDEX ON pawl_claim (claim_key COLLATE "POSIX")');
+    await expect(migrate(sql)).rejects.toThrow(/its unique keys are: none$/);
+    await store.query('CREATE UNIQUE INDEX ON pawl_claim (claim_key) INCLUDE (owner)');
+    expect((await migrate(sql)).applied).toEqual(ALL);
   });
 
   test("another schema's tables along the search path are not ours", async () => {

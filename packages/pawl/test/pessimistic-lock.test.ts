@@ -106,7 +106,7 @@ describe.each(sqlStores)('%s', (name) => {
     test('one that times out later, inside the work, is an error and not a refusal', async () => {
       await lockedElsewhere(2);
       const settings: Record<string, string> =
-        store.kind === 'mysql' ? { innodb_lock_wait_timeout: '0' } : {};
+        store.kind === 'mysql' ? { innodb_lock_wait_timeout: '0' } : { lock_timeout: '50' };
       const late = withRowLock(
         store.open({ settings }),
         { ...lock, waitMs: 50 },

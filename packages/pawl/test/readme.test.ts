@@ -2,16 +2,28 @@ import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
 import { newDatabase } from '../../../test/stores.ts';
 import { serverFinder } from '../../race-lab/src/cluster/find-server.ts';
 import { type Guardian, startGuardian } from '../../race-lab/src/cluster/guardian.ts';
 import { installedMariadb, mariadbPackage, startMariadb } from '../../race-lab/src/cluster/mariadb.ts';
 import { embeddedPostgresFolder, startPostgres } from '../../race-lab/src/cluster/postgres.ts';
 import { openNodeRedis } from '../examples/open-node-redis.ts';
-import { defaultIdempotencyTimes, done, idempotencyKeys } from '../src/index.ts';
+import {
+  claimUnique,
+  defaultIdempotencyTimes,
+  done,
+  idempotencyKeys,
+  migrate,
+  pawlTables,
+  releaseClaim,
+  type SqlPort,
+  sqlIdempotencyStore,
+  transactionalIdempotencyKeys,
+} from '../src/index.ts';
 import { type Cost, type Costs, otherCosts, sqlCosts } from './guard-costs.ts';
 import { answer, newRequest } from './idempotency-stores.ts';
+import { openStore } from './stores.ts';
 
 /* README.md says nothing that is not so: its examples are the files, they run, and its figures are counted. */
 
@@ -118,6 +130,58 @@ test('the versions that it tells are those of the package', () => {
     expect(readme).toContain(`\`${name}\` ${range.replace('>=', '')}`);
   }
 });
+
+describe('the rights that it tells', () => {
+  const RIGHTS = ['SELECT', 'INSERT', 'UPDATE', 'DELETE'];
+
+  test.each(['postgres', 'mariadb'] as const)('are enough, and needed, on %s', async (name) => {
+    expect(readme).toContain('whoever uses the tables, SELECT, INSERT, UPDATE and DELETE');
+    const store = await openStore(name);
+    onTestFinished(() => store.close());
+    await migrate(store.open());
+    const user = { name: `user_${randomUUID().slice(0, 8)}`, password: randomUUID() };
+    if (name === 'postgres') {
+      await store.query(`CREATE ROLE ${user.name} LOGIN PASSWORD '${user.password}'`);
+      // The ports of the tests set it.
+      await store.query(`GRANT SET ON PARAMETER deadlock_timeout TO ${user.name}`);
+    } else await store.query(`CREATE USER ${user.name} IDENTIFIED BY '${user.password}'`);
+    const { claim, idempotencyKey } = pawlTables();
+    const change = async (how: string) => {
+      for (const table of [claim, idempotencyKey]) await store.query(how.replace('$table', table));
+    };
+
+    await change(`GRANT ${RIGHTS} ON $table TO ${user.name}`);
+    const sql = store.open({ user });
+    await useTables(sql);
+    for (const right of RIGHTS) {
+      await change(`REVOKE ${right} ON $table FROM ${user.name}`);
+      await expect(useTables(sql), right).rejects.toMatchObject({ code: 'REJECTED' });
+      await change(`GRANT ${right} ON $table TO ${user.name}`);
+    }
+    await useTables(sql);
+  });
+});
+
+/** Everything that the library does to its tables. @throws what the store throws. */
+async function useTables(sql: SqlPort): Promise<void> {
+  const claim = { table: pawlTables().claim, key: { claim_key: randomUUID() } };
+  const values = { owner: randomUUID() };
+  await claimUnique(sql, { ...claim, values });
+  await releaseClaim(sql, { ...claim, owner: values });
+
+  const records = sqlIdempotencyStore(sql);
+  const times = { leaseMs: 60_000, retentionMs: 60_000 };
+  const id = { scope: '["member 1"]', key: randomUUID() };
+  const { owner } = values;
+  await records.claim({ ...id, mode: 'leased', fingerprint: 'ab'.repeat(32), owner, ...times });
+  await records.renew(id, owner, times);
+  await records.read(id);
+  await records.release(id, owner);
+  await records.sweep(1);
+
+  const request = newRequest({ key: randomUUID() });
+  await transactionalIdempotencyKeys(sql).run(request, async () => done(answer('bill')));
+}
 
 describe('what a guard costs', () => {
   let guardian: Guardian;

@@ -57,10 +57,12 @@ export function kyselyPort<Database>(
   };
 }
 
+/** Without the plugins of the instance, which would rename the guards' columns (`CamelCasePlugin`). */
 function executeOn<Database>(db: Kysely<Database>, dialect: SqlDialect): SqlSession['execute'] {
+  const plain = db.withoutPlugins();
   return async ({ text, values }) => {
     try {
-      const { rows, numAffectedRows } = await db.executeQuery<Record<string, unknown>>(
+      const { rows, numAffectedRows } = await plain.executeQuery<Record<string, unknown>>(
         CompiledQuery.raw(text, [...values]),
       );
       return { rows, affectedRows: Number(numAffectedRows ?? rows.length) };

@@ -1,4 +1,5 @@
 import { StoreError } from '../errors.ts';
+import { closesSession } from '../mysql/errors.ts';
 import { mysql } from '../mysql/index.ts';
 import type { SqlValue } from '../ports.ts';
 import { MysqlTransaction } from './mysql-transaction.ts';
@@ -115,7 +116,7 @@ export class Mysql2Session {
     } catch (error) {
       const failure = mysql.classifyError(error);
       this.#transaction.failed(failure);
-      if (failure.code === 'CONNECTION_LOST') {
+      if (closesSession(failure)) {
         // At once: whatever is sent after a statement that was given up would wait behind it.
         this.#lost = failure;
         this.cut();

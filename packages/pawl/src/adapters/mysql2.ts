@@ -3,6 +3,7 @@ import { mysql } from '../mysql/index.ts';
 import type { SqlPort, SqlResult, SqlStatement, SqlValue } from '../ports.ts';
 import { type Mysql2Connection, type Mysql2Query, Mysql2Session } from './mysql2-session.ts';
 import { neverCommitted } from './never-committed.ts';
+import { requireTimeouts } from './timeouts.ts';
 import { transactionHandle } from './transaction-handle.ts';
 
 /** What this adapter needs of a pool of `mysql2` (not of `mysql2/promise`: its `pool.pool` is one). */
@@ -29,11 +30,16 @@ export interface Mysql2Options {
  * Give it to whatever runs statements over `mysql2` beside the guards
  * (`new MysqlDialect({ pool: classifiedMysql2Pool(pool, options) })`).
  *
- * @throws MisuseError  On the first connection: the pool does not count found rows (`flags: ['-FOUND_ROWS']`), so that
+ * @throws MisuseError  At once: a time-out that is none, or a pool of `mysql2/promise`. On the first connection: the pool does not count found rows (`flags: ['-FOUND_ROWS']`), so that
  *   an update which finds its row as it should be would look like one that lost; or it resets its connections
  *   (`resetOnRelease`), and with them what `setUp` has set.
  */
 export function classifiedMysql2Pool<Pool extends Mysql2Pool>(pool: Pool, options: Mysql2Options): Pool {
+  const { acquireTimeoutMs, queryTimeoutMs } = options;
+  requireTimeouts({ acquireTimeoutMs, queryTimeoutMs });
+  // Its connections come by a promise, and would be taken and never given back.
+  if ('pool' in pool)
+    throw new MisuseError('give the pool of mysql2, not of mysql2/promise: its `pool` is one');
   const known = new WeakMap<Mysql2Connection, Mysql2Connection>();
 
   /** One wrapper for each connection: callers keep what they know of a connection by its identity. */
@@ -55,7 +61,6 @@ export function classifiedMysql2Pool<Pool extends Mysql2Pool>(pool: Pool, option
 
   function acquire(): Promise<Mysql2Connection> {
     return new Promise((resolve, reject) => {
-      const { acquireTimeoutMs } = options;
       let tooLate = false;
       const limit = setTimeout(() => {
         tooLate = true;

@@ -1,6 +1,7 @@
 import { StoreError } from '../errors.ts';
 import type { RedisPort } from '../ports.ts';
 import { classifyErrorReply } from '../redis/errors.ts';
+import { requireTimeouts } from './timeouts.ts';
 
 export interface RedisPortOptions {
   /**
@@ -21,7 +22,9 @@ export interface RedisDriver {
   replaceConnection(): void;
 }
 
+/** @throws MisuseError  The time-out is none. */
 export function redisPort(driver: RedisDriver, { commandTimeoutMs }: RedisPortOptions): RedisPort {
+  requireTimeouts({ commandTimeoutMs });
   return {
     async command(name, ...args) {
       const notReady = driver.notReady();

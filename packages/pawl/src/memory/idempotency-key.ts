@@ -1,3 +1,4 @@
+import { requireLimit } from '../columns.ts';
 import type { IdempotencyRecord, IdempotencyRecordId, StoredAnswer } from '../idempotency-record.ts';
 import type { IdempotencyStore } from '../idempotency-store.ts';
 
@@ -11,7 +12,7 @@ export interface MemoryIdempotencyStoreOptions {
   readonly nowMs?: () => number;
 }
 
-/** How many records are looked at, oldest first, for each that is made, so that the expired ones do not pile up. */
+/** How many records are looked at for each claim, so that the expired ones do not pile up. */
 const SWEPT_PER_CLAIM = 4;
 
 /**
@@ -35,9 +36,7 @@ export function memoryIdempotencyStore({
     return held?.owner === owner && held.answer === undefined ? held : undefined;
   }
 
-  /** Written anew, a record goes to the end: those whose retention ends first are in front. */
   function write(id: IdempotencyRecordId, held: Held): void {
-    records.delete(keyOf(id));
     records.set(keyOf(id), held);
   }
 
@@ -46,19 +45,17 @@ export function memoryIdempotencyStore({
     return { ...record, leaseLeftMs: leaseUntilMs - nowMs(), answer: answer && copied(answer) };
   }
 
-  function forgetExpired(limit: number): number {
-    let forgotten = 0;
-    for (const [key, { expiresAtMs }] of records) {
-      if (expiresAtMs > nowMs() || forgotten === limit) break;
+  /** Looks at those that have not been looked at for longest. */
+  function sweepSome(): void {
+    for (const [key, held] of [...records].slice(0, SWEPT_PER_CLAIM)) {
       records.delete(key);
-      forgotten++;
+      if (held.expiresAtMs > nowMs()) records.set(key, held);
     }
-    return forgotten;
   }
 
   return {
     async claim({ mode, fingerprint, owner, leaseMs, retentionMs, ...id }) {
-      forgetExpired(SWEPT_PER_CLAIM);
+      sweepSome();
       const found = find(id);
       const free =
         found === undefined ||
@@ -89,7 +86,10 @@ export function memoryIdempotencyStore({
       return held && shown(held);
     },
     async sweep(limit) {
-      return forgetExpired(limit);
+      requireLimit(limit);
+      const expired = [...records].filter(([, { expiresAtMs }]) => expiresAtMs <= nowMs()).slice(0, limit);
+      for (const [key] of expired) records.delete(key);
+      return expired.length;
     },
   };
 }

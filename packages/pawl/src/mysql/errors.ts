@@ -19,6 +19,8 @@ const CODES: Readonly<Record<number, StoreErrorCode>> = {
 
 /** The server ends the session: shutdown, KILL, a client that was idle in a transaction for too long. */
 const CONNECTION_LOST = new Set([1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 3169, 4031]);
+/** The server refuses the statement, and then closes the session: it was too large (`max_allowed_packet`). */
+const CLOSES_SESSION = 1153;
 /** The server refused to open a session, or this node of a cluster takes no statements now. Nothing ran. */
 const UNAVAILABLE = new Set([1040, 1045, 1047, 1049, 1129, 1130, 1203]);
 
@@ -36,6 +38,11 @@ export function classifyError(error: unknown): StoreError {
   }
   if (UNAVAILABLE.has(number)) return new StoreError('UNAVAILABLE', 'none', message, options);
   return new StoreError(CODES[number] ?? 'REJECTED', 'none', message, options);
+}
+
+/** Whether the session is of no use after this answer. */
+export function closesSession(error: StoreError): boolean {
+  return error.code === 'CONNECTION_LOST' || serverErrorNumber(error.cause) === CLOSES_SESSION;
 }
 
 function serverErrorNumber(error: unknown): number | undefined {

@@ -1,6 +1,7 @@
 import { StoreError } from '../errors.ts';
 import {
   type ClaimedRecord,
+  encodedHeaders,
   type IdempotencyClaim,
   type IdempotencyRecordId,
   recordFromRow,
@@ -42,10 +43,11 @@ export const claim: IdempotencyStatements['claim'] = async (session, table, clai
         const { affectedRows } = await transaction.execute(take);
         return affectedRows === 1 ? { claimed: true, attempt } : undefined;
       })
-      .catch((error: unknown): ClaimedRecord | undefined => {
-        if (!(error instanceof StoreError) || error.code !== 'LOCK_TIMEOUT') throw error;
-        // Somebody is completing it, taking it over or sweeping it right now.
-        return Number(row.expired) ? undefined : { claimed: false, record };
+      .catch((error: unknown): ClaimedRecord => {
+        // Somebody is completing it, taking it over or sweeping it right now. What is stored in an expired one counts no more.
+        const isLocked = error instanceof StoreError && error.code === 'LOCK_TIMEOUT';
+        if (!isLocked || Number(row.expired)) throw error;
+        return { claimed: false, record };
       });
     if (taken !== undefined) return taken;
   }
@@ -126,7 +128,7 @@ export const complete: IdempotencyStatements['complete'] = (table, id, owner, an
   const sql = new SqlText();
   return sql.statement(
     `UPDATE ${quote(table)} SET
-       status = ${sql.value(answer.status)}, headers = ${sql.value(JSON.stringify(answer.headers))},
+       status = ${sql.value(answer.status)}, headers = ${sql.value(encodedHeaders(answer))},
        body = ${sql.value(Buffer.from(answer.body))}, expires_at = ${sql.later(retentionMs)}
      WHERE ${inProgressOf(sql, id, owner)}`,
   );

@@ -1,5 +1,10 @@
 import { StoreError } from '../errors.ts';
-import { type IdempotencyClaim, type IdempotencyRecordId, recordFromRow } from '../idempotency-record.ts';
+import {
+  encodedHeaders,
+  type IdempotencyClaim,
+  type IdempotencyRecordId,
+  recordFromRow,
+} from '../idempotency-record.ts';
 import type { IdempotencyStatements, SqlStatement } from '../ports.ts';
 import { NOW, quote, SqlText } from './sql.ts';
 
@@ -14,9 +19,11 @@ export const claim: IdempotencyStatements['claim'] = async (session, table, clai
   for (let turn = 0; turn < TURNS; turn++) {
     const { rows } = await session.execute(statement);
     const [row] = rows;
-    if (row?.claimed) return { claimed: true, attempt: Number(row.attempt) };
-    // Somebody has inserted it since the snapshot of this statement, or has its lock.
-    if (row === undefined || (row.free && (row.expired || claim.mode === 'transactional'))) continue;
+    if (row !== undefined && Number(row.claimed)) return { claimed: true, attempt: Number(row.attempt) };
+    // Somebody has inserted it since the snapshot of this statement, or has had its lock until now.
+    if (row === undefined || (Number(row.free) && claim.mode === 'transactional')) continue;
+    // What is stored in it counts no more, and whoever is at it holds its lock.
+    if (Number(row.expired)) throw new StoreError('LOCK_TIMEOUT', 'none', 'somebody holds the record');
     return { claimed: false, record: recordFromRow(row) };
   }
   throw new StoreError('SERIALIZATION_FAILURE', 'none', 'others came in between too often');
@@ -43,7 +50,7 @@ function claimOnce(table: string, claim: IdempotencyClaim): SqlStatement {
     AND lease_until <= ${NOW}))`;
   const lock = claim.mode === 'leased' ? 'FOR UPDATE SKIP LOCKED' : 'FOR UPDATE';
   return sql.statement(
-    `WITH found AS (SELECT ${RECORD}, ${free} AS free, ${expired} AS expired FROM ${quote(table)} WHERE ${its}),
+    `WITH found AS (SELECT ${RECORD}, (${free})::int AS free, (${expired})::int AS expired FROM ${quote(table)} WHERE ${its}),
      locked AS (
        SELECT scope, idempotency_key, ${expired} AS expired FROM ${quote(table)}
        WHERE ${its} AND ${free} ${lock}
@@ -66,11 +73,11 @@ function claimOnce(table: string, claim: IdempotencyClaim): SqlStatement {
        RETURNING attempt
      ),
      mine AS (SELECT attempt FROM taken UNION ALL SELECT attempt FROM inserted)
-     SELECT true AS claimed, false AS free, false AS expired, NULL AS mode, NULL::bytea AS fingerprint, NULL::uuid AS owner,
+     SELECT 1 AS claimed, 0 AS free, 0 AS expired, NULL AS mode, NULL::bytea AS fingerprint, NULL::uuid AS owner,
        attempt, NULL::integer AS status, NULL AS headers, NULL::bytea AS body, NULL::numeric AS lease_left_ms
      FROM mine
      UNION ALL
-     SELECT false, free, expired, mode, fingerprint, owner, attempt, status, headers, body, lease_left_ms
+     SELECT 0, free, expired, mode, fingerprint, owner, attempt, status, headers, body, lease_left_ms
      FROM found WHERE NOT EXISTS (SELECT FROM mine)`,
   );
 }
@@ -87,7 +94,7 @@ export const complete: IdempotencyStatements['complete'] = (table, id, owner, an
   const sql = new SqlText();
   return sql.statement(
     `UPDATE ${quote(table)} SET
-       status = ${sql.value(answer.status)}, headers = ${sql.value(JSON.stringify(answer.headers))},
+       status = ${sql.value(answer.status)}, headers = ${sql.value(encodedHeaders(answer))},
        body = ${sql.value(Buffer.from(answer.body))}, expires_at = ${sql.later(retentionMs)}
      WHERE ${inProgressOf(sql, id, owner)}`,
   );

@@ -2,14 +2,20 @@ import { merge } from '../columns.ts';
 import type { SqlDialect } from '../ports.ts';
 import { quote, SqlText } from './sql.ts';
 
-/** As a function, because SET takes no parameters; `true` makes it LOCAL, so it ends with the transaction. */
+/**
+ * As a function, because SET takes no parameters; `true` makes it LOCAL, so it ends with the transaction. What it was is
+ * kept, in a setting of our own, for the statements after the lock.
+ */
 export const limitLockWait: SqlDialect['limitLockWait'] = (waitMs) => {
   const sql = new SqlText();
-  return sql.statement(`SELECT set_config('lock_timeout', ${sql.value(`${waitMs}ms`)}, true)`);
+  const keep = `set_config('pawl.lock_timeout', current_setting('lock_timeout'), true)`;
+  return sql.statement(`SELECT ${keep}, set_config('lock_timeout', ${sql.value(`${waitMs}ms`)}, true)`);
 };
 
-/** The limit ends with the transaction by itself. */
-export const restoreLockWait: SqlDialect['restoreLockWait'] = undefined;
+export const restoreLockWait: SqlDialect['restoreLockWait'] = {
+  text: `SELECT set_config('lock_timeout', current_setting('pawl.lock_timeout'), true)`,
+  values: [],
+};
 
 const CLAUSES = {
   update: { wait: 'FOR UPDATE', noWait: 'FOR UPDATE NOWAIT' },

@@ -1,4 +1,10 @@
-import type { ClaimedRecord, IdempotencyRecord, IdempotencyRecordId } from '../idempotency-record.ts';
+import { requireLimit } from '../columns.ts';
+import {
+  type ClaimedRecord,
+  encodedHeaders,
+  type IdempotencyRecord,
+  type IdempotencyRecordId,
+} from '../idempotency-record.ts';
 import type { IdempotencyStore } from '../idempotency-store.ts';
 import type { RedisPort } from '../ports.ts';
 import { redisScript } from './script.ts';
@@ -88,9 +94,9 @@ export function redisIdempotencyStore(
     async renew(id, owner, { leaseMs, retentionMs }) {
       return (await renew(redis, [keyOf(id)], [owner, leaseMs, retentionMs])) === 1;
     },
-    async complete(id, owner, { status, headers, body }, retentionMs) {
+    async complete(id, owner, given, retentionMs) {
       // Base64, because drivers take a reply for text.
-      const answer = [status, JSON.stringify(headers), Buffer.from(body).toString('base64')];
+      const answer = [given.status, encodedHeaders(given), Buffer.from(given.body).toString('base64')];
       return (await complete(redis, [keyOf(id)], [owner, ...answer, retentionMs])) === 1;
     },
     async release(id, owner) {
@@ -100,7 +106,8 @@ export function redisIdempotencyStore(
       const answer = await read(redis, [keyOf(id)], []);
       return Array.isArray(answer) ? recordFrom(answer) : undefined;
     },
-    async sweep() {
+    async sweep(limit) {
+      requireLimit(limit);
       return 0;
     },
   };
