@@ -62,7 +62,10 @@ export async function pack(destination: string): Promise<string> {
     await build(join(content, 'dist'), folder);
     const manifest: Manifest = JSON.parse(await readFile(join(PACKAGE, 'package.json'), 'utf8'));
     await writeFile(join(content, 'package.json'), `${JSON.stringify(published(manifest), null, 2)}\n`);
-    await cp(join(PACKAGE, 'README.md'), join(content, 'README.md'));
+    // The README links to the examples.
+    for (const name of ['README.md', 'examples']) {
+      await cp(join(PACKAGE, name), join(content, name), { recursive: true });
+    }
     const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', destination], {
       cwd: content,
     });

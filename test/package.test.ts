@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -26,14 +26,23 @@ async function manifest(): Promise<{ exports: Record<string, unknown> }> {
 }
 
 describe('the library as it is published', () => {
-  test('brings nothing else with it, and no sources', async () => {
+  test('brings nothing else with it, and no sources but the examples', async () => {
     const installed = await readdir(join(project, 'node_modules'));
     expect(installed.filter((name) => !name.startsWith('.'))).toEqual(['pawl']);
     expect((await readdir(join(project, 'node_modules/pawl'))).toSorted()).toEqual([
       'README.md',
       'dist',
+      'examples',
       'package.json',
     ]);
+  });
+
+  test('has every file that its README links to', async () => {
+    const folder = join(project, 'node_modules/pawl');
+    const readme = await readFile(join(folder, 'README.md'), 'utf8');
+    const links = [...readme.matchAll(/\]\((?!#|https?:)([^)#]+)/g)].map(([, path = '']) => path);
+    expect(links).toContain('examples/stage.ts');
+    for (const path of links) expect((await stat(join(folder, path))).isFile(), path).toBe(true);
   });
 
   test('runs without its sources: every entry but Kysely’s can be imported without a driver', async () => {

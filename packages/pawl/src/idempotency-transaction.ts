@@ -57,8 +57,8 @@ export interface TransactionalIdempotencyKeys<Transaction extends SqlTransaction
    * **For work without outward effects only:** it runs again after every conflict, and a rollback does not take back what
    * it did elsewhere.
    *
-   * Cost on PostgreSQL: three statements beside BEGIN and COMMIT, and the COMMIT that the work needs anyway; on MySQL
-   * five. A replay: two or three, and no commit to wait for. Every duplicate that waits holds a connection.
+   * Cost beside BEGIN and COMMIT: four statements (on MySQL five), and the COMMIT that the work needs anyway. A replay: three,
+   * and no commit to wait for. Every duplicate that waits holds a connection.
    *
    * @throws InvalidKeyError, MisuseError  Nothing was sent. MisuseError also when the key is in use in leased mode.
    * @throws StoreError  `effect: 'unknown'`: the COMMIT's answer was lost, and it could not be learned what became of it.
