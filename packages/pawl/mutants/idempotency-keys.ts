@@ -47,8 +47,8 @@ const requests: readonly Mutant[] = [
 const running: readonly Mutant[] = [
   {
     file: 'src/idempotency-key.ts',
-    line: `if (ended.outcome === 'refused') {`,
-    replacement: '{',
+    line: `if (ended.outcome === 'refused') await this.#release();`,
+    replacement: 'await this.#release();',
     why: 'work of which it is not known what it did is not done again at once',
     test: leased(
       'memory > what becomes of a key > a refusal gives it back; unknown and thrown keep it until the lease is over',
@@ -65,8 +65,7 @@ const running: readonly Mutant[] = [
   },
   {
     file: 'src/idempotency-key.ts',
-    line: 'return this.#rolledBack();\n      await this.#release();',
-    replacement: 'return this.#rolledBack();',
+    line: `if (ended.outcome === 'refused') await this.#release();`,
     why: 'a refusal gives the key back',
     test: leased('memory > a released key is as free as before'),
   },
@@ -81,8 +80,8 @@ const running: readonly Mutant[] = [
   },
   {
     file: 'src/idempotency-key.ts',
-    line: 'return unknown(() => this.#overtaken(answer));\n  }\n\n  /** Somebody else has taken the key over, and what',
-    replacement: 'return done(answer);\n  }\n\n  /** Somebody else has taken the key over, and what',
+    line: 'return unknown(() => this.#overtaken(answer));\n  }\n\n  /** The work did not run',
+    replacement: 'return done(answer);\n  }\n\n  /** The work did not run',
     why: 'while the successor is at work nobody knows the answer',
     test: leased(
       'postgres > a handler that is stalled past its lease > while the successor is still at work, the late one’s outcome is unknown, and resolves to the successor’s',
@@ -105,7 +104,7 @@ const running: readonly Mutant[] = [
   },
   {
     file: 'src/idempotency-key.ts',
-    line: `if (tried === COMPLETIONS || !(error instanceof StoreError) || error.code === 'REJECTED') throw error;`,
+    line: 'if (isFinal || performance.now() + pauseMs > endMs) throw error;',
     replacement: 'throw error;',
     why: 'work that was done is worth some patience',
     test: leased('a store that fails > at the completion, for a moment: it is tried again, and stored'),
@@ -139,7 +138,7 @@ const withTheCallersRows: readonly Mutant[] = [
   },
   {
     file: 'src/idempotency-key.ts',
-    line: `if (this.#fenced && ended.reason === 'fenced') return this.#rolledBack();`,
+    line: 'if (this.#fenced && error instanceof LeaseLostError) return this.#withoutEffect();',
     why: 'who was fenced is given the successor’s answer',
     test: leased(
       'in a transaction of the caller’s, postgres > a stalled one rolls its business row back, and its caller gets the successor’s answer',
@@ -147,8 +146,8 @@ const withTheCallersRows: readonly Mutant[] = [
   },
   {
     file: 'src/idempotency-key.ts',
-    line: 'mayBeLost: () => !this.#completing,',
-    replacement: 'mayBeLost: () => true,',
+    line: 'isFinishing: () => this.#completing,',
+    replacement: 'isFinishing: () => false,',
     why: 'a record that was just completed is not a lost lease',
     test: takeover(
       'a record that somebody holds, postgres > a lease that ends while its holder completes it is not said to be lost',
@@ -156,7 +155,7 @@ const withTheCallersRows: readonly Mutant[] = [
   },
   {
     file: 'src/idempotency-key.ts',
-    line: 'if (await this.#wasCommitted().catch(() => false)) return done(answer);',
+    line: 'if (await within(leaseMs, this.#wasCommitted()).catch(() => false)) return done(answer);',
     why: 'a COMMIT whose answer was lost may have been carried out',
     test: lostCommit(
       'leased, postgres: the answer to the COMMIT is lost > it was carried out: the outcome is done',
@@ -164,7 +163,7 @@ const withTheCallersRows: readonly Mutant[] = [
   },
   {
     file: 'src/idempotency-key.ts',
-    line: 'if (await store.renew(id, owner, times)) return false;',
+    line: '!(await store.renew(id, owner, times)) && ',
     why: 'the transaction whose COMMIT was not answered is waited for',
     test: lostCommit(
       'on PostgreSQL, the client gives up a COMMIT that the server is still at > leased: the guard waits for the end of it, and tells what became of it',
@@ -172,7 +171,7 @@ const withTheCallersRows: readonly Mutant[] = [
   },
   {
     file: 'src/idempotency-key.ts',
-    line: 'return record?.owner === owner && record.answer !== undefined;',
+    line: 'return record?.owner === this.#holding.owner && record.answer !== undefined;',
     replacement: 'return true;',
     why: 'somebody else’s answer does not prove that ours was committed',
     test: lostCommit(
@@ -184,14 +183,14 @@ const withTheCallersRows: readonly Mutant[] = [
 const renewal: readonly Mutant[] = [
   {
     file: 'src/lease-renewal.ts',
-    line: 'if (ours) this.#leaseEndMs = sentMs + leaseMs;\n      else if',
+    line: 'if (ours) this.#leaseEndMs = Math.max(this.#leaseEndMs, sentMs + leaseMs);\n      else',
     replacement: 'if (!ours)',
     why: 'a renewed lease is not lost',
     test: leases('a lease that is renewed lives for many lengths of it'),
   },
   {
     file: 'src/lease-renewal.ts',
-    line: ' || sentMs - claimedAtMs > renewForMs',
+    line: 'if (sentMs - claimedAtMs > renewForMs) return;',
     why: 'a handler that hangs does not keep its key for ever',
     test: leases('it is renewed for renewForMs and no longer'),
   },
@@ -204,8 +203,7 @@ const renewal: readonly Mutant[] = [
   },
   {
     file: 'src/lease-renewal.ts',
-    line: `else if (!this.#stopped && mayBeLost())
-        this.#lose('somebody else has taken it over, or the store has forgotten it');`,
+    line: `else this.#lose('somebody else has taken it over, or the store has forgotten it');`,
     why: 'who does not hold the lease any more is told at the next renewal',
     test: leases('who does not hold it any more is told at the next renewal, long before it would end'),
   },
@@ -224,17 +222,18 @@ const renewal: readonly Mutant[] = [
   },
   {
     file: 'src/lease-renewal.ts',
-    line: 'this.#leaseEndMs = sentMs + leaseMs;',
-    replacement: 'this.#leaseEndMs = performance.now() + leaseMs;',
+    line: 'Math.max(this.#leaseEndMs, sentMs + leaseMs)',
+    replacement: 'performance.now() + leaseMs',
     why: 'the store may have counted it from when the renewal was sent',
     test: leases('it is prolonged from when the renewal was sent, however long its answer took'),
   },
   {
     file: 'src/lease-renewal.ts',
-    line: 'leftMs <= 0 && mayBeLost()',
-    replacement: 'leftMs <= 0',
+    line: ' && !this.#options.isFinishing()',
     why: 'a record that is being completed is not a lost lease',
-    test: leases('while it may not be said to be lost it is not, and then it is'),
+    test: leases(
+      'while its holder is finishing it does not count as lost for want of an answer, and then it does',
+    ),
   },
 ];
 
@@ -299,10 +298,89 @@ const inTransactionalMode: readonly Mutant[] = [
 ];
 
 /** Idempotency keys, whichever store keeps them. */
+const found: readonly Mutant[] = [
+  {
+    file: 'src/idempotency-key.ts',
+    line: 'if (performance.now() - claimedAtMs <= enoughMs) return claimedAtMs;',
+    replacement: 'return claimedAtMs;',
+    why: 'a lease that was waited for may be over when the work begins',
+    test: leased(
+      'in a transaction of the caller’s, postgres > a claim that had to wait for a connection is renewed before the work begins',
+    ),
+  },
+  {
+    file: 'src/idempotency-key.ts',
+    line: `throw new LeaseLostError('somebody else has taken the key over: roll back');`,
+    replacement: 'return done(answer);',
+    why: 'what a fenced holder has written must roll back',
+    test: leased(
+      'in a transaction of the caller’s, postgres > so does one whose transaction would commit whatever its work resolves with',
+    ),
+  },
+  {
+    file: 'src/idempotency-key.ts',
+    line: ' || (this.#completing && (await this.#isCompleted()))',
+    replacement: ' || this.#completing',
+    why: 'after a rollback a lost lease is lost',
+    test: leased(
+      'in a transaction of the caller’s, postgres > after a rollback, a lost lease is told at the next renewal',
+    ),
+  },
+  {
+    file: 'src/idempotency-key.ts',
+    line: 'const found = await retryOnConflict(async () => done(await store.claim(claim)));',
+    replacement: 'const found = done(await store.claim(claim));',
+    why: 'a conflict of two claims is no failure',
+    test: leased(
+      'sessions that are stricter by default, postgres > SERIALIZABLE: one runs, and nobody fails',
+    ),
+  },
+  {
+    file: 'src/lease-renewal.ts',
+    line: 'this.#sentMs === undefined ? 0 : this.#sentMs + this.#intervalMs',
+    replacement: '0',
+    why: 'after a standstill the store decides, and not a timer that is overdue',
+    test: {
+      file: 'test/lease-renewal.test.ts',
+      name: 'after a standstill the renewal decides, and not the timer that is overdue too',
+    },
+  },
+  {
+    file: 'src/lease-renewal.ts',
+    line: `this.#tell('it could not be renewed in time');`,
+    replacement: `this.#lose('it could not be renewed in time');`,
+    why: 'what could not be confirmed is renewed all the same',
+    test: {
+      file: 'test/lease-renewal.test.ts',
+      name: 'a lease that could not be confirmed is renewed all the same, so that nobody need take it over',
+    },
+  },
+  {
+    file: 'src/idempotency-transaction.ts',
+    line: '        lost = undefined;',
+    why: 'a COMMIT that was not carried out is not what went wrong',
+    test: {
+      file: 'test/idempotency-transaction.test.ts',
+      name: 'postgres > after a COMMIT that was not carried out, the error of the next try is the answer',
+    },
+  },
+  {
+    file: 'src/adapters/kysely.ts',
+    line: 'const plain = db.withoutPlugins();',
+    replacement: 'const plain = db;',
+    why: 'the guards know their columns by their names',
+    test: {
+      file: 'test/adapters.test.ts',
+      name: 'PostgreSQL > Kysely’s plugins, which rename columns, do not reach the guards',
+    },
+  },
+];
+
 export const idempotencyKeyMutants: readonly Mutant[] = [
   ...requests,
   ...running,
   ...withTheCallersRows,
   ...renewal,
   ...inTransactionalMode,
+  ...found,
 ];

@@ -84,8 +84,8 @@ const redis: readonly Mutant[] = [
   },
   {
     file: 'src/redis/idempotency-key.ts',
-    line: `Buffer.from(body).toString('base64')`,
-    replacement: `Buffer.from(body).toString()`,
+    line: `Buffer.from(given.body).toString('base64')`,
+    replacement: `Buffer.from(given.body).toString()`,
     why: 'a replay has the same bytes',
     test: leased('redis > every byte, every status and the listed headers come back, and no others'),
   },
@@ -219,7 +219,7 @@ const postgres: readonly Mutant[] = [
   },
   {
     file: 'src/postgres/idempotency-key.ts',
-    line: `row.free && (row.expired || claim.mode === 'transactional')`,
+    line: `(Number(row.free) && claim.mode === 'transactional')`,
     replacement: 'false',
     why: 'who found a record free that was taken meanwhile looks again',
     test: takeover(
@@ -293,13 +293,6 @@ const mysql: readonly Mutant[] = [
     line: '\n    AND fingerprint = ${sql.value(fingerprintOf(claim))}',
     why: 'another payload does not take a key over',
     test: leased(`mariadb > ${OTHER_PAYLOAD}`),
-  },
-  {
-    file: 'src/mysql/idempotency-key.ts',
-    line: '${sql.value(fingerprintOf(claim))} AND lease_until <= ${NOW}))`',
-    replacement: '${sql.value(fingerprintOf(claim))}))`',
-    why: 'a key whose lease lives is taken',
-    test: leased(`mariadb > ${OF_50}`),
   },
   {
     file: 'src/mysql/idempotency-key.ts',

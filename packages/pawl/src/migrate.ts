@@ -6,8 +6,9 @@ export type MigrateErrorCode =
   /** A migration was applied that this library does not know: a newer one was here. Nothing was changed. */
   | 'NEWER_TABLES'
   /**
-   * A table with the name of one of the library's is missing columns, or is missing, or may not be read. On PostgreSQL
-   * nothing was changed; on MySQL other tables may have been created. Nothing was recorded as applied.
+   * A table with the name of one of the library's is missing columns, or the unique key that its guard hangs on, in the
+   * types that the library gives it; or it may not be read. On PostgreSQL nothing was changed; on MySQL other tables may
+   * have been created. Nothing was recorded as applied.
    */
   | 'UNFIT_TABLE';
 
@@ -24,7 +25,10 @@ export class MigrateError extends Error {
 
 export interface Migrated {
   readonly tables: PawlTables;
-  /** The migrations that this call has applied, in order: none where the tables were up to date. */
+  /**
+   * The migrations that this call has applied, in order: none where the tables were up to date. Also those that it has
+   * applied again, because a table of theirs was gone.
+   */
   readonly applied: readonly string[];
 }
 
@@ -34,6 +38,9 @@ export interface Migrated {
  * Any number of processes may do so at once. On PostgreSQL one migrates, in a transaction, and the others wait for it. On
  * MySQL and MariaDB every statement commits by itself: all run the same ones, of which each makes only what is missing,
  * and one of the processes is told that it has applied them. A call that was killed, or failed, is completed by the next.
+ *
+ * A table that is gone although its migration was applied is made again, empty, by all migrations: what it held was lost
+ * before. On MySQL and MariaDB several processes may then be told that they have applied them.
  *
  * Where nothing is missing, reading the tables is all that it needs the right to do.
  *
@@ -92,20 +99,26 @@ async function bringUpToDate(
   if (!(await finds(migrations.tableExists(tables.migration)))) {
     await run(migrations.createMigrationTable(tables.migration));
   }
-  await requireColumns(session, tables, 'migration');
+  await requireFit(session, tables, 'migration');
 
   const known = migrations.list(tables);
-  const pending = await whatIsMissing(session, tables, known);
+  const missing = await whatIsMissing(session, tables, known);
+  // Only now: a table that is not there when its migration was already recorded is not one that another process is making.
+  let gone = false;
+  for (const table of [tables.idempotencyKey, tables.claim]) {
+    gone ||= !(await finds(migrations.tableExists(table)));
+  }
+  const pending = gone ? known : missing;
   for (const { statements } of pending) for (const text of statements) await run(text);
   // Before the indexes, which would fail in somebody else's table without naming it, and before the record, which would
   // hide for ever that ours is missing.
-  await requireColumns(session, tables, 'idempotencyKey');
-  await requireColumns(session, tables, 'claim');
+  await requireFit(session, tables, 'idempotencyKey');
+  await requireFit(session, tables, 'claim');
   const applied: string[] = [];
-  for (const { name, indexes } of pending) {
-    for (const text of indexes) await run(text);
-    const { affectedRows } = await run(migrations.record(tables.migration, name));
-    if (affectedRows === 1) applied.push(name);
+  for (const migration of pending) {
+    for (const text of migration.indexes) await run(text);
+    const { affectedRows } = await run(migrations.record(tables.migration, migration.name));
+    if (affectedRows === 1 || !missing.includes(migration)) applied.push(migration.name);
   }
   return applied;
 }
@@ -126,19 +139,25 @@ async function whatIsMissing(
   );
 }
 
-/** A table of that name may be somebody else's, which `IF NOT EXISTS` does not notice. */
-async function requireColumns(
-  session: SqlSession,
-  tables: PawlTables,
-  which: keyof PawlTables,
-): Promise<void> {
+/**
+ * A table of that name may be somebody else's, or ours restored or copied without its key, which `IF NOT EXISTS` does not
+ * notice. Without the key every claim succeeds, and with another type keys that differ may be the same.
+ */
+async function requireFit(session: SqlSession, tables: PawlTables, which: keyof PawlTables): Promise<void> {
+  const { migrations } = session.dialect;
   const table = tables[which];
+  const unfit = (reason: string, options?: ErrorOptions) =>
+    new MigrateError('UNFIT_TABLE', `${table} is not a table that pawl can use: ${reason}`, options);
   try {
-    await session.execute(session.dialect.migrations.readNothing(table, pawlColumns[which]));
+    await session.execute(migrations.readNothing(table, pawlColumns[which]));
   } catch (error) {
     if (!(error instanceof StoreError && error.code === 'REJECTED')) throw error;
-    throw new MigrateError('UNFIT_TABLE', `${table} is not a table that pawl can use: ${error.message}`, {
-      cause: error,
-    });
+    throw unfit(error.message, { cause: error });
   }
+  const needed = migrations.keys[which];
+  const { rows } = await session.execute(migrations.readKeys(table));
+  const keys = rows.map(({ key }) => String(key));
+  if (keys.includes(needed)) return;
+  const found = keys.length === 0 ? 'none' : keys.map((key) => `(${key})`).join(', ');
+  throw unfit(`it needs the primary key (${needed}), and its unique keys are: ${found}`);
 }

@@ -134,6 +134,13 @@ export interface SqlMigrations {
   record(table: string, name: string): string;
   /** Fails where the table does not have the columns. */
   readNothing(table: string, columns: readonly string[]): SqlStatement;
+  /** How `readKeys` tells the key of each table, without which every claim would succeed. */
+  readonly keys: Readonly<Record<keyof PawlTables, string>>;
+  /**
+   * Each unique key of the table that compares whole values, in every row and at once: as `key`, its columns in the order
+   * of their names, with type and collation.
+   */
+  readKeys(table: string): SqlStatement;
   /** All migrations, in order. */
   list(tables: PawlTables): readonly Migration[];
 }
@@ -160,10 +167,10 @@ export interface SqlDialect {
   /** Given where a statement that meets a duplicate key ends its transaction. */
   readonly savepoint: Savepoint | undefined;
   readonly idempotencyKey: IdempotencyStatements;
-  /** Limits every later lock wait of the transaction, or of the session where `restoreLockWait` is given. */
+  /** Limits every later lock wait of the transaction, or of the session, until `restoreLockWait`. */
   limitLockWait(waitMs: number): SqlStatement;
-  /** Gives the session's limit back, where it would outlive the transaction. */
-  readonly restoreLockWait: SqlStatement | undefined;
+  /** Makes the limit what it was before. */
+  readonly restoreLockWait: SqlStatement;
   lockRow(
     row: RowRef & { expect: Columns; columns: readonly string[]; mode: LockMode; noWait: boolean },
   ): SqlStatement;

@@ -376,6 +376,7 @@ describe.each(idempotencyStores)('%s', (name) => {
       expect(await keys.run(again, async ({ attempt }) => done(answer(`attempt ${attempt}`)))).toEqual(
         done(answer('attempt 1')),
       );
+      expect((await replayOf(again)).body).toBe('attempt 1');
     });
   });
 

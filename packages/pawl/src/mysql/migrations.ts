@@ -42,6 +42,35 @@ const record: SqlMigrations['record'] = (table, name) =>
 const readNothing: SqlMigrations['readNothing'] = (table, columns) =>
   new SqlText().statement(`SELECT ${columns.map(quote).join(', ')} FROM ${quote(table)} WHERE false`);
 
+const keys: SqlMigrations['keys'] = {
+  idempotencyKey: 'idempotency_key varbinary(1020), scope varbinary(1020)',
+  claim: 'claim_key varbinary(1020)',
+  migration: 'name varchar(100) COLLATE ascii_bin',
+};
+
+/**
+ * Not among them: those of the first bytes of a column, and on MySQL those with expressions, which have no column (here
+ * they meet all). Both views are given the table, and joined by nothing else, because MariaDB opens every table of the
+ * server where it is to find that out by a join.
+ */
+const readKeys: SqlMigrations['readKeys'] = (table) => {
+  const sql = new SqlText();
+  const { schema, name } = parts(table);
+  const of = (view: string) =>
+    `${view}.table_schema = coalesce(${sql.value(schema)}, database()) AND ${view}.table_name = ${sql.value(name)}`;
+  return sql.statement(
+    `SELECT group_concat(
+  concat_ws(' ', c.column_name, c.column_type, concat('COLLATE ', c.collation_name))
+  ORDER BY c.column_name SEPARATOR ', '
+) AS \`key\`
+FROM information_schema.statistics AS s
+JOIN information_schema.columns AS c ON c.column_name = s.column_name OR s.column_name IS NULL
+WHERE ${of('s')} AND ${of('c')} AND s.non_unique = 0
+GROUP BY s.index_name
+HAVING count(s.column_name) = count(*) AND count(s.sub_part) = 0`,
+  );
+};
+
 /**
  * Keys are bytes, because every collation that both servers know takes some different keys for the same: 1020 are 255
  * characters of four. Moments are in UTC. A table is one statement with its indexes, since each commits by itself.
@@ -88,6 +117,8 @@ export const migrations: SqlMigrations = {
   readApplied,
   record,
   readNothing,
+  keys,
+  readKeys,
   list,
 };
 

@@ -50,6 +50,39 @@ const record: SqlMigrations['record'] = (table, name) =>
 const readNothing: SqlMigrations['readNothing'] = (table, columns) =>
   new SqlText().statement(`SELECT ${columns.map(quote).join(', ')} FROM ${quote(table)} WHERE false`);
 
+const keys: SqlMigrations['keys'] = {
+  idempotencyKey: 'idempotency_key text COLLATE "C", scope text COLLATE "C"',
+  claim: 'claim_key text COLLATE "C"',
+  migration: 'name text COLLATE "C"',
+};
+
+/**
+ * Where the table would be created, as `tableExists`. Not among them: partial indexes, those of expressions, those that
+ * failed while they were built, and those that are asked at COMMIT, which `ON CONFLICT` refuses. An index may have another
+ * collation than its column.
+ */
+const readKeys: SqlMigrations['readKeys'] = (table) => {
+  const sql = new SqlText();
+  const { schema, name } = parts(table);
+  return sql.statement(
+    `SELECT string_agg(
+  concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod), 'COLLATE ' || quote_ident(c.collname)),
+  ', ' ORDER BY a.attname
+) AS key
+FROM pg_namespace AS n
+JOIN pg_class AS t ON t.relnamespace = n.oid
+JOIN pg_index AS i ON i.indrelid = t.oid
+CROSS JOIN unnest(i.indkey::int2[], i.indcollation::oid[]) WITH ORDINALITY AS k (attnum, collated, place)
+JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = k.attnum
+LEFT JOIN pg_collation AS c ON c.oid = k.collated
+WHERE n.nspname = coalesce(${sql.value(schema)}, current_schema()) AND t.relname = ${sql.value(name)}
+  AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
+  AND k.place <= i.indnkeyatts
+GROUP BY i.indexrelid
+HAVING bool_and(a.attcollation = k.collated)`,
+  );
+};
+
 /** Keys are compared byte by byte: under other collations keys that differ may be equal. */
 const list: SqlMigrations['list'] = ({ idempotencyKey, claim }) => [
   {
@@ -90,6 +123,8 @@ export const migrations: SqlMigrations = {
   readApplied,
   record,
   readNothing,
+  keys,
+  readKeys,
   list,
 };
 
