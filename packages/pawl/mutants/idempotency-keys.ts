@@ -89,9 +89,17 @@ const running: readonly Mutant[] = [
   },
   {
     file: 'src/idempotency-key.ts',
-    line: 'if (record?.owner === owner && record.answer !== undefined) return done(record.answer);',
+    line: 'return done(this.#completed === undefined ? answer : record.answer);',
     why: 'a completion whose answer was lost is not a lost lease',
     test: leased('a store that fails > a completion whose answer is lost is not taken for a lost lease'),
+  },
+  {
+    file: 'src/idempotency-key.ts',
+    line: 'if (record?.owner === owner && record.answer !== undefined) return done(record.answer);',
+    why: 'what was committed is not lost when it is tried again',
+    test: leased(
+      'in a transaction of the caller’s, postgres > one that was committed and is tried again is its own answer, and nobody is told of a loss',
+    ),
   },
   {
     file: 'src/idempotency-key.ts',

@@ -187,7 +187,9 @@ const postgres: readonly Mutant[] = [
     line: `'FOR UPDATE SKIP LOCKED' :`,
     replacement: `'' :`,
     why: 'of many who find a lease over, one takes it',
-    test: takeover('postgres > of 50 who find a lease over at once, one takes the work over'),
+    test: takeover(
+      'a record that somebody holds, postgres > of two who meet at the same record, at most one takes it over',
+    ),
   },
   {
     file: 'src/postgres/idempotency-key.ts',

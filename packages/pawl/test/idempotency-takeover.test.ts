@@ -178,6 +178,34 @@ describe.each(['postgres', 'mariadb', 'mariadb-snapshot'] as const)(
     afterEach(() => opened.database.endSessions());
     afterAll(() => opened.close());
 
+    test('of two who meet at the same record, at most one takes it over', async () => {
+      const { store, database } = opened;
+      const request = newRequest();
+      const crashed = idempotencyKeys(store).run(request, () => Promise.reject(new Error('crash')));
+      await expect(crashed).rejects.toThrow('crash');
+      await opened.endLease(idOf(request));
+      const holder = await database.connect();
+      await holder.begin('READ COMMITTED');
+      const { scope, key } = idOf(request);
+      const text =
+        'SELECT 1 AS one FROM pawl_idempotency_key WHERE scope = ? AND idempotency_key = ? FOR UPDATE';
+      await holder.query(text, scope, key);
+      let settled = 0;
+      let runs = 0;
+      const taking = together(2, async (taker) => {
+        await idempotencyKeys(store).run(request, async () => {
+          runs++;
+          return done(answer(`taker ${taker}`));
+        });
+        settled++;
+      });
+      // Either they wait for the row, or they have been refused.
+      await until(async () => (await database.waitingForLocks()) + settled === 2);
+      await holder.query('ROLLBACK');
+      await taking;
+      expect(runs).toBeLessThanOrEqual(1);
+    });
+
     test('of ten who wait for one whose retention is over, one takes it, and all others get his answer', async () => {
       const WAITERS = 10;
       const request = newRequest();
