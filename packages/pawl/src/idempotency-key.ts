@@ -418,9 +418,15 @@ class Running {
   }
 
   /** The work did not run, or what it did was rolled back, because somebody else has the key. */
-  async #withoutEffect(): Promise<Done<Answer> | InProgress | Refused<'payload-mismatch'>> {
+  async #withoutEffect(): Promise<IdempotentOutcome> {
     const { id, owner, fingerprint } = this.#holding;
-    const record = await this.#settings.store.read(id).catch(() => undefined);
+    let record: IdempotencyRecord | undefined;
+    try {
+      record = await this.#settings.store.read(id);
+    } catch {
+      // It may be its own, of a transaction that was committed before it was tried again: then there was an effect.
+      return unknown(() => this.#withoutEffect());
+    }
     // Stored by a transaction that was tried again although it had been committed.
     if (record?.owner === owner && record.answer !== undefined) return done(record.answer);
     this.#tellOfLoss(new LeaseLostError('somebody else has taken the key over'));

@@ -17,6 +17,8 @@ import {
   MisuseError,
   memoryIdempotencyStore,
   refused,
+  type SqlIdempotencyStore,
+  type SqlTransaction,
   StoreError,
   sqlIdempotencyStore,
   transact,
@@ -1055,6 +1057,23 @@ describe('a store that fails', () => {
     expect(await keys.run(newRequest(), async () => done(answer('x')))).toEqual(done(answer('x')));
     // An unhandled rejection would fail the run.
     await new Promise((resolve) => setImmediate(resolve));
+  });
+
+  test('when who has the key cannot be read, a fenced one’s outcome is unknown, and resolves when it can', async () => {
+    const memory = memoryIdempotencyStore();
+    let down = true;
+    const store: SqlIdempotencyStore = {
+      ...memory,
+      read: (id) => (down ? unavailable() : memory.read(id)),
+      within: () => ({ ...memory, complete: async () => false }),
+    };
+    const transaction = {} as SqlTransaction;
+    const keys = idempotencyKeys(store);
+    const outcome = await keys.run(newRequest(), (lease) => lease.completeIn(transaction, answer('late')));
+    if (outcome.outcome !== 'unknown') throw new Error(outcome.outcome);
+    expect(await outcome.resolve()).toMatchObject({ outcome: 'unknown' });
+    down = false;
+    expect(await outcome.resolve()).toEqual(inProgress);
   });
 
   test('a lease that is lost is told once', async () => {
