@@ -1,6 +1,6 @@
 import type { StrictServer } from '@pawl/service-kit';
 import { type RefusalReason, StoreError, type StoreErrorCode } from 'pawl';
-import { ConcurrencyFailure } from '../lotto/purchase/strategy.ts';
+import { ConcurrencyFailure } from '../store/unit-of-work.ts';
 import { problem } from './envelope.ts';
 import { refusals } from './refusals.ts';
 
@@ -42,7 +42,7 @@ export function answerFailures(app: StrictServer): void {
       const message =
         error.effect === 'none'
           ? 'The shop cannot reach its store, and nothing came of this request. Try again in a moment.'
-          : 'The shop lost its store in the middle of this request. Look at the order before trying again.';
+          : 'The shop lost its store in the middle of this request. Look whether it took effect before trying again.';
       return reply
         .status(503)
         .header('retry-after', '1')

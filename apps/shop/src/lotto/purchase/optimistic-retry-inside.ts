@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { done, refused } from 'pawl';
+import { ConcurrencyFailure, unitOfWork } from '../../store/unit-of-work.ts';
+import { managedPublish } from './managed-publish.ts';
 import { chargeClaimed, refusalFor } from './steps.ts';
-import { ConcurrencyFailure, type PurchaseStrategy } from './strategy.ts';
-import { unitOfWork } from './unit-of-work.ts';
+import type { PurchaseStrategy } from './strategy.ts';
 
 /**
  * The version column again, with a retry.
@@ -12,10 +13,10 @@ import { unitOfWork } from './unit-of-work.ts';
  */
 export const optimisticRetryInside: PurchaseStrategy = (tools) => async (purchase) => {
   const { retryAttempts, retryPauseMs } = tools.settings;
-  const claimed = await unitOfWork(tools, purchase, async (unit) => {
+  const claimed = await unitOfWork(tools.sql, managedPublish(purchase), async (load) => {
     for (let attempt = 1; attempt <= retryAttempts; attempt++) {
       try {
-        const publish = await unit.load();
+        const publish = await load();
         if (publish.status !== 'WAITING') return refusalFor(publish.status);
         publish.status = 'PENDING';
         return done(undefined);

@@ -1,7 +1,8 @@
 import { done } from 'pawl';
+import { unitOfWork } from '../../store/unit-of-work.ts';
+import { managedPublish } from './managed-publish.ts';
 import { chargeClaimed, refusalFor } from './steps.ts';
 import type { PurchaseStrategy } from './strategy.ts';
-import { unitOfWork } from './unit-of-work.ts';
 
 /**
  * A version column, checked when the unit of work commits.
@@ -10,8 +11,8 @@ import { unitOfWork } from './unit-of-work.ts';
  * others fail at the commit, which the client sees as a 500.
  */
 export const optimistic: PurchaseStrategy = (tools) => async (purchase) => {
-  const claimed = await unitOfWork(tools, purchase, async (unit) => {
-    const publish = await unit.load();
+  const claimed = await unitOfWork(tools.sql, managedPublish(purchase), async (load) => {
+    const publish = await load();
     if (publish.status !== 'WAITING') return refusalFor(publish.status);
     publish.status = 'PENDING';
     return done(undefined);

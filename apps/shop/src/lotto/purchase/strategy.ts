@@ -45,9 +45,3 @@ export type PurchaseOutcome =
   | UnknownPurchase;
 
 export type PurchaseStrategy = (tools: PurchaseTools) => (purchase: Purchase) => Promise<PurchaseOutcome>;
-
-/** A race that the strategy should have prevented was lost where nobody expected it. The client sees a 500. */
-export class ConcurrencyFailure extends Error {
-  override readonly name = 'ConcurrencyFailure';
-  readonly code = 'OPTIMISTIC_LOCK';
-}
