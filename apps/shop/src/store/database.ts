@@ -10,7 +10,15 @@ export type PublishStatus = 'WAITING' | 'PENDING' | 'COMPLETE';
 /** What is known of the last attempt to pay a publish. */
 export type PaymentOutcome = 'in-progress' | 'unknown' | 'declined' | 'not-sent' | 'captured';
 
+/** Of whom a coupon is for. */
+export type CouponType = 'ALL' | 'MEMBERSHIP' | 'FIRST' | 'VIP';
+export type DiscountType = 'PERCENT' | 'WON';
+/** How the shop regards a member. Whoever was never given a standing is GENERAL. */
+export type Standing = 'GENERAL' | 'FIRST' | 'MEMBERSHIP' | 'VIP';
+
 type Timestamp = ColumnType<Date, Date | undefined, Date>;
+/** `yyyy-mm-dd`: a day on a calendar, which is no point in time. */
+type CalendarDay = string;
 
 export interface Database {
   lotto_round_info: { id: number; sales_open_at: Date; sales_close_at: Date };
@@ -55,6 +63,40 @@ export interface Database {
     request_id: string;
     at: Timestamp;
   };
+  coupon: {
+    id: string;
+    sequence: Generated<number>;
+    name: string;
+    code: string;
+    download_start_date: CalendarDay;
+    download_end_date: CalendarDay;
+    available_start_date: CalendarDay;
+    available_end_date: CalendarDay;
+    discount_type: DiscountType;
+    cost: number;
+    coupon_type: CouponType;
+    number_of_coupons: number;
+    remaining: number;
+    time_zone: string;
+    opening_time: string;
+    daily_quota: number | null;
+    quota_day: CalendarDay | null;
+    quota_used: Generated<number>;
+    version: Generated<number>;
+    created_at: Timestamp;
+  };
+  issued_coupon: {
+    id: Generated<number>;
+    coupon_id: string;
+    member_id: number;
+    serial: number;
+    claimed_by: number | null;
+    strategy: string;
+    instance: string;
+    request_id: string;
+    issued_at: Date;
+  };
+  member_standing: { member_id: number; standing: Standing };
 }
 
 export type ShopDatabase = Kysely<Database>;

@@ -3,6 +3,7 @@ import { Migrator } from 'kysely/migration';
 import { claimUnique } from 'pawl';
 import { type OpenDatabase, openForMigration, type ShopDatabase, type ShopSql } from './database.ts';
 import { lotto } from './migrations/0001-lotto.ts';
+import { coupons } from './migrations/0002-coupons.ts';
 import { columnTypes } from './migrations/column-types.ts';
 
 const DEMO_ROUND = 1;
@@ -24,10 +25,13 @@ export async function migrate(url: string, applicationName: string): Promise<voi
  */
 async function migrateToLatest({ db, sql: store }: OpenDatabase): Promise<void> {
   const { name } = store.dialect;
+  const types = columnTypes[name];
   const migrator = new Migrator({
     db,
     ...(name === 'postgres' ? { migrationTableSchema: await currentSchema(db) } : {}),
-    provider: { getMigrations: async () => ({ '0001-lotto': lotto(columnTypes[name]) }) },
+    provider: {
+      getMigrations: async () => ({ '0001-lotto': lotto(types), '0002-coupons': coupons(types) }),
+    },
   });
   const { error } = await migrator.migrateToLatest();
   if (error !== undefined) throw error;

@@ -15,7 +15,7 @@ export function mysqlDriver(options: DriverOptions): Driver {
     connectionLimit: options.poolSize,
     connectTimeout: options.connectTimeoutMs,
     timezone: 'Z',
-    typeCast: textOfBytes,
+    typeCast: asText,
     connectAttributes: { program_name: options.applicationName },
   });
   pool.on('connection', (connection) => connection.on('error', options.onIdleError));
@@ -55,7 +55,10 @@ function secondsOf(ms: number): number {
   return Math.max(1, Math.ceil(ms / 1_000));
 }
 
-/** Keys are VARBINARY, because every collation that both servers know takes some different keys for the same. */
-function textOfBytes(field: TypeCastField, next: () => unknown): unknown {
-  return field.type === 'VAR_STRING' ? field.string('utf8') : next();
+/**
+ * Keys are VARBINARY, because every collation that both servers know takes some different keys for the same. And a day on
+ * a calendar is no point in time, which the driver would make of it.
+ */
+function asText(field: TypeCastField, next: () => unknown): unknown {
+  return field.type === 'VAR_STRING' || field.type === 'DATE' ? field.string('utf8') : next();
 }

@@ -5,6 +5,14 @@ import pg from 'pg';
 import { ANSWER_MARGIN_MS, type Driver, type DriverOptions } from './driver.ts';
 
 const INT8_OID = 20;
+const DATE_OID = 1082;
+/** How the values of some types are read, by their ids; all others as the driver reads them. */
+const PARSERS: Readonly<Record<number, (text: string) => unknown>> = {
+  // Ids are 64 bit there and stay far below 2^53.
+  [INT8_OID]: Number,
+  // A day on a calendar. The driver would make a point in time of it, by the time zone of this process.
+  [DATE_OID]: (text) => text,
+};
 
 /** PostgreSQL, with limits for everything that could wait for ever. */
 export function postgresDriver(options: DriverOptions): Driver {
@@ -19,9 +27,8 @@ export function postgresDriver(options: DriverOptions): Driver {
     idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs,
     // Chosen, not inherited. A transaction of the port sets its own besides.
     options: '-c default_transaction_isolation=read\\ committed',
-    // Ids are 64 bit there and stay far below 2^53.
     types: {
-      getTypeParser: (oid, format) => (oid === INT8_OID ? Number : pg.types.getTypeParser(oid, format)),
+      getTypeParser: (oid, format) => PARSERS[oid] ?? pg.types.getTypeParser(oid, format),
     },
   });
   // Without a listener, a connection that breaks while it is idle ends the process.

@@ -9,6 +9,8 @@ export interface ColumnTypes {
   readonly now: RawBuilder<unknown>;
   /** A number that the database gives, in the order of insertion. */
   generatedId(column: ColumnDefinitionBuilder): ColumnDefinitionBuilder;
+  /** The same where it is not the primary key; MySQL wants it to be unique. */
+  generatedNumber(column: ColumnDefinitionBuilder): ColumnDefinitionBuilder;
   /** Whether the database makes an index for every foreign key by itself. */
   readonly indexesForeignKeys: boolean;
   /** What else a table needs to be said. */
@@ -23,6 +25,7 @@ export const columnTypes: Readonly<Record<'postgres' | 'mysql', ColumnTypes>> = 
     moment: sql`timestamptz`,
     now: sql`now()`,
     generatedId: (column) => column.primaryKey().generatedAlwaysAsIdentity(),
+    generatedNumber: (column) => column.notNull().generatedAlwaysAsIdentity(),
     indexesForeignKeys: false,
     finish: (table) => table,
   },
@@ -31,6 +34,7 @@ export const columnTypes: Readonly<Record<'postgres' | 'mysql', ColumnTypes>> = 
     moment: sql`datetime(6)`,
     now: sql`current_timestamp(6)`,
     generatedId: (column) => column.primaryKey().autoIncrement(),
+    generatedNumber: (column) => column.notNull().autoIncrement(),
     indexesForeignKeys: true,
     // Said, because another engine would ignore transactions and foreign keys without a word.
     finish: (table) =>

@@ -1,0 +1,66 @@
+import { Temporal } from 'temporal-polyfill';
+
+/** The local time at which a day's sale begins when nobody says otherwise. */
+export const MIDNIGHT = '00:00:00';
+
+/** When a coupon is handed out: each day of a period, from a time of day until midnight, in a time zone. */
+export interface DownloadWindow {
+  /** First day, `yyyy-mm-dd`. */
+  readonly startDate: string;
+  /** Last day, `yyyy-mm-dd`. */
+  readonly endDate: string;
+  /** `HH:mm:ss`. */
+  readonly openingTime: string;
+  /** As the IANA names it, such as `Asia/Seoul`. */
+  readonly timeZone: string;
+}
+
+/**
+ * What day it is in the window's time zone, `yyyy-mm-dd`, and whether the window is open.
+ *
+ * It is decided between points in time, not by the face of a clock: where the clocks go back, a day shows the same time
+ * twice, and what has opened stays open. An opening time that the clocks skip is as much later as they skip, and one that
+ * they show twice is the first (RFC 5545, section 3.3.5).
+ */
+export function atMoment(
+  window: DownloadWindow,
+  now: Date,
+): { readonly day: string; readonly open: boolean } {
+  const instant = Temporal.Instant.fromEpochMilliseconds(now.getTime());
+  const today = instant.toZonedDateTimeISO(window.timeZone).toPlainDate();
+  const day = today.toString();
+  const withinPeriod = window.startDate <= day && day <= window.endDate;
+  return { day, open: withinPeriod && Temporal.Instant.compare(opening(window, today), instant) <= 0 };
+}
+
+function opening({ timeZone, openingTime }: DownloadWindow, day: Temporal.PlainDate): Temporal.Instant {
+  // Midnight is the day's first moment, also where the clocks skip it.
+  const at =
+    openingTime === MIDNIGHT
+      ? day.toZonedDateTime(timeZone)
+      : day.toZonedDateTime({ timeZone, plainTime: openingTime });
+  return at.toInstant();
+}
+
+/** Reads `yyyyMMdd` as `yyyy-mm-dd`; undefined where the calendar has no such day. */
+export function parseDay(text: string): string | undefined {
+  try {
+    return Temporal.PlainDate.from(text).toString();
+  } catch {
+    return undefined; // It says so of a day that does not exist, and of nothing else in eight digits.
+  }
+}
+
+/** `yyyy-mm-dd` as `yyyyMMdd`. */
+export function compactDay(day: string): string {
+  return day.replaceAll('-', '');
+}
+
+export function isTimeZone(name: string): boolean {
+  try {
+    Temporal.Instant.fromEpochMilliseconds(0).toZonedDateTimeISO(name);
+    return true;
+  } catch {
+    return false;
+  }
+}
