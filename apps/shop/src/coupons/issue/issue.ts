@@ -1,0 +1,57 @@
+import { type Done, done, type Refused } from 'pawl';
+import type { Coupon } from '../coupon.ts';
+import { admit, dayOf } from '../rules.ts';
+import { type CouponStrategyName, couponStrategyNames, strategies } from './index.ts';
+import { look } from './steps.ts';
+import type { Issued, IssueStrategy, IssueTools } from './strategy.ts';
+import type { IssueTrace } from './trace.ts';
+
+/** A member's request for a coupon. */
+export interface CouponRequest {
+  readonly couponId: string;
+  readonly memberId: number;
+  readonly requestId: string;
+  readonly strategy: CouponStrategyName;
+  readonly trace: IssueTrace;
+}
+
+/** What is wrong with a request before anything is taken. */
+export type CouponObjection = 'coupon-not-found' | 'strategy-unavailable';
+
+export type Issues = (
+  request: CouponRequest,
+) => Promise<
+  | Done<Issued & { readonly coupon: Coupon }>
+  | Refused
+  | { readonly outcome: 'objection'; readonly objection: CouponObjection }
+>;
+
+/** Hands out coupons: checks what does not depend on who else asks, then lets the chosen strategy run. */
+export function issues(tools: IssueTools & { readonly serverName: string }): Issues {
+  // Each is made once, because `mutex` keeps its lines for as long as the process lives.
+  const ready = new Map<CouponStrategyName, ReturnType<IssueStrategy>>();
+  for (const name of couponStrategyNames) {
+    const { strategy, needs } = strategies[name];
+    if (needs === 'redis' && tools.redis === undefined) continue;
+    ready.set(name, strategy(tools));
+  }
+
+  return async ({ couponId, memberId, requestId, strategy, trace }) => {
+    const issue = ready.get(strategy);
+    if (issue === undefined) return { outcome: 'objection', objection: 'strategy-unavailable' };
+    const seen = await look(tools.db, tools.sql, { couponId, memberId, trace });
+    if (seen === undefined) return { outcome: 'objection', objection: 'coupon-not-found' };
+    // What is left, and what the member has, are the strategy's to look at.
+    const admitted = admit(seen);
+    if (admitted.outcome !== 'done') return admitted;
+    const outcome = await issue({
+      couponId,
+      memberId,
+      day: dayOf(seen),
+      actor: { strategy, instance: tools.serverName, requestId },
+      trace,
+    });
+    if (outcome.outcome !== 'done') return outcome;
+    return done({ ...outcome.value, coupon: { ...seen.coupon, remaining: outcome.value.remaining } });
+  };
+}

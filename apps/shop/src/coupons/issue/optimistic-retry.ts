@@ -1,0 +1,38 @@
+import { type ConflictRetry, retryOnConflict, versionedUpdate } from 'pawl';
+import { takeOne } from '../rules.ts';
+import { claimIssue, commit, lookAgain, stockColumns } from './steps.ts';
+import type { IssueStrategy, IssueTools } from './strategy.ts';
+
+/**
+ * A version column, and the retry *around* the transaction: whoever finds the coupon changed reads it again in a new one.
+ *
+ * Each lost attempt means that somebody else got one, so with as many attempts as there are coupons nobody is turned
+ * away; and with fewer than there are rivals, somebody may be (`contended`).
+ */
+export const optimisticRetry: IssueStrategy = (tools) => {
+  const retry = retryOf(tools);
+  return (issue) => {
+    let attempts = 0;
+    return retryOnConflict(() => {
+      if (attempts++ > 0) issue.trace.retried();
+      return commit(tools.sql, issue, async (transaction) => {
+        const seen = await lookAgain(transaction, issue);
+        const taken = takeOne(seen);
+        if (taken.outcome !== 'done') return taken;
+        const written = await versionedUpdate(transaction, {
+          table: 'coupon',
+          key: { id: issue.couponId },
+          version: { column: 'version', value: seen.version },
+          set: stockColumns(taken.value),
+        });
+        if (written.outcome !== 'done') return written;
+        issue.trace.mark('wrote');
+        return claimIssue(transaction, issue, taken.value, seen.now);
+      });
+    }, retry);
+  };
+};
+
+function retryOf({ settings: { retryAttempts, retryPauseMs } }: IssueTools): ConflictRetry {
+  return { attempts: retryAttempts, backoffMs: retryPauseMs, maxBackoffMs: retryPauseMs * 4, jitter: 0.5 };
+}
