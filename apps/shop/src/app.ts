@@ -4,9 +4,17 @@ import { Redis } from 'ioredis';
 import { sql } from 'kysely';
 import { ioredisPort } from 'pawl/ioredis';
 import type { Settings } from './config.ts';
+import { issues } from './coupons/issue/issue.ts';
+import { publishedLocks } from './coupons/issue/published-locks.ts';
+import { stockReconciler } from './coupons/issue/reconcile-stock.ts';
+import { stockCounter } from './coupons/issue/stock-counter.ts';
+import { couponRoutes } from './http/coupon-routes.ts';
 import { problem } from './http/envelope.ts';
 import { answerFailures } from './http/failures.ts';
 import { stampArrivals } from './http/lab-headers.ts';
+import { labRoutes } from './http/lab-routes.ts';
+import { memberLimit } from './http/member-limit.ts';
+import { memberRoutes } from './http/member-routes.ts';
 import { identifyMembers } from './http/members.ts';
 import { orderRoutes } from './http/order-routes.ts';
 import { serviceRoutes } from './http/service-routes.ts';
@@ -23,6 +31,8 @@ const BODY_LIMIT_BYTES = 32 * 1024;
 const REQUEST_TIMEOUT_MS = 30_000;
 /** What the end of the service may take beyond the longest wait for the provider, in milliseconds. */
 const CLOSE_MARGIN_MS = 10_000;
+/** In front of every key in Redis. */
+const REDIS_PREFIX = 'shop:';
 /** How long a command to Redis may take, in milliseconds: money waits for nobody who has fallen silent. */
 const REDIS_TIMEOUT_MS = 3_000;
 
@@ -46,6 +56,9 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
   });
   const redis = settings.REDIS_URL === undefined ? undefined : connectRedis(settings.REDIS_URL);
   redis?.on('error', (error) => app.log.error({ err: error }, 'the connection to Redis failed'));
+  const subscriber = redis?.duplicate({ autoResubscribe: false });
+  subscriber?.on('error', (error) => app.log.error({ err: error }, 'the subscriber of Redis failed'));
+  const redisPort = redis && ioredisPort(redis, { commandTimeoutMs: REDIS_TIMEOUT_MS });
   const provider = tossClient({
     baseUrl: settings.PAYMENT_BASE_URL,
     secretKey: settings.PAYMENT_SECRET_KEY,
@@ -54,15 +67,17 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
   });
 
   const underWay = new Set<Promise<unknown>>();
+  const onTrouble = (message: string, details: Readonly<Record<string, unknown>>) =>
+    app.log.error(details, message);
   const pay = purchases({
     db,
     sql: store,
     provider,
     publishedKeys:
-      redis &&
-      publishedKeys(ioredisPort(redis, { commandTimeoutMs: REDIS_TIMEOUT_MS }), {
+      redisPort &&
+      publishedKeys(redisPort, {
         ttlMs: settings.IDEMPOTENCY_TTL_MS,
-        prefix: 'shop:',
+        prefix: REDIS_PREFIX,
         onOutcomeNotStored: (event) => app.log.warn(event, 'an outcome could not be stored under its key'),
       }),
     serverName: settings.SERVER_NAME,
@@ -71,19 +86,58 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
       retryAttempts: settings.RETRY_ATTEMPTS,
       retryPauseMs: settings.RETRY_PAUSE_MS,
     },
-    onTrouble: (message, details) => app.log.error(details, message),
+    onTrouble,
   });
 
-  /** A purchase goes on when its client has gone, so the end of the service waits for purchases, not for clients. */
-  const purchase: typeof pay = (confirmation) => {
-    const paying = pay(confirmation);
-    const ended: Promise<unknown> = paying.then(
-      () => underWay.delete(ended),
-      () => underWay.delete(ended),
-    );
-    underWay.add(ended);
-    return paying;
-  };
+  const couponRedis = redisPort &&
+    subscriber && {
+      locks: publishedLocks(redisPort, subscriber, {
+        prefix: REDIS_PREFIX,
+        spin: { leaseMs: settings.COUPON_SPIN_LEASE_MS, pauseMs: settings.COUPON_SPIN_PAUSE_MS },
+        waiting: {
+          leaseMs: settings.COUPON_REDIS_LOCK_LEASE_MS,
+          waitMs: settings.COUPON_REDIS_LOCK_WAIT_MS,
+        },
+        onTrouble,
+      }),
+      counter: stockCounter(redisPort, { prefix: REDIS_PREFIX }),
+    };
+  const reconciler =
+    couponRedis &&
+    stockReconciler({
+      db,
+      sql: store,
+      counter: couponRedis.counter,
+      everyMs: settings.COUPON_RECONCILE_MS,
+      reservationMs: settings.COUPON_RESERVATION_MS,
+      onMended: (mended) => app.log.warn(mended, 'the counters of coupons were brought to their rows'),
+      onTrouble,
+    });
+  const issue = issues({
+    db,
+    sql: store,
+    redis: couponRedis,
+    serverName: settings.SERVER_NAME,
+    settings: {
+      lockWaitMs: settings.LOCK_WAIT_MS,
+      retryAttempts: settings.COUPON_RETRY_ATTEMPTS,
+      retryPauseMs: settings.COUPON_RETRY_PAUSE_MS,
+    },
+    onTrouble,
+  });
+
+  /** Work goes on when its client has gone, so the end of the service waits for work, not for clients. */
+  const untilDone =
+    <Request, Outcome>(work: (request: Request) => Promise<Outcome>) =>
+    (request: Request): Promise<Outcome> => {
+      const working = work(request);
+      const ended: Promise<unknown> = working.then(
+        () => underWay.delete(ended),
+        () => underWay.delete(ended),
+      );
+      underWay.add(ended);
+      return working;
+    };
 
   if (settings.LAB_MODE) stampArrivals(app, settings.SERVER_NAME);
   identifyMembers(app);
@@ -96,23 +150,37 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
   orderRoutes(app, { db, sql: store });
   ticketRoutes(app, {
     db,
-    purchase,
+    purchase: untilDone(pay),
     defaultStrategy: settings.PURCHASE_STRATEGY,
     labMode: settings.LAB_MODE,
   });
+  couponRoutes(app, {
+    db,
+    sql: store,
+    issue: untilDone(issue),
+    limit: memberLimit(settings.COUPON_REQUESTS_PER_MEMBER),
+    defaultStrategy: settings.COUPON_STRATEGY,
+    labMode: settings.LAB_MODE,
+  });
+  memberRoutes(app, { db, sql: store });
+  if (settings.LAB_MODE) labRoutes(app, { counter: couponRedis?.counter });
 
   const close = async () => {
+    // Who waits for a lock is refused, so that nobody is waited for who waits; the server waits for every answer.
+    couponRedis?.locks.close();
     await app.close();
-    await Promise.all(underWay);
+    await Promise.all([...underWay, reconciler?.close()]);
+    subscriber?.disconnect();
     redis?.disconnect();
     await provider.close();
     await db.destroy();
   };
   try {
-    if (redis !== undefined) await redis.connect();
+    await Promise.all([redis?.connect(), subscriber?.connect()]);
     await migrate(settings.DATABASE_URL, settings.SERVER_NAME);
     await openDemoRound({ db, sql: store });
     const url = await app.listen({ host: settings.HOST, port: settings.PORT });
+    reconciler?.start();
     return { url, close, closeLimitMs: settings.PAYMENT_TIMEOUT_MS + CLOSE_MARGIN_MS };
   } catch (error) {
     await close();

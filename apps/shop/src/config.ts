@@ -1,5 +1,10 @@
 import { readSettings, SettingsError } from '@pawl/service-kit';
 import Type, { type Static } from 'typebox';
+import {
+  type CouponStrategyName,
+  strategies as couponStrategies,
+  couponStrategyNames,
+} from './coupons/issue/index.ts';
 import { type StrategyName, strategies, strategyNames } from './lotto/purchase/index.ts';
 
 const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
@@ -33,6 +38,26 @@ const settingsSchema = Type.Object({
   RETRY_ATTEMPTS: Type.Integer({ minimum: 1, maximum: 100, default: 3 }),
   RETRY_PAUSE_MS: Type.Integer({ minimum: 0, maximum: 10_000, default: 100 }),
   IDEMPOTENCY_TTL_MS: Type.Integer({ minimum: 100, maximum: 86_400_000, default: 120_000 }),
+  COUPON_STRATEGY: Type.Union(
+    couponStrategyNames.map((name) => Type.Literal(name)),
+    { default: 'conditional-update' },
+  ),
+  // As many as there may be rivals who get one first, or optimistic-retry turns members away while some are left.
+  COUPON_RETRY_ATTEMPTS: Type.Integer({ minimum: 1, maximum: 100_000, default: 200 }),
+  COUPON_RETRY_PAUSE_MS: Type.Integer({ minimum: 0, maximum: 10_000, default: 10 }),
+  COUPON_SPIN_PAUSE_MS: Type.Integer({ minimum: 1, maximum: 60_000, default: 2_000 }),
+  COUPON_SPIN_LEASE_MS: Type.Integer({ minimum: 1, maximum: 600_000, default: 3_000 }),
+  COUPON_REDIS_LOCK_WAIT_MS: Type.Integer({ minimum: 0, maximum: 600_000, default: 100_000 }),
+  COUPON_REDIS_LOCK_LEASE_MS: Type.Integer({ minimum: 1, maximum: 600_000, default: 1_000 }),
+  COUPON_RECONCILE_MS: Type.Integer({ minimum: 10, maximum: 3_600_000, default: 5_000 }),
+  // Longer than a request takes from its reservation to the commit, or coupons are given back that are being written.
+  COUPON_RESERVATION_MS: Type.Integer({ minimum: 100, maximum: 3_600_000, default: 60_000 }),
+  COUPON_REQUESTS_PER_MEMBER: Type.Integer({
+    minimum: 1,
+    maximum: 10_000,
+    default: 10,
+    description: 'How many requests for coupons of one member an instance works on at a time',
+  }),
   LAB_MODE: Type.Boolean({
     default: false,
     description: 'Lets a request choose its strategy and test codes, and stamps arrivals',
@@ -43,8 +68,9 @@ const settingsSchema = Type.Object({
   ),
 });
 
-export type Settings = Omit<Static<typeof settingsSchema>, 'PURCHASE_STRATEGY'> & {
+export type Settings = Omit<Static<typeof settingsSchema>, 'PURCHASE_STRATEGY' | 'COUPON_STRATEGY'> & {
   PURCHASE_STRATEGY: StrategyName;
+  COUPON_STRATEGY: CouponStrategyName;
 };
 
 /** @throws SettingsError  Naming every setting that is missing or bad. */
@@ -55,8 +81,13 @@ export function shopSettings(env: Readonly<Record<string, string | undefined>>):
     // Anybody may claim to be any member here, so nobody from outside may ask.
     problems.push(`HOST must be a loopback address in demo mode, got ${JSON.stringify(settings.HOST)}`);
   }
-  if (strategies[settings.PURCHASE_STRATEGY].needs === 'redis' && settings.REDIS_URL === undefined) {
-    problems.push(`REDIS_URL must be set for PURCHASE_STRATEGY=${settings.PURCHASE_STRATEGY}`);
+  const chosen = {
+    PURCHASE_STRATEGY: strategies[settings.PURCHASE_STRATEGY],
+    COUPON_STRATEGY: couponStrategies[settings.COUPON_STRATEGY],
+  };
+  for (const name of ['PURCHASE_STRATEGY', 'COUPON_STRATEGY'] as const) {
+    if (chosen[name].needs === 'database' || settings.REDIS_URL !== undefined) continue;
+    problems.push(`REDIS_URL must be set for ${name}=${settings[name]}`);
   }
   if (problems.length > 0) throw new SettingsError(problems);
   return settings;

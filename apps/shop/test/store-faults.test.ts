@@ -1,10 +1,9 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { until } from '../../../test/barrier.ts';
-import { newMariadbServer } from '../../../test/own-server.ts';
 import { startProxy } from '../../../test/proxy.ts';
 import { newDatabase } from '../../../test/stores.ts';
 import type { StrategyName } from '../src/lotto/purchase/index.ts';
-import { type Holder, openTables } from './database.ts';
+import { refusableCommits } from './commits.ts';
 import { auditOf, gate, type OrderRef, type Shops, startProvider, startShops } from './harness.ts';
 
 /** The strategies that claim in the database before they charge. */
@@ -189,56 +188,11 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
   });
 });
 
-/** Refuses every COMMIT from `refuse()` to `allow()`, on a database that nobody else uses. */
-interface Commits {
-  databaseUrl: string;
-  refuse(): Promise<unknown>;
-  allow(): Promise<unknown>;
-}
-
-const commitsOf: Record<'postgres' | 'mariadb', () => Promise<Commits>> = {
-  postgres: async () => {
-    const databaseUrl = await newDatabase('postgres');
-    const { sql, end } = openTables(databaseUrl);
-    onTestFinished(end);
-    return {
-      databaseUrl,
-      // Looked at when the transaction commits, and not before.
-      refuse: () =>
-        sql(`
-          CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN RAISE EXCEPTION 'refused at the commit'; END $$;
-          CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE ON lotto_publish
-            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`),
-      allow: () => sql('DROP TRIGGER refuse ON lotto_publish'),
-    };
-  },
-  mariadb: async () => {
-    const { url: databaseUrl } = await newMariadbServer();
-    const { hold, end } = openTables(databaseUrl);
-    onTestFinished(end);
-    let backup: Holder | undefined;
-    return {
-      databaseUrl,
-      // What a backup does when it has copied everything else: it holds up the commits.
-      async refuse() {
-        backup = await hold('BACKUP STAGE START');
-        for (const stage of ['FLUSH', 'BLOCK_DDL', 'BLOCK_COMMIT'])
-          await backup.query(`BACKUP STAGE ${stage}`);
-      },
-      async allow() {
-        await backup?.query('BACKUP STAGE END');
-        backup?.release();
-      },
-    };
-  },
-};
-
 describe.each(['postgres', 'mariadb'] as const)('on %s, whose COMMIT is refused', (store) => {
   test.each(claiming)('%s: nothing of the claim is left, and nobody was asked', async (strategy) => {
     const headers = { 'x-purchase-strategy': strategy };
     const provider = await startProvider();
-    const commits = await commitsOf[store]();
+    const commits = await refusableCommits(store, 'lotto_publish');
     const shops = await startShops({
       databaseUrl: commits.databaseUrl,
       providerUrl: provider.url,
@@ -266,7 +220,7 @@ describe.each(['postgres', 'mariadb'] as const)('on %s, whose COMMIT is refused'
   test('after the charge: the order shows that nobody knows, and is not charged again', async () => {
     const slow = gate();
     const provider = await startProvider({ clock: slow.clock, mode: 'generous' });
-    const commits = await commitsOf[store]();
+    const commits = await refusableCommits(store, 'lotto_publish');
     const shops = await startShops({
       databaseUrl: commits.databaseUrl,
       providerUrl: provider.url,

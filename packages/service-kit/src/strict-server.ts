@@ -12,7 +12,7 @@ import { drain } from './drain.ts';
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** Who may call the route. Every route states it. */
-    auth?: 'public' | 'member' | 'provider-key' | 'lab';
+    auth?: 'public' | 'member' | 'operator' | 'provider-key' | 'lab';
   }
 }
 

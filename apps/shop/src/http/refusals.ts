@@ -1,4 +1,5 @@
 import type { RefusalReason } from 'pawl';
+import type { CouponObjection } from '../coupons/issue/issue.ts';
 import type { Objection } from '../lotto/purchase/purchase.ts';
 
 interface Refusal {
@@ -10,7 +11,7 @@ interface Refusal {
 const CROWDED =
   'Others are busy with what this request needs. It changed and charged nothing; look before trying again.';
 
-/** The one table from the guards' reasons to statuses. The `code` of the answer is the reason itself. */
+/** From the guards' reasons to the statuses of a purchase. The `code` of the answer is the reason itself. */
 export const refusals: Readonly<Record<RefusalReason, Refusal>> = {
   'in-progress': {
     status: 400,
@@ -35,6 +36,23 @@ export const refusals: Readonly<Record<RefusalReason, Refusal>> = {
     status: 503,
     message: 'The payment provider cannot be reached. This request charged nothing; try again in a moment.',
   },
+};
+
+/** The same for coupons, which nobody pays for. */
+export const couponRefusals: Readonly<Record<RefusalReason, Refusal>> = {
+  ...refusals,
+  'in-progress': {
+    status: 400,
+    message: 'A coupon is being issued to you already. Look at your coupons before trying again.',
+  },
+  'not-open': { status: 400, message: 'This coupon is not handed out now.' },
+  'not-eligible': { status: 400, message: 'This coupon is for other members.' },
+  'quota-reached': { status: 400, message: 'None are left for today.' },
+};
+
+export const couponObjections: Readonly<Record<CouponObjection, Refusal>> = {
+  'coupon-not-found': { status: 404, message: 'There is no such coupon.' },
+  'strategy-unavailable': { status: 400, message: 'This strategy needs Redis, and the shop runs without.' },
 };
 
 export const objections: Readonly<Record<Objection, Refusal>> = {

@@ -7,7 +7,7 @@ import { ASKED_TWICE } from '../payment/provider.ts';
 import type { ShopDatabase } from '../store/database.ts';
 import { envelopeOf, problem, problems, success } from './envelope.ts';
 import { objections, refusals } from './refusals.ts';
-import { amountSchema, idSchema, orderIdSchema, paymentKeySchema } from './schemas.ts';
+import { amountSchema, idSchema, idTextSchema, orderIdSchema, paymentKeySchema } from './schemas.ts';
 
 const confirmationBody = Type.Object(
   {
@@ -130,7 +130,7 @@ export function ticketRoutes(app: StrictServer, options: TicketRouteOptions): vo
     '/api/tickets/:billId',
     {
       schema: {
-        params: Type.Object({ billId: Type.String({ pattern: '^[1-9][0-9]{0,14}$' }) }),
+        params: Type.Object({ billId: idTextSchema }),
         response: { 200: envelopeOf(billSchema), ...problems },
       },
       config: { auth: 'member' },

@@ -1,0 +1,150 @@
+import type { StrictServer } from '@pawl/service-kit';
+import Type from 'typebox';
+import { createCoupon, findCoupon, listCoupons } from '../coupons/coupon.ts';
+import { type CouponStrategyName, couponStrategyNames } from '../coupons/issue/index.ts';
+import type { Issues } from '../coupons/issue/issue.ts';
+import { noTrace, type RecordedTrace, recordTrace } from '../coupons/issue/trace.ts';
+import type { ShopDatabase, ShopSql } from '../store/database.ts';
+import { couponBody, readCouponBody } from './coupon-body.ts';
+import { couponFields, couponSchema, couponView, issuedFields } from './coupon-view.ts';
+import { envelopeOf, problem, problems, success } from './envelope.ts';
+import type { MemberLimit } from './member-limit.ts';
+import { couponObjections, couponRefusals } from './refusals.ts';
+import { limitOf, limitSchema, oneOf, uuidSchema } from './schemas.ts';
+
+const couponParams = Type.Object({ couponId: uuidSchema });
+const issuedSchema = Type.Object({ ...couponFields, ...issuedFields });
+
+/** What a request may say of itself in lab mode; elsewhere the header means nothing. */
+const labHeaders = Type.Object({
+  'x-coupon-strategy': Type.Optional(oneOf(couponStrategyNames)),
+});
+
+export interface CouponRouteOptions {
+  readonly db: ShopDatabase;
+  readonly sql: ShopSql;
+  readonly issue: Issues;
+  readonly limit: MemberLimit;
+  readonly defaultStrategy: CouponStrategyName;
+  readonly labMode: boolean;
+}
+
+export function couponRoutes(app: StrictServer, options: CouponRouteOptions): void {
+  const { db, sql, issue, limit } = options;
+
+  app.post(
+    '/api/coupon',
+    {
+      schema: { body: couponBody, response: { 200: envelopeOf(couponSchema), ...problems } },
+      config: { auth: 'operator' },
+    },
+    async ({ body }, reply) => {
+      const read = readCouponBody(body);
+      if (read.outcome === 'unreadable') {
+        return reply.status(400).send(problem(400, 'invalid-request', read.message));
+      }
+      const created = await createCoupon(sql, read.value);
+      if (created.outcome !== 'done') {
+        return reply.status(409).send(problem(409, 'duplicate-name', 'There is a coupon of this name.'));
+      }
+      return success(couponView(created.value));
+    },
+  );
+
+  app.get(
+    '/api/coupon',
+    {
+      schema: {
+        querystring: Type.Object(
+          { limit: Type.Optional(limitSchema), before: Type.Optional(uuidSchema) },
+          { additionalProperties: false },
+        ),
+        response: { 200: envelopeOf(Type.Array(couponSchema)), ...problems },
+      },
+      config: { auth: 'public' },
+    },
+    async ({ query }) => {
+      const coupons = await listCoupons(db, { limit: limitOf(query.limit), before: query.before });
+      return success(coupons.map(couponView));
+    },
+  );
+
+  app.get(
+    '/api/coupon/:couponId',
+    {
+      schema: { params: couponParams, response: { 200: envelopeOf(couponSchema), ...problems } },
+      config: { auth: 'public' },
+    },
+    async ({ params }, reply) => {
+      const coupon = await findCoupon(db, params.couponId);
+      if (coupon !== undefined) return success(couponView(coupon));
+      const { status, message } = couponObjections['coupon-not-found'];
+      return reply.status(status).send(problem(status, 'coupon-not-found', message));
+    },
+  );
+
+  app.post(
+    '/api/coupon/:couponId',
+    {
+      schema: {
+        params: couponParams,
+        ...(options.labMode ? { headers: labHeaders } : {}),
+        response: { 200: envelopeOf(issuedSchema), ...problems },
+      },
+      config: { auth: 'member' },
+    },
+    async (request, reply) => {
+      const { couponId } = request.params;
+      const trace = options.labMode ? recordTrace() : undefined;
+      const asked = limit.run(request.memberId, () =>
+        issue({
+          couponId,
+          memberId: request.memberId,
+          requestId: request.id,
+          strategy: (options.labMode && chosenStrategy(request.headers)) || options.defaultStrategy,
+          trace: trace ?? noTrace,
+        }),
+      );
+      const outcome = await asked.finally(() => {
+        if (trace !== undefined) reply.headers(headersOf(trace));
+      });
+      switch (outcome?.outcome) {
+        case undefined: {
+          const message = 'You have asked too often at a time. Wait for the answers.';
+          return reply
+            .status(429)
+            .header('retry-after', '1')
+            .send(problem(429, 'too-many-requests', message));
+        }
+        case 'objection': {
+          const { status, message } = couponObjections[outcome.objection];
+          return reply.status(status).send(problem(status, outcome.objection, message));
+        }
+        case 'refused': {
+          const { status, message } = couponRefusals[outcome.reason];
+          return reply.status(status).send(problem(status, outcome.reason, message));
+        }
+        case 'done': {
+          const { serial, issuedAt, coupon } = outcome.value;
+          return success({
+            ...couponView(coupon),
+            serialNumber: serial,
+            issuedAt: issuedAt.toISOString(),
+          });
+        }
+      }
+    },
+  );
+}
+
+function chosenStrategy(headers: Readonly<Record<string, unknown>>): CouponStrategyName | undefined {
+  return couponStrategyNames.find((name) => name === headers['x-coupon-strategy']);
+}
+
+/** Lab mode: what the strategy did, and when. */
+function headersOf({ retries, steps }: RecordedTrace): Record<string, string> {
+  return {
+    'x-retries': String(retries),
+    'x-steps': steps.map(({ name, atUs }) => `${name}=${atUs}`).join(','),
+  };
+}

@@ -1,0 +1,33 @@
+import type { StrictServer } from '@pawl/service-kit';
+import Type from 'typebox';
+import type { StockCounter } from '../coupons/issue/stock-counter.ts';
+import { envelopeOf, problems, success } from './envelope.ts';
+import { uuidSchema } from './schemas.ts';
+
+/** Lab mode: what a checker cannot see from outside. */
+export function labRoutes(app: StrictServer, { counter }: { counter: StockCounter | undefined }): void {
+  app.get(
+    '/lab/coupon/:couponId/counter',
+    {
+      schema: {
+        params: Type.Object({ couponId: uuidSchema }),
+        response: {
+          200: envelopeOf(
+            Type.Object({
+              /** Null where there is no counter in Redis, or no Redis. */
+              remaining: Type.Union([Type.Integer(), Type.Null()]),
+              /** What was taken from it and has no outcome yet. */
+              reserved: Type.Integer(),
+            }),
+          ),
+          ...problems,
+        },
+      },
+      config: { auth: 'lab' },
+    },
+    async ({ params }) => {
+      const read = await counter?.read(params.couponId);
+      return success({ remaining: read?.stock?.remaining ?? null, reserved: read?.reserved ?? 0 });
+    },
+  );
+}
