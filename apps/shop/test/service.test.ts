@@ -6,6 +6,7 @@ import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { together, until } from '../../../test/barrier.ts';
 import { newDatabase, sqlStores } from '../../../test/stores.ts';
 import { shopSettings } from '../src/config.ts';
+import { strategies as couponStrategies } from '../src/coupons/issue/index.ts';
 import { openTables } from './database.ts';
 import { startProvider, startShops } from './harness.ts';
 
@@ -22,6 +23,22 @@ describe('settings', () => {
     [{ HOST: '0.0.0.0' }, 'HOST must be a loopback address in demo mode, got "0.0.0.0"'],
     [{ PURCHASE_STRATEGY: 'luck' }, 'PURCHASE_STRATEGY must be one of none, in-memory'],
     [{ PURCHASE_STRATEGY: 'idempotency-key' }, 'REDIS_URL must be set for PURCHASE_STRATEGY=idempotency-key'],
+    [{ COUPON_STRATEGY: 'luck' }, 'COUPON_STRATEGY must be one of none, mutex'],
+    [{ COUPON_STRATEGY: 'redis-spin-lock' }, 'REDIS_URL must be set for COUPON_STRATEGY=redis-spin-lock'],
+    [{ COUPON_STRATEGY: 'redis-lock' }, 'REDIS_URL must be set for COUPON_STRATEGY=redis-lock'],
+    [{ COUPON_STRATEGY: 'redis-counter' }, 'REDIS_URL must be set for COUPON_STRATEGY=redis-counter'],
+    [
+      { COUPON_REQUESTS_PER_MEMBER: '0' },
+      'COUPON_REQUESTS_PER_MEMBER must be a whole number from 1 to 10000, got "0"',
+    ],
+    [
+      { COUPON_RETRY_ATTEMPTS: '0' },
+      'COUPON_RETRY_ATTEMPTS must be a whole number from 1 to 100000, got "0"',
+    ],
+    [
+      { COUPON_RESERVATION_MS: '60s' },
+      'COUPON_RESERVATION_MS must be a whole number from 100 to 3600000, got "60s"',
+    ],
     [
       { DATABASE_URL: 'mongodb://x' },
       'DATABASE_URL must be a postgres:// or mysql:// URL (MySQL 8 or MariaDB), got "mongodb://x"',
@@ -32,6 +49,13 @@ describe('settings', () => {
     [{ PAYMENT_TIMEOUT_MS: '5s' }, 'PAYMENT_TIMEOUT_MS must be a whole number from 100 to 120000, got "5s"'],
   ])('%o is refused by name', (env, message) => {
     expect(() => shopSettings({ ...ENOUGH, ...env })).toThrow(message);
+  });
+
+  test('every strategy that needs no Redis may be chosen without one', () => {
+    for (const [name, { needs }] of Object.entries(couponStrategies)) {
+      if (needs === 'redis') continue;
+      expect(shopSettings({ ...ENOUGH, COUPON_STRATEGY: name })).toMatchObject({ COUPON_STRATEGY: name });
+    }
   });
 
   test('the process ends with 254 and names every one', async () => {
@@ -149,7 +173,8 @@ test.each(sqlStores)(
     const shops = await startShops({ store, instances: 4 });
     const pings = await together(4, (instance) => shops.call('GET', '/ping', undefined, {}, instance));
     expect(new Set(pings.map(({ body }) => body.data)).size).toBe(4);
-    expect(await shops.sql('SELECT name FROM kysely_migration')).toEqual([{ name: '0001-lotto' }]);
+    const done = await shops.sql('SELECT name FROM kysely_migration ORDER BY name');
+    expect(done).toEqual([{ name: '0001-lotto' }, { name: '0002-coupons' }]);
   },
 );
 

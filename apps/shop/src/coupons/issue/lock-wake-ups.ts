@@ -18,8 +18,10 @@ export interface LockWakeUps {
 
 export interface LockWaiter {
   /**
-   * Resolves when there may be something new: at a message, of which one waiter is told; when somebody has only now begun
-   * to listen, since a message may have been missed before; and in any case after `limitMs`, because messages get lost.
+   * Resolves when there may be something new: at a message, of which one waiter is told; when the connection has only now
+   * begun to listen, since a message may have been missed before; and in any case after `limitMs`.
+   *
+   * Whoever is woken must look: the others rely on it that he has the lock then, or somebody who will tell in his turn.
    */
   woken(limitMs: number): Promise<void>;
   /** The last of them stops listening. */
@@ -31,7 +33,7 @@ interface Crowd {
   members: number;
   /** Pending or true while the connection listens, or is about to; false when it has to be told again. */
   listens: Promise<boolean> | boolean;
-  /** A message came while nobody was waiting for one: the next need not wait. */
+  /** There was something new while nobody was waiting for it: the next one need not wait. */
   untold: boolean;
   readonly waiting: Set<() => void>;
 }
@@ -68,7 +70,10 @@ export function lockWakeUps(subscriber: LockSubscriber): LockWakeUps {
       // It may have been told again since, by another connection.
       if (crowd.listens !== listens) return;
       crowd.listens = does;
-      if (does) wakeAll(crowd);
+      if (!does) return;
+      // Who is looking at this moment may have looked before the message that was missed.
+      if (crowd.waiting.size === 0) crowd.untold = true;
+      else wakeAll(crowd);
     });
   }
 
@@ -91,14 +96,10 @@ export function lockWakeUps(subscriber: LockSubscriber): LockWakeUps {
       const crowd = crowds.get(channel) ?? { members: 0, listens: false, untold: false, waiting: new Set() };
       crowds.set(channel, crowd);
       crowd.members++;
-      // Before it had come, a message may have been told to others, or to nobody.
-      let hasLooked = false;
       return {
         woken(limitMs) {
           listen(channel, crowd);
-          const missed = crowd.untold || (!hasLooked && crowd.listens === true);
-          hasLooked = true;
-          if (closed || missed) {
+          if (closed || crowd.untold) {
             crowd.untold = false;
             return Promise.resolve();
           }

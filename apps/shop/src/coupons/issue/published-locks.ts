@@ -145,8 +145,7 @@ return 1`;
  *     B  has the lock, reads 10 left, writes 9, gives it back
  *     A  writes 9, and is told that it had lost the lock when it gives it back
  *
- * Cost: two round trips where the lock is free; three and a subscription where it is not, and one more for each wake-up that
- * did not get it.
+ * Cost: two round trips where the lock is free; where it is not, one more for each time that the waiter is woken.
  */
 export function waitingLock(
   redis: RedisPort,
@@ -173,7 +172,6 @@ export function waitingLock(
         const patienceMs = endMs - performance.now();
         if (patienceMs <= 0 || closing.aborted) return false;
         await waiter.woken(Math.min(leftMs, patienceMs));
-        if (closing.aborted) return false;
         // Also when its time is up: it may be the one that the message has woken, and nobody else was.
         trace.retried();
         leftMs = await attempt(name, owner);
