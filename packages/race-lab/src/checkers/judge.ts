@@ -1,6 +1,7 @@
 import { byOrder, type Evidence } from '../history/evidence.ts';
 import { checkAcknowledged } from './acknowledged.ts';
 import { checkCaptures } from './captures.ts';
+import { type Judgement, runCheckers } from './judgement.ts';
 import { checkMoneyAndBills } from './money-and-bills.ts';
 import { checkOneSuccess } from './one-success.ts';
 import { checkRefunds } from './refunds.ts';
@@ -19,14 +20,6 @@ const faultlessPurchaseCheckers: readonly Checker[] = [
   checkStatusChanges,
 ];
 
-export interface Judgement {
-  verdict: 'pass' | 'fail' | 'unknown';
-  /** What the checkers found, also when the verdict is unknown. */
-  violations: Violation[];
-  /** Why the verdict is unknown, in one sentence; null otherwise. */
-  unknownBecause: string | null;
-}
-
 export interface JudgeOptions {
   checkers?: readonly Checker[];
   /** Least share of the orders, above 0 and up to 1, of which a request must have been answered `ok` to pass. */
@@ -43,21 +36,17 @@ export interface JudgeOptions {
  *
  * @throws RangeError  `minOkShare` is not above 0 and up to 1.
  */
-export function judge(evidence: Evidence, options: JudgeOptions = {}): Judgement {
+export function judge(evidence: Evidence, options: JudgeOptions = {}): Judgement<Violation> {
   const { checkers = faultlessPurchaseCheckers, minOkShare = 0.5 } = options;
   if (!(minOkShare > 0 && minOkShare <= 1)) {
     throw new RangeError(`minOkShare must be above 0 and up to 1, got ${minOkShare}`);
   }
-  const violations: Violation[] = [];
-  const crashes: string[] = [];
-  for (const check of checkers) {
-    try {
-      for (const violation of check(evidence)) violations.push(violation);
-    } catch (error) {
-      crashes.push(`${check.name} threw ${String(error)}`);
-    }
-  }
-  const unknown = (unknownBecause: string): Judgement => ({ verdict: 'unknown', violations, unknownBecause });
+  const { violations, crashes } = runCheckers(checkers, evidence);
+  const unknown = (unknownBecause: string): Judgement<Violation> => ({
+    verdict: 'unknown',
+    violations,
+    unknownBecause,
+  });
   if (crashes.length > 0) return unknown(crashes.join('; '));
 
   const orders = byOrder(evidence.answers);

@@ -1,17 +1,6 @@
-import { type Row, withDatabase } from '../cluster/database-session.ts';
-import { databaseKind } from '../cluster/store.ts';
+import type { Row } from '../cluster/database-session.ts';
 import type { ShopRows } from '../history/shop-rows.ts';
-
-const STATEMENT_LIMIT_MS = 30_000;
-
-/** What makes all that follows read one snapshot, and nothing but read. */
-const beginSnapshot = {
-  postgres: ['BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'],
-  mysql: [
-    'SET TRANSACTION ISOLATION LEVEL REPEATABLE READ',
-    'START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY',
-  ],
-};
+import { inSnapshot } from './snapshot.ts';
 
 /**
  * Reads what the shop keeps, in one snapshot.
@@ -19,8 +8,7 @@ const beginSnapshot = {
  * @throws the driver's error.
  */
 export function readShopRows(databaseUrl: string): Promise<ShopRows> {
-  return withDatabase(databaseUrl, STATEMENT_LIMIT_MS, async (query) => {
-    for (const statement of beginSnapshot[databaseKind(databaseUrl)]) await query(statement);
+  return inSnapshot(databaseUrl, async (query) => {
     const orders = await query(`
       SELECT orders.order_id, member_id, amount, currency, status
         FROM orders JOIN lotto_publish ON lotto_publish.order_id = orders.order_id`);
@@ -30,7 +18,6 @@ export function readShopRows(databaseUrl: string): Promise<ShopRows> {
     const audit = await query(`
       SELECT id, order_id, from_status, to_status, request_id, strategy, instance
         FROM order_status_audit ORDER BY id`);
-    await query('COMMIT');
     return { orders: orders.map(orderOf), bills: bills.map(billOf), audit: audit.map(auditOf) };
   });
 }

@@ -18,10 +18,8 @@ export interface PurchaseRequest extends RaceRequest {
  */
 export type Result = 'ok' | 'fail' | 'info';
 
-/** What one raced request was told. Plain data; times are of the monotonic clock, in microseconds. */
-export interface Answer {
-  orderId: string;
-  paymentKey: string;
+/** What one raced request was told, whatever it asked for. Plain data; times are of the monotonic clock, in microseconds. */
+export interface RacedAnswer {
   requestId: string;
   /** Name of the instance that answered, when it gave one. */
   instance: string | undefined;
@@ -30,10 +28,6 @@ export interface Answer {
   status: number | undefined;
   /** The body's machine-readable `code`, when it has one. */
   code: string | undefined;
-  /** The answer says of itself that it repeats an earlier one. */
-  replayed: boolean;
-  /** SHA-256 of the body's bytes, in hexadecimal; absent when no complete answer came. */
-  bodyDigest: string | undefined;
   /** When the last byte of the request was written. */
   releasedAtUs: number;
   /** When the last byte of the answer was read, or when it was known that none would come. */
@@ -46,24 +40,42 @@ export interface Answer {
   error: string | undefined;
 }
 
+/** What one raced confirmation was told. */
+export interface Answer extends RacedAnswer {
+  orderId: string;
+  paymentKey: string;
+  /** The answer says of itself that it repeats an earlier one. */
+  replayed: boolean;
+  /** SHA-256 of the body's bytes, in hexadecimal; absent when no complete answer came. */
+  bodyDigest: string | undefined;
+}
+
 /** Reads a raced exchange as a purchase's answer. Never throws: what cannot be read is absent. */
 export function answerOf(exchange: Exchange<PurchaseRequest>): Answer {
-  const { request, status, headers, body, releasedAtUs, answeredAtUs, error } = exchange;
-  const answered = status !== undefined;
+  const { request, status, headers, body } = exchange;
   return {
+    ...racedAnswerOf(exchange),
     orderId: request.orderId,
     paymentKey: request.paymentKey,
+    replayed: headers['idempotency-replayed'] === 'true',
+    bodyDigest: status === undefined ? undefined : createHash('sha256').update(body).digest('hex'),
+  };
+}
+
+/** Reads of a raced exchange what every answer has. Never throws: what cannot be read is absent. */
+export function racedAnswerOf(exchange: Exchange<RaceRequest & { requestId: string }>): RacedAnswer {
+  const { request, status, headers, body, releasedAtUs, answeredAtUs, error } = exchange;
+  const code = status === undefined ? undefined : jsonObject(body)?.code;
+  return {
     requestId: request.requestId,
-    instance: text(headers['x-server-name']),
+    instance: textOf(headers['x-server-name']),
     result: resultOf(status),
     status,
-    code: answered ? codeIn(body) : undefined,
-    replayed: headers['idempotency-replayed'] === 'true',
-    bodyDigest: answered ? createHash('sha256').update(body).digest('hex') : undefined,
+    code: typeof code === 'string' ? code : undefined,
     releasedAtUs,
     answeredAtUs,
     latencyMs: (answeredAtUs - releasedAtUs) / 1000,
-    arrivedAtUs: microseconds(text(headers['x-arrived-at-us'])),
+    arrivedAtUs: wholeNumber(textOf(headers['x-arrived-at-us'])),
     error,
   };
 }
@@ -74,21 +86,24 @@ export function resultOf(status: number | undefined): Result {
   return status !== undefined && status >= 400 && status < 500 ? 'fail' : 'info';
 }
 
-function text(header: string | string[] | undefined): string | undefined {
+/** The one value of a header; absent when it was not sent. */
+export function textOf(header: string | string[] | undefined): string | undefined {
   return typeof header === 'string' && header !== '' ? header : undefined;
 }
 
-function microseconds(header: string | undefined): number | undefined {
-  return header !== undefined && /^\d{1,15}$/.test(header) ? Number(header) : undefined;
+export function wholeNumber(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
-function codeIn(body: Buffer): string | undefined {
-  let parsed: unknown;
+/** The members of a JSON object; absent where it is something else, such as a proxy's error page. */
+export function jsonObject(body: Buffer): Readonly<Record<string, unknown>> | undefined {
   try {
-    parsed = JSON.parse(body.toString('utf8'));
+    return objectOf(JSON.parse(body.toString('utf8')));
   } catch {
-    return undefined; // Not JSON: a proxy's error page, for example.
+    return undefined;
   }
-  if (typeof parsed !== 'object' || parsed === null || !('code' in parsed)) return undefined;
-  return typeof parsed.code === 'string' ? parsed.code : undefined;
+}
+
+export function objectOf(value: unknown): Readonly<Record<string, unknown>> | undefined {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
 }

@@ -10,9 +10,15 @@ import { byOrder } from './evidence.ts';
 export function arrivalSpread(answers: readonly Answer[]): Map<string, number> {
   const spreadsMs = new Map<string, number>();
   for (const [orderId, ofOrder] of byOrder(answers)) {
-    const arrivals = ofOrder.flatMap(({ arrivedAtUs }) => arrivedAtUs ?? []);
-    if (arrivals.length < 2) continue;
-    spreadsMs.set(orderId, (Math.max(...arrivals) - Math.min(...arrivals)) / 1000);
+    const spreadMs = spreadOf(ofOrder);
+    if (spreadMs !== null) spreadsMs.set(orderId, spreadMs);
   }
   return spreadsMs;
+}
+
+/** The same of any requests that were released together; null with fewer than two stamped arrivals. */
+export function spreadOf(answers: readonly { arrivedAtUs: number | undefined }[]): number | null {
+  const arrivals = answers.flatMap(({ arrivedAtUs }) => arrivedAtUs ?? []);
+  if (arrivals.length < 2) return null;
+  return (Math.max(...arrivals) - Math.min(...arrivals)) / 1000;
 }

@@ -1,9 +1,9 @@
-import type { Answer } from './answer.ts';
+import type { Answer, RacedAnswer } from './answer.ts';
 import { byOrder } from './evidence.ts';
 import type { LedgerEvent } from './ledger.ts';
 
 /** How many answers had each status, and under `none` how many requests got no complete answer. */
-export function responses(answers: readonly Answer[]): Record<string, number> {
+export function responses(answers: readonly Pick<RacedAnswer, 'status'>[]): Record<string, number> {
   return tally(answers.map(({ status }) => String(status ?? 'none')));
 }
 
@@ -73,7 +73,8 @@ function repeated(orderIds: readonly string[]): number {
   return Object.values(tally(orderIds)).filter((count) => count > 1).length;
 }
 
-function tally(keys: readonly string[]): Record<string, number> {
+/** How often each occurs, the most frequent first. */
+export function tally(keys: readonly string[]): Record<string, number> {
   const counts = new Map<string, number>();
   for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1);
   return Object.fromEntries([...counts].sort(([, a], [, b]) => b - a));

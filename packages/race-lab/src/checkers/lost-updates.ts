@@ -1,0 +1,87 @@
+import type { CouponAnswer, Step } from '../history/coupon-answer.ts';
+import type { IssuedRow } from '../history/coupon-rows.ts';
+
+/**
+ * The interleaving of the first lost update: of two requests that were given the same serial number, because the second
+ * read the stock before the first had committed what it made of it. One line a step, in the order of time, relative to the
+ * first:
+ *
+ *     +0.0 ms lotto-back-2 locked (request r-17)
+ *     +1003.2 ms lotto-back-3 locked (request r-18)
+ *     …
+ *     both wrote serial 57
+ *
+ * At most 11 lines. Null when no number was given twice, or the instances did not tell what they did.
+ */
+export function lostUpdate(answers: readonly CouponAnswer[], issued: readonly IssuedRow[]): string[] | null {
+  const writerOf = new Map(answers.map((answer) => [answer.requestId, writerFrom(answer)]));
+  const sameNumber = Map.groupBy(issued, ({ couponId, serial }) => `${couponId} ${serial}`).values();
+  const pairs = [...sameNumber].flatMap((rows) => {
+    const writers = rows.flatMap(({ requestId }) => writerOf.get(requestId) ?? []);
+    const pair = firstPair(writers.sort((a, b) => a.readAtUs - b.readAtUs));
+    const [row] = rows;
+    return pair === undefined || row === undefined
+      ? []
+      : [{ ...pair, serial: row.serial, times: rows.length }];
+  });
+  // Where a stale number was written back, later ones are given again without overlapping: a consequence, not the cause.
+  const [earliest] = pairs.sort(
+    (a, b) => Number(b.overlap) - Number(a.overlap) || a.second.readAtUs - b.second.readAtUs,
+  );
+  return earliest === undefined ? null : interleaving(earliest);
+}
+
+/** A request that wrote a serial number, and what its instance did for it. */
+interface Writer {
+  answer: CouponAnswer;
+  /** Of the attempt that took effect. */
+  steps: readonly Step[];
+  readAtUs: number;
+  committedAtUs: number;
+}
+
+interface Pair {
+  first: Writer;
+  second: Writer;
+  /** The second read before the first had committed. */
+  overlap: boolean;
+}
+
+/** Undefined when it is not known what the instance did. */
+function writerFrom(answer: CouponAnswer): Writer | undefined {
+  const steps = lastAttempt(answer.steps);
+  const readAtUs = steps.find(({ name }) => name === 'read')?.atUs;
+  const committedAtUs = steps.find(({ name }) => name === 'committed')?.atUs;
+  if (readAtUs === undefined || committedAtUs === undefined) return undefined;
+  return { answer, steps, readAtUs, committedAtUs };
+}
+
+/** From the end back to where a step is one that comes once more: that belongs to an attempt before. */
+function lastAttempt(steps: readonly Step[]): readonly Step[] {
+  const start = steps.findLastIndex(({ name }, index) =>
+    steps.slice(index + 1).some((later) => later.name === name),
+  );
+  return steps.slice(start + 1);
+}
+
+/** @param writers  Of one serial number, by the time at which they read. */
+function firstPair(writers: readonly Writer[]): Pair | undefined {
+  const pairs = writers.slice(1).flatMap((second, index) => {
+    const first = writers[index];
+    return first === undefined ? [] : [{ first, second, overlap: second.readAtUs < first.committedAtUs }];
+  });
+  return pairs.find(({ overlap }) => overlap) ?? pairs[0];
+}
+
+function interleaving({ first, second, serial, times }: Pair & { serial: number; times: number }): string[] {
+  const steps = [first, second]
+    .flatMap(({ answer, steps }) => steps.map((step) => ({ ...step, answer })))
+    .sort((a, b) => a.atUs - b.atUs);
+  const startUs = steps[0]?.atUs ?? 0;
+  const lines = steps.map(({ name, atUs, answer: { instance, requestId } }) => {
+    const ms = ((atUs - startUs) / 1000).toFixed(1);
+    return `+${ms} ms ${instance ?? 'an instance'} ${name} (request ${requestId})`;
+  });
+  const more = times === 2 ? '' : `, and so did ${times - 2} more`;
+  return [...lines, `both wrote serial ${serial}${more}`];
+}

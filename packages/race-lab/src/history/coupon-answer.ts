@@ -1,0 +1,57 @@
+import type { Exchange, RaceRequest } from '../racer/exchange.ts';
+import { jsonObject, objectOf, type RacedAnswer, racedAnswerOf, textOf, wholeNumber } from './answer.ts';
+
+/** One request for a coupon. The headers that carry the member and `requestId` to the shop are the sender's business. */
+export interface CouponRequest extends RaceRequest {
+  couponId: string;
+  memberId: number;
+  /** Its own for every request, so that its row can be found. */
+  requestId: string;
+}
+
+/** Something that a strategy did for a request, and when: by the monotonic clock, in microseconds. */
+export interface Step {
+  name: string;
+  atUs: number;
+}
+
+/** What one raced request for a coupon was told. Plain data. */
+export interface CouponAnswer extends RacedAnswer {
+  couponId: string;
+  memberId: number;
+  /** What a success says is left after it; absent when it says nothing readable. */
+  remaining: number | undefined;
+  /** The number of the coupon that a success gave. */
+  serialNumber: number | undefined;
+  /** How often the strategy tried again; absent when the shop does not say. */
+  retries: number | undefined;
+  /** What the strategy did, in its order, a name perhaps repeatedly; none where the shop does not say. */
+  steps: readonly Step[];
+}
+
+/** Reads a raced exchange as an answer about a coupon. Never throws: what cannot be read is absent. */
+export function couponAnswerOf(exchange: Exchange<CouponRequest>): CouponAnswer {
+  const { request, status, headers, body } = exchange;
+  const data = status === 200 ? objectOf(jsonObject(body)?.data) : undefined;
+  return {
+    ...racedAnswerOf(exchange),
+    couponId: request.couponId,
+    memberId: request.memberId,
+    remaining: integer(data?.remaining),
+    serialNumber: integer(data?.serialNumber),
+    retries: wholeNumber(textOf(headers['x-retries'])),
+    steps: stepsIn(textOf(headers['x-steps'])),
+  };
+}
+
+function integer(value: unknown): number | undefined {
+  return Number.isSafeInteger(value) ? (value as number) : undefined;
+}
+
+/** `locked=123,read=124,…`; what is not of this form is left out. */
+function stepsIn(header: string | undefined): Step[] {
+  return (header ?? '').split(',').flatMap((part) => {
+    const [, name, us] = /^\s*([\w-]+)=(\d{1,15})\s*$/.exec(part) ?? [];
+    return name === undefined ? [] : [{ name, atUs: Number(us) }];
+  });
+}
