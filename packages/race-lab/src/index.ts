@@ -7,6 +7,10 @@ export {
   PortTakenError,
   ServerStartError,
 } from './cluster/errors.ts';
+export type { CouponCell } from './experiments/coupon-cells.ts';
+export { type CouponRaceOptions, raceCoupons } from './experiments/coupon-race.ts';
+export { type CouponScenarioName, couponScenarioNames } from './experiments/coupon-scenario-names.ts';
+export { type CouponStrategyName, couponStrategyNames } from './experiments/coupon-strategies.ts';
 export { type PurchaseRaceOptions, racePurchases } from './experiments/purchase-race.ts';
 export { type PurchaseStrategyName, purchaseStrategyNames } from './experiments/purchase-strategies.ts';
 export { ServerLostError } from './experiments/server-watch.ts';

@@ -1,4 +1,3 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -9,32 +8,8 @@ import { newDatabase } from '../../../test/stores.ts';
 import { findRunningClusters } from '../src/cluster/running-clusters.ts';
 import type { RunReport } from '../src/report/report.ts';
 import { freeRange, nothing, remainsOf, temporaryDirectory, until } from './cluster/helpers.ts';
+import { MAIN, run, start } from './lab-command.ts';
 import { session } from './locks/sessions.ts';
-
-const MAIN = fileURLToPath(new URL('../src/bin/race-lab.ts', import.meta.url));
-
-/** The command as a user runs it, with its output. */
-function start(...args: string[]) {
-  const lab: ChildProcess = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-  onTestFinished(() => void lab.kill('SIGKILL'));
-  const output = { out: '', err: '' };
-  lab.stdout?.on('data', (text) => {
-    output.out += text;
-  });
-  lab.stderr?.on('data', (text) => {
-    output.err += text;
-  });
-  const ended = once(lab, 'close').then(([code]) => ({ code: code as number | null, ...output }));
-  const shows = (text: string) =>
-    until(
-      () => (output.out + output.err).includes(text),
-      30_000,
-      () => output,
-    );
-  return { lab, ended, shows };
-}
-
-const run = (...args: string[]) => start(...args).ended;
 
 describe('race', () => {
   test('races real strategies on four instances, and every number is in the report', async () => {
@@ -151,7 +126,43 @@ describe('race', () => {
 
   test.each([
     ['an unknown strategy', ['race', '--strategy', 'luck'], '--strategy must be one of none, in-memory'],
-    ['an unknown experiment', ['race', 'roulette'], 'experiment must be one of purchase, bystanders'],
+    ['an unknown experiment', ['race', 'roulette'], 'experiment must be one of purchase, bystanders, coupon'],
+    [
+      'a strategy of purchases for coupons',
+      ['race', 'coupon', '--strategy', 'unique-claim'],
+      '--strategy must be one of none, mutex',
+    ],
+    [
+      'an unknown scenario',
+      ['race', 'coupon', '--scenario', 'stampede'],
+      '--scenario must be one of workers-5, workers-32, crowd',
+    ],
+    [
+      'a gateway of coupons',
+      ['race', 'coupon', '--gateway', 'toss'],
+      '--gateway has no meaning in the experiment coupon',
+    ],
+    [
+      'orders of coupons',
+      ['race', 'coupon', '--orders', '5'],
+      '--orders has no meaning in the experiment coupon',
+    ],
+    [
+      'a scenario of purchases',
+      ['race', '--scenario', 'crowd'],
+      '--scenario has no meaning in the experiment purchase',
+    ],
+    [
+      'runs of bystanders',
+      ['race', 'bystanders', '--runs', '2'],
+      '--runs has no meaning in the experiment bystanders',
+    ],
+    ['no run', ['race', 'coupon', '--runs', '0'], '--runs must be a whole number from 1'],
+    [
+      'a crowd at the spin lock',
+      ['race', 'coupon', '--strategy', 'redis-spin-lock', '--scenario', 'crowd'],
+      'nothing to race: redis-spin-lock is raced in workers-32 only',
+    ],
     [
       'a fan-out of bystanders',
       ['race', 'bystanders', '--fanout', '5'],

@@ -4,18 +4,20 @@ import { ClusterSetupError, LeftBehindError, PortTakenError } from '../cluster/e
 import { STORE_FORMS } from '../cluster/store.ts';
 import {
   BadArgumentsError,
+  collectNames,
   MOST_INSTANCES,
   parseExperiment,
   parseGateway,
   parseStore,
-  parseStrategies,
   wholeNumber,
 } from '../commands/arguments.ts';
 import { locksCommand, parseDatabaseUrl } from '../commands/locks.ts';
-import { defaults } from '../commands/plan-race.ts';
+import { DEFAULT_GATEWAY, defaults } from '../commands/plan-race.ts';
 import { raceCommand } from '../commands/race.ts';
 import { openTerminal } from '../commands/terminal.ts';
 import { upCommand } from '../commands/up.ts';
+import { couponScenarioNames } from '../experiments/coupon-scenario-names.ts';
+import { couponStrategyNames } from '../experiments/coupon-strategies.ts';
 import { purchaseStrategyNames } from '../experiments/purchase-strategies.ts';
 import { exitCodes } from '../report/report.ts';
 
@@ -49,7 +51,8 @@ for (const stream of [process.stdout, process.stderr]) {
 const terminal = openTerminal(process.stdout, process.stderr);
 /** Options that are left to the experiment when they are not given. */
 const undecided = {
-  ...{ strategy: undefined, instances: undefined, json: undefined },
+  ...{ strategy: undefined, scenario: undefined, instances: undefined, runs: undefined, json: undefined },
+  ...{ gateway: undefined },
   ...{ orders: undefined, fanout: undefined, purchases: undefined, seconds: undefined },
 };
 let exitCode: number = exitCodes.asExpected;
@@ -61,21 +64,28 @@ const program = new Command('race-lab')
 
 program
   .command('race')
-  .description('races purchase strategies on a private cluster, and prints which ones hold')
+  .description('races strategies on a private cluster, and prints which ones hold')
   .argument(
     '[experiment]',
-    'purchase: simultaneous confirmations; bystanders: what others see of purchases that wait',
+    'purchase: simultaneous confirmations; bystanders: what others see of purchases that wait; ' +
+      'coupon: first come, first served',
     parseExperiment,
     'purchase',
   )
   .option(
     '--strategy <names>',
-    `one or more of ${purchaseStrategyNames.join(', ')} (default: all that fit the experiment)`,
-    parseStrategies,
+    `one or more of ${purchaseStrategyNames.join(', ')}; coupon: of ${couponStrategyNames.join(', ')} ` +
+      '(default: all that fit the experiment)',
+    collectNames,
+  )
+  .option(
+    '--scenario <names>',
+    `coupon: one or more of ${couponScenarioNames.join(', ')} (default: all, flood with conditional-update)`,
+    collectNames,
   )
   .option(
     '--instances <n>',
-    `instances of the shop (default: ${defaults.purchase.instances}, bystanders ${defaults.bystanders.instances})`,
+    `instances of the shop (default: ${defaults.purchase.instances}; bystanders: ${defaults.bystanders.instances})`,
     wholeNumber('--instances', 1, MOST_INSTANCES),
   )
   .option(
@@ -98,9 +108,23 @@ program
     `bystanders: how long each strategy is measured (default: ${defaults.bystanders.seconds})`,
     wholeNumber('--seconds', 1, 600),
   )
+  .option(
+    '--runs <n>',
+    `coupon: how often each strategy is raced in each scenario (default: ${defaults.coupon.runs})`,
+    wholeNumber('--runs', 1, 1_000),
+  )
   .option('--store <store>', STORE_FORMS, parseStore, 'postgres')
-  .option('--gateway <mode>', 'as-published, generous or toss', parseGateway, 'as-published')
-  .option('--seed <n>', "seed of the payment provider's chance", wholeNumber('--seed', 0, 2 ** 32 - 1), 42)
+  .option(
+    '--gateway <mode>',
+    `purchase, bystanders: as-published, generous or toss (default: ${DEFAULT_GATEWAY})`,
+    parseGateway,
+  )
+  .option(
+    '--seed <n>',
+    "seed of the payment provider's chance, and of the order in which members ask",
+    wholeNumber('--seed', 0, 2 ** 32 - 1),
+    42,
+  )
   .option('--json <file>', 'also write the reports to a file')
   .action(async (experiment, options) => {
     exitCode = await raceCommand({ ...undecided, ...options, experiment }, terminal, interruption.signal);

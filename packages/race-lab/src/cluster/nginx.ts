@@ -16,6 +16,8 @@ export const nginxPackage: ServerPackage = { programs: ['nginx'], debian: ['ngin
 
 const START_LIMIT_MS = 20_000;
 const VERSION_LIMIT_MS = 5_000;
+/** For an answer of an instance: longer than any strategy makes a client wait, in seconds. */
+const READ_LIMIT_S = 300;
 /** Answered by nginx itself: a probe that went through would move the rotation on. */
 const READY_PATH = '/.race-lab/ready';
 
@@ -110,6 +112,7 @@ ${servers}
       proxy_pass http://lotto_backend;
       proxy_set_header Host $host;
       proxy_set_header X-Real-IP $remote_addr;
+      proxy_read_timeout ${READ_LIMIT_S}s;
     }
     location = ${READY_PATH} {
       return 204;

@@ -29,7 +29,7 @@ export function isStore(text: string): text is Store {
 /** Which language a database speaks: MariaDB and MySQL are one here. */
 export type DatabaseKind = 'postgres' | 'mysql';
 
-/** @param databaseUrl  A store's URL, or the URL of a cluster's database. */
-export function databaseKind(databaseUrl: string): DatabaseKind {
-  return /^postgres(ql)?:/.test(databaseUrl) ? 'postgres' : 'mysql';
+/** @param store  A store, or the URL of a cluster's database. */
+export function databaseKind(store: string): DatabaseKind {
+  return /^postgres(ql)?(:|$)/.test(store) ? 'postgres' : 'mysql';
 }

@@ -1,6 +1,5 @@
 import type { GatewayMode } from '../cluster/cluster.ts';
 import { isStore, STORE_FORMS, type Store } from '../cluster/store.ts';
-import { type PurchaseStrategyName, purchaseStrategyNames } from '../experiments/purchase-strategies.ts';
 import type { RunReport } from '../report/report.ts';
 import { withoutCredentials } from '../report/store-name.ts';
 
@@ -34,20 +33,18 @@ export function parseStore(text: string): Store {
   throw new BadArgumentsError(`--store must be ${STORE_FORMS}, got "${withoutCredentials(text)}"`);
 }
 
-/** Collects `--strategy a --strategy b,c`. */
-export function parseStrategies(
-  text: string,
-  earlier: readonly PurchaseStrategyName[] | undefined,
-): PurchaseStrategyName[] {
-  const named = text.split(',').map((name) => oneOf('--strategy', purchaseStrategyNames, name.trim()));
+/** Collects `--strategy a --strategy b,c`; which names there are is for the experiment to say. */
+export function collectNames(text: string, earlier: readonly string[] | undefined): string[] {
+  const named = text.split(',').map((name) => name.trim());
   return [...new Set([...(earlier ?? []), ...named])];
 }
 
 export function parseExperiment(text: string): RunReport['experiment'] {
-  return oneOf('experiment', ['purchase', 'bystanders'], text);
+  return oneOf('experiment', ['purchase', 'bystanders', 'coupon'], text);
 }
 
-function oneOf<Name extends string>(what: string, names: readonly Name[], text: string): Name {
+/** @throws BadArgumentsError  `text` is none of `names`. */
+export function oneOf<Name extends string>(what: string, names: readonly Name[], text: string): Name {
   const found = names.find((name) => name === text);
   if (found !== undefined) return found;
   throw new BadArgumentsError(`${what} must be one of ${names.join(', ')}, got "${text}"`);

@@ -1,24 +1,30 @@
 import type { Cluster, GatewayMode } from '../cluster/cluster.ts';
-import type { Store } from '../cluster/store.ts';
+import { databaseKind, type Store } from '../cluster/store.ts';
 import { bystanderStrategies, GATEWAY_MS, measureBystanders } from '../experiments/bystanders.ts';
+import { couponCells, leftOut } from '../experiments/coupon-cells.ts';
+import { raceCoupons } from '../experiments/coupon-race.ts';
+import { couponScenarioNames } from '../experiments/coupon-scenario-names.ts';
+import { couponStrategies, couponStrategyNames } from '../experiments/coupon-strategies.ts';
 import { racePurchases } from '../experiments/purchase-race.ts';
-import type { RunSetting } from '../experiments/purchase-run.ts';
-import { type PurchaseStrategyName, purchaseStrategyNames } from '../experiments/purchase-strategies.ts';
+import { purchaseStrategyNames } from '../experiments/purchase-strategies.ts';
+import type { RunSetting } from '../experiments/run-context.ts';
 import type { RunReport } from '../report/report.ts';
 import { withoutCredentials } from '../report/store-name.ts';
-import { BadArgumentsError } from './arguments.ts';
+import { BadArgumentsError, oneOf } from './arguments.ts';
 
 /** `race` as it was called; what is undefined is left to the experiment. */
 export interface RaceArguments {
   experiment: RunReport['experiment'];
-  strategy: readonly PurchaseStrategyName[] | undefined;
+  strategy: readonly string[] | undefined;
+  scenario: readonly string[] | undefined;
   instances: number | undefined;
   orders: number | undefined;
   fanout: number | undefined;
   purchases: number | undefined;
   seconds: number | undefined;
+  runs: number | undefined;
   store: Store;
-  gateway: GatewayMode;
+  gateway: GatewayMode | undefined;
   seed: number;
   /** Where the reports go as JSON. */
   json: string | undefined;
@@ -28,15 +34,21 @@ export interface RaceArguments {
 export const defaults = {
   purchase: { instances: 4, orders: 100, fanout: 5 },
   bystanders: { instances: 1, purchases: 200, seconds: 10 },
+  coupon: { instances: 4, runs: 1 },
 } as const;
+
+export const DEFAULT_GATEWAY: GatewayMode = 'as-published';
 
 /** A race whose arguments fit together. */
 export interface PlannedRace {
   instances: number;
+  gateway: GatewayMode;
   sandboxEnv: Readonly<Record<string, string>>;
   run(cluster: Cluster, by: RaceStart): Promise<RunReport[]>;
   /** The arguments that run the same race again. */
   again: string;
+  /** What is not raced, in sentences. */
+  notes: readonly string[];
 }
 
 export interface RaceStart {
@@ -47,36 +59,49 @@ export interface RaceStart {
 
 /** @throws BadArgumentsError  An option or a strategy does not belong to the experiment. */
 export function planRace(given: RaceArguments): PlannedRace {
-  return given.experiment === 'purchase' ? planPurchase(given) : planBystanders(given);
+  switch (given.experiment) {
+    case 'purchase':
+      return planPurchase(given);
+    case 'bystanders':
+      return planBystanders(given);
+    case 'coupon':
+      return planCoupon(given);
+  }
 }
 
 function planPurchase(given: RaceArguments): PlannedRace {
-  reject(given, ['purchases', 'seconds']);
+  reject(given, ['purchases', 'seconds', 'scenario', 'runs']);
   const { instances, orders, fanout } = withDefaults(given, defaults.purchase);
-  const { strategy: strategies = purchaseStrategyNames } = given;
+  const { gateway = DEFAULT_GATEWAY } = given;
+  const strategies = namedIn('--strategy', purchaseStrategyNames, given.strategy) ?? purchaseStrategyNames;
   return {
-    instances,
+    ...{ instances, gateway },
     sandboxEnv: {},
     run: (cluster, { setting, signal, progress }) =>
       racePurchases(cluster, {
         ...{ strategies, orders, fanout, setting, signal },
         onProgress: (strategy, done, total) => progress(`racing ${strategy}: ${done} of ${total} orders`),
       }),
-    again: [...againWith(given, instances), `--orders ${orders} --fanout ${fanout}`].join(' '),
+    again: [
+      ...againWith(given, instances),
+      `--gateway ${gateway} --orders ${orders} --fanout ${fanout}`,
+    ].join(' '),
+    notes: [],
   };
 }
 
 function planBystanders(given: RaceArguments): PlannedRace {
-  reject(given, ['orders', 'fanout']);
+  reject(given, ['orders', 'fanout', 'scenario', 'runs']);
   const { instances, purchases, seconds } = withDefaults(given, defaults.bystanders);
-  const { strategy: strategies = bystanderStrategies } = given;
+  const { gateway = DEFAULT_GATEWAY } = given;
+  const strategies = namedIn('--strategy', purchaseStrategyNames, given.strategy) ?? bystanderStrategies;
   for (const strategy of strategies) {
     if (bystanderStrategies.includes(strategy)) continue;
     const possible = bystanderStrategies.join(', ');
     throw new BadArgumentsError(`bystanders measures ${possible}: ${strategy} is not right to begin with`);
   }
   return {
-    instances,
+    ...{ instances, gateway },
     sandboxEnv: { LATENCY_MIN_MS: String(GATEWAY_MS), LATENCY_MAX_MS: String(GATEWAY_MS) },
     run: (cluster, { setting, signal, progress }) =>
       measureBystanders(cluster, {
@@ -85,19 +110,61 @@ function planBystanders(given: RaceArguments): PlannedRace {
       }),
     again: [
       ...['bystanders', ...againWith(given, instances)],
-      `--purchases ${purchases} --seconds ${seconds}`,
+      `--gateway ${gateway} --purchases ${purchases} --seconds ${seconds}`,
     ].join(' '),
+    notes: [],
   };
 }
 
-function againWith({ strategy, store, gateway, seed }: RaceArguments, instances: number): string[] {
+function planCoupon(given: RaceArguments): PlannedRace {
+  reject(given, ['orders', 'fanout', 'purchases', 'seconds', 'gateway']);
+  const { instances, runs } = withDefaults(given, defaults.coupon);
+  const strategies = namedIn('--strategy', couponStrategyNames, given.strategy);
+  const scenarios = namedIn('--scenario', couponScenarioNames, given.scenario);
+  const choice = { strategies, scenarios, runs, database: databaseKind(given.store) };
+  const cells = couponCells(choice);
+  if (cells.length === 0) {
+    const possible = (strategies ?? []).map((name) => `${name} is raced in ${couponStrategies[name].onceIn}`);
+    throw new BadArgumentsError(`nothing to race: ${possible.join(', ')} only`);
+  }
+  return {
+    instances,
+    gateway: DEFAULT_GATEWAY,
+    sandboxEnv: {},
+    run: (cluster, { setting, signal, progress }) =>
+      raceCoupons(cluster, {
+        ...{ cells, setting, signal },
+        onProgress: ({ strategy, scenario }, answered) =>
+          progress(`racing ${strategy} in ${scenario}: ${answered} answers`),
+      }),
+    again: [
+      ...['coupon', ...againWith(given, instances)],
+      ...(scenarios === undefined ? [] : [`--scenario ${scenarios.join(',')}`]),
+      `--runs ${runs}`,
+    ].join(' '),
+    notes: leftOut(choice),
+  };
+}
+
+/** @throws BadArgumentsError  One of the names that were given is not among those that there are. */
+function namedIn<Name extends string>(
+  option: string,
+  names: readonly Name[],
+  given: readonly string[] | undefined,
+): Name[] | undefined {
+  return given?.map((name) => oneOf(option, names, name));
+}
+
+function againWith({ strategy, store, seed }: RaceArguments, instances: number): string[] {
   return [
     ...(strategy === undefined ? [] : [`--strategy ${strategy.join(',')}`]),
-    `--store ${withoutCredentials(store)} --gateway ${gateway} --instances ${instances} --seed ${seed}`,
+    `--store ${withoutCredentials(store)} --instances ${instances} --seed ${seed}`,
   ];
 }
 
-function reject(given: RaceArguments, options: readonly ('orders' | 'fanout' | 'purchases' | 'seconds')[]) {
+type ExperimentOption = 'orders' | 'fanout' | 'purchases' | 'seconds' | 'scenario' | 'runs' | 'gateway';
+
+function reject(given: RaceArguments, options: readonly ExperimentOption[]) {
   for (const option of options) {
     if (given[option] === undefined) continue;
     throw new BadArgumentsError(`--${option} has no meaning in the experiment ${given.experiment}`);
@@ -105,7 +172,7 @@ function reject(given: RaceArguments, options: readonly ('orders' | 'fanout' | '
 }
 
 /** The given values where there are any. */
-function withDefaults<Name extends 'instances' | 'orders' | 'fanout' | 'purchases' | 'seconds'>(
+function withDefaults<Name extends 'instances' | 'orders' | 'fanout' | 'purchases' | 'seconds' | 'runs'>(
   given: RaceArguments,
   absent: Readonly<Record<Name, number>>,
 ): Record<Name, number> {

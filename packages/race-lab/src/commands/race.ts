@@ -21,8 +21,8 @@ export async function raceCommand(
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<number> {
-  const { store, gateway, seed, json } = given;
-  const { instances, sandboxEnv, run, again } = planRace(given);
+  const { store, seed, json } = given;
+  const { instances, gateway, sandboxEnv, run, again, notes } = planRace(given);
   if (json !== undefined) await checkWritable(json);
   const cluster = await startCluster({
     instances,
@@ -40,13 +40,12 @@ export async function raceCommand(
       progress: (text) => terminal.progress(text),
     });
     terminal.progress('');
-    const [first] = reports;
-    if (first !== undefined) terminal.print(...headingOf(first), '');
+    terminal.print(...headingOf(reports), '');
     terminal.print(tableOf(reports), '');
     const remarks = remarksOf(reports);
     // What was skipped has been said with its run.
     const others = cluster.notes.filter((note) => !remarks.some((remark) => remark.includes(note)));
-    terminal.print(...remarks, ...others);
+    terminal.print(...remarks, ...others, ...notes);
     terminal.print(`Again: npm run race -- ${again}`);
     // Last, so that a disk that is full costs the file and not the evidence.
     if (json !== undefined) await writeReports(json, reports);

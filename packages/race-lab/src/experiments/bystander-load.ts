@@ -1,14 +1,9 @@
-import { Agent, request } from 'node:http';
+import { Agent } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PurchaseRequest } from '../history/answer.ts';
 import { type Percentiles, percentiles } from '../history/percentiles.ts';
-import {
-  DEFAULT_LIMITS,
-  type Exchange,
-  monotonicUs,
-  type RaceRequest,
-  type Target,
-} from '../racer/exchange.ts';
+import { DEFAULT_LIMITS, type Exchange, type RaceRequest } from '../racer/exchange.ts';
+import { exchangeOver } from '../racer/exchange-over.ts';
 
 /**
  * The load of the bystanders' experiment. Kept-alive connections and nothing computed for a request while it runs,
@@ -21,15 +16,18 @@ const BYSTANDER_EVERY_MS = 20;
 const BYSTANDER_LIMIT_MS = 5_000;
 
 /** What was measured of one kind of request. */
-export interface BystanderKind {
+export interface BystanderKind<Request extends RaceRequest> {
   /** From when each was due; one that failed counts as long as was waited for it. */
   latencyMs: Percentiles | null;
+  /** Those that were not answered 200 in time. */
   failed: number;
+  /** In the order of their ends. */
+  exchanges: Exchange<Request>[];
 }
 
-export interface BystanderLoad {
-  /** One for each front door; they are taken in turn. */
-  requests: readonly RaceRequest[];
+export interface BystanderLoad<Request extends RaceRequest> {
+  /** The `nth` one, from 0. */
+  request(nth: number): Request;
   startAfterMs: number;
   durationMs: number;
   signal: AbortSignal;
@@ -43,15 +41,16 @@ export interface BystanderLoad {
  *
  * @throws the signal's reason
  */
-export async function sendBystanders(load: BystanderLoad): Promise<BystanderKind> {
-  const { requests, startAfterMs, durationMs, signal } = load;
+export async function sendBystanders<Request extends RaceRequest>(
+  load: BystanderLoad<Request>,
+): Promise<BystanderKind<Request>> {
+  const { request, startAfterMs, durationMs, signal } = load;
   const agent = new Agent({ keepAlive: true });
   const latencies: number[] = [];
-  let failed = 0;
-  const send = async (bystander: RaceRequest, dueAtMs: number) => {
-    const { status } = await exchange(agent, bystander, BYSTANDER_LIMIT_MS);
+  const exchanges: Exchange<Request>[] = [];
+  const send = async (bystander: Request, dueAtMs: number) => {
+    exchanges.push(await exchangeOver(agent, bystander, BYSTANDER_LIMIT_MS));
     latencies.push(performance.now() - dueAtMs);
-    if (status !== 200) failed++;
   };
   const firstAtMs = performance.now() + startAfterMs;
   const sent: Promise<void>[] = [];
@@ -59,12 +58,12 @@ export async function sendBystanders(load: BystanderLoad): Promise<BystanderKind
     for (let dueAtMs = firstAtMs; dueAtMs < firstAtMs + durationMs; dueAtMs += BYSTANDER_EVERY_MS) {
       const waitMs = dueAtMs - performance.now();
       if (waitMs > 0) await sleep(waitMs, undefined, { signal });
-      const bystander = requests[sent.length % requests.length];
-      if (bystander !== undefined) sent.push(send(bystander, dueAtMs));
+      sent.push(send(request(sent.length), dueAtMs));
     }
     await Promise.all(sent);
     signal.throwIfAborted();
-    return { latencyMs: percentiles(latencies), failed };
+    const failed = exchanges.filter(({ status }) => status !== 200).length;
+    return { latencyMs: percentiles(latencies), failed, exchanges };
   } catch (error) {
     // A sleep that is cut short fails with an error of its own.
     signal.throwIfAborted();
@@ -103,7 +102,7 @@ export async function keepPurchasing({
     await sleep((index * rampMs) / work.length, undefined, { signal });
     for (const confirmation of confirmations) {
       if (performance.now() >= endMs || signal.aborted) break;
-      exchanges.push(await exchange(agent, confirmation, DEFAULT_LIMITS.answerTimeoutMs));
+      exchanges.push(await exchangeOver(agent, confirmation, DEFAULT_LIMITS.answerTimeoutMs));
     }
   };
   const abandon = () => agent.destroy();
@@ -119,41 +118,4 @@ export async function keepPurchasing({
     signal.removeEventListener('abort', abandon);
     agent.destroy();
   }
-}
-
-/** Sends one request. Never rejects: what goes wrong is in the exchange. */
-function exchange<Request extends RaceRequest>(
-  agent: Agent,
-  sent: Request,
-  limitMs: number,
-): Promise<Exchange<Request>> {
-  const { host, port }: Target = sent.target;
-  const releasedAtUs = monotonicUs();
-  return new Promise((resolve) => {
-    const end = (answer: Pick<Exchange, 'status' | 'headers' | 'body' | 'error'>) => {
-      clearTimeout(timer);
-      resolve({ request: sent, releasedAtUs, answeredAtUs: monotonicUs(), ...answer });
-    };
-    const failed = (error: string) => end({ status: undefined, headers: {}, body: Buffer.alloc(0), error });
-    const { method, path, body } = sent;
-    const headers =
-      body === '' ? sent.headers : { ...sent.headers, 'content-length': Buffer.byteLength(body) };
-    const outgoing = request({ host, port, method, path, headers, agent }, (response) => {
-      const chunks: Buffer[] = [];
-      response.on('data', (chunk: Buffer) => chunks.push(chunk));
-      response.on('error', () => failed('reset'));
-      response.on('end', () => {
-        const { statusCode: status } = response;
-        end({ status, headers: response.headers, body: Buffer.concat(chunks), error: undefined });
-      });
-    });
-    const timer = setTimeout(() => {
-      failed('timeout');
-      outgoing.destroy();
-    }, limitMs);
-    outgoing.on('error', (error: NodeJS.ErrnoException) =>
-      failed(error.code === 'ECONNRESET' ? 'reset' : (error.code ?? 'reset')),
-    );
-    outgoing.end(body);
-  });
 }

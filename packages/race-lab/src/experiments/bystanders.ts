@@ -7,16 +7,12 @@ import { processorUse } from './processor-use.ts';
 import {
   confirmation,
   gather,
-  isMissing,
   judgedReport,
+  type PurchaseContext,
   type PurchaseRun,
-  type RunContext,
-  type RunSetting,
-  runContext,
-  skippedReport,
-  targetOf,
 } from './purchase-run.ts';
-import type { PurchaseStrategyName } from './purchase-strategies.ts';
+import { type PurchaseStrategyName, purchaseStrategies } from './purchase-strategies.ts';
+import { isMissing, type RunSetting, rotation, runContext, skippedReport } from './run-context.ts';
 import { watchingServers } from './server-watch.ts';
 import { prepareOrders } from './shop-client.ts';
 
@@ -79,20 +75,22 @@ export interface BystandersOptions {
  */
 export async function measureBystanders(cluster: Cluster, options: BystandersOptions): Promise<RunReport[]> {
   return watchingServers(cluster, options.signal, async (ended) =>
-    measureAll(cluster, options, await runContext(cluster, ended)),
+    measureAll(cluster, options, { ...(await runContext(cluster, ended)), earlier: new Set() }),
   );
 }
 
 async function measureAll(
   cluster: Cluster,
   options: BystandersOptions,
-  context: RunContext,
+  context: PurchaseContext,
 ): Promise<RunReport[]> {
   const { strategies } = options;
   const measure = (strategy: PurchaseStrategyName, change: Partial<BystandersOptions> = {}) =>
     measureStrategy(cluster, { ...options, ...change }, strategy, context);
 
-  const [first = CONTROL] = strategies.filter((strategy) => !isMissing(cluster, strategy));
+  const [first = CONTROL] = strategies.filter(
+    (strategy) => !isMissing(cluster, purchaseStrategies[strategy]),
+  );
   await measure(first, WARM_UP);
   const asked = strategies.includes(CONTROL);
   const seconds = asked ? options.seconds : Math.min(options.seconds, CONTROL_SECONDS);
@@ -101,7 +99,7 @@ async function measureAll(
   const reports: RunReport[] = [];
   for (const strategy of strategies) {
     if (strategy === CONTROL) reports.push(withControl(controlRun, control));
-    else if (isMissing(cluster, strategy)) {
+    else if (isMissing(cluster, purchaseStrategies[strategy])) {
       const skipped = skippedReport(cluster, runOf(options, strategy, 0, context));
       reports.push({ ...skipped, control, expected: expectedOf(strategy) });
     } else reports.push(withControl(await again(() => measure(strategy)), control));
@@ -128,17 +126,19 @@ function runOf(
   { setting }: BystandersOptions,
   strategy: PurchaseStrategyName,
   orders: number,
-  { database }: RunContext,
+  { database }: PurchaseContext,
 ): PurchaseRun {
   return { experiment: 'bystanders', strategy, orders, fanout: 1, setting, database };
 }
 
 function controlOf({ orders, ledger, bystanders }: RunReport): ControlReport {
+  const raced = bystanders !== null && disturbed(bystanders).length > 0;
   return {
     strategy: CONTROL,
     orders,
     ordersRequestedTwice: ledger?.ordersRequestedTwice ?? 0,
-    raced: bystanders !== null && disturbed(bystanders).length > 0,
+    raced,
+    showed: `with ${CONTROL} the bystanders ${raced ? 'had to wait' : 'were not disturbed'}`,
   };
 }
 
@@ -156,7 +156,7 @@ async function measureStrategy(
   cluster: Cluster,
   options: BystandersOptions,
   strategy: PurchaseStrategyName,
-  context: RunContext,
+  context: PurchaseContext,
 ): Promise<RunReport> {
   const { purchasesInFlight, seconds, setting, signal, onProgress } = options;
   const startedAt = new Date();
@@ -170,12 +170,11 @@ async function measureStrategy(
     openSessions: setting.gateway !== 'as-published',
     signal,
   });
-  const targets = cluster.frontDoor.urls.map(targetOf);
-  const target = (index: number) => targets[index % targets.length] ?? targetOf('');
+  const nextTarget = rotation(cluster);
   const work = Array.from({ length: purchasesInFlight }, (_, worker) =>
     prepared
       .slice(worker * ordersEach, (worker + 1) * ordersEach)
-      .map((order) => confirmation(order, 1, strategy, target(worker))),
+      .map((order) => confirmation(order, 1, strategy, nextTarget())),
   );
 
   onProgress(strategy, 'measuring');
@@ -183,8 +182,8 @@ async function measureStrategy(
   const processorsUsed = processorUse();
   const [exchanges, pings, orders] = await Promise.all([
     keepPurchasing({ work, rampMs: RAMP_MS, durationMs, signal }),
-    sendBystanders({ requests: targets.map(pinging), ...measured }),
-    sendBystanders({ requests: targets.map(ordering), ...measured }),
+    sendBystanders({ request: () => pinging(nextTarget()), ...measured }),
+    sendBystanders({ request: () => ordering(nextTarget()), ...measured }),
   ]);
   const processors = processorsUsed();
   const answers = exchanges.map(answerOf);

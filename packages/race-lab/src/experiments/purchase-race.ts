@@ -8,17 +8,19 @@ import { type ControlReport, isAsExpected, type RunReport } from '../report/repo
 import {
   confirmation,
   gather,
-  isMissing,
   judgedReport,
+  type PurchaseContext,
   type PurchaseRun,
-  type RunContext,
-  type RunSetting,
-  runContext,
-  skippedReport,
-  targetOf,
-  withLocksWatched,
 } from './purchase-run.ts';
 import { CONTROL, type PurchaseStrategyName, purchaseStrategies } from './purchase-strategies.ts';
+import {
+  isMissing,
+  type RunSetting,
+  rotation,
+  runContext,
+  skippedReport,
+  withLocksWatched,
+} from './run-context.ts';
 import { watchingServers } from './server-watch.ts';
 import { prepareOrders } from './shop-client.ts';
 
@@ -51,14 +53,14 @@ export interface PurchaseRaceOptions {
  */
 export async function racePurchases(cluster: Cluster, options: PurchaseRaceOptions): Promise<RunReport[]> {
   return watchingServers(cluster, options.signal, async (ended) =>
-    raceAll(cluster, options, await runContext(cluster, ended)),
+    raceAll(cluster, options, { ...(await runContext(cluster, ended)), earlier: new Set() }),
   );
 }
 
 async function raceAll(
   cluster: Cluster,
   options: PurchaseRaceOptions,
-  context: RunContext,
+  context: PurchaseContext,
 ): Promise<RunReport[]> {
   const { strategies, orders, fanout, setting } = options;
   const { database } = context;
@@ -75,7 +77,7 @@ async function raceAll(
   const reports: RunReport[] = [];
   for (const strategy of strategies) {
     if (strategy === CONTROL) reports.push(withControl(controlRun, control));
-    else if (isMissing(cluster, strategy)) {
+    else if (isMissing(cluster, purchaseStrategies[strategy])) {
       const run = runOf(strategy, orders);
       reports.push({ ...skippedReport(cluster, run), control, expected: expectedOf(cluster, run) });
     } else reports.push(withControl(await race(strategy, orders), control));
@@ -85,7 +87,13 @@ async function raceAll(
 
 function controlOf({ orders, ledger }: RunReport): ControlReport {
   const ordersRequestedTwice = ledger?.ordersRequestedTwice ?? 0;
-  return { strategy: CONTROL, orders, ordersRequestedTwice, raced: ordersRequestedTwice * 2 >= orders };
+  return {
+    strategy: CONTROL,
+    orders,
+    ordersRequestedTwice,
+    raced: orders !== null && ordersRequestedTwice * 2 >= orders,
+    showed: `without a guard the provider was asked twice for ${ordersRequestedTwice} of ${orders} orders`,
+  };
 }
 
 /** A run is worth what its control is: where that did not race, nothing was proved. */
@@ -104,7 +112,7 @@ async function raceStrategy(
   cluster: Cluster,
   { onProgress, signal }: PurchaseRaceOptions,
   run: PurchaseRun,
-  { earlier, ended }: RunContext,
+  { earlier, ended }: PurchaseContext,
 ): Promise<RunReport> {
   const { strategy, orders, fanout, setting } = run;
   const startedAt = new Date();
@@ -117,13 +125,11 @@ async function raceStrategy(
   });
   await sleep(PAYMENT_WINDOW_MS, undefined, { signal });
 
-  const targets = cluster.frontDoor.urls.map(targetOf);
-  let turn = 0;
-  const nextTarget = () => targets[turn++ % targets.length] ?? targetOf('');
+  const nextTarget = rotation(cluster);
   const groups = prepared.map((order) =>
     Array.from({ length: fanout }, (_, index) => confirmation(order, index + 1, strategy, nextTarget())),
   );
-  const { result: exchanges, lockWaits } = await withLocksWatched(cluster, strategy, () =>
+  const { result: exchanges, lockWaits } = await withLocksWatched(cluster, purchaseStrategies[strategy], () =>
     raceGroups(groups, {
       maxGroupsInFlight: ORDERS_IN_FLIGHT,
       spacingMs: ORDER_SPACING_MS,

@@ -19,7 +19,8 @@ interface StrategyUnderTest {
 }
 
 /** The provider was asked more than once for most orders. */
-const askedTwice = ({ orders, ledger }: Harm) => (ledger?.ordersRequestedTwice ?? 0) * 2 >= orders;
+const askedTwice = ({ orders, ledger }: Harm) =>
+  orders !== null && (ledger?.ordersRequestedTwice ?? 0) * 2 >= orders;
 /** Losers saw their version conflict as a failure. */
 const failures = ({ responses }: Harm) => (responses['500'] ?? 0) > 0;
 

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster } from '../cluster/cluster.ts';
-import type { Answer } from '../history/answer.ts';
 
 /** How long the end of a server may take to be known, in milliseconds. */
 const NEWS_LIMIT_MS = 500;
@@ -46,7 +45,7 @@ export async function watchingServers<T>(
 export function whyIncomplete(
   cluster: Cluster,
   ended: ReadonlySet<string>,
-  answers: readonly Answer[],
+  answers: readonly { instance: string | undefined; error: string | undefined }[],
 ): string | null {
   if (ended.size > 0) return `${[...ended].join(' and ')} had ended by itself`;
   const strangers = answers.filter(

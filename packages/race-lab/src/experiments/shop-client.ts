@@ -41,14 +41,16 @@ export async function prepareOrders(options: PrepareOptions): Promise<PreparedOr
       const index = next++;
       const memberId = index + 1;
       const shopUrl = shopUrls[index % shopUrls.length] ?? '';
-      const order = await post(`${shopUrl}/api/orders`, {}, { 'x-member-id': String(memberId) }, signal);
+      const headers = { 'x-member-id': String(memberId) };
+      const order = await requestJson('POST', `${shopUrl}/api/orders`, { body: {}, headers, signal });
       const { orderId, lottoPublishId, amount } = (order.data ?? {}) as Partial<PreparedOrder>;
       if (typeof orderId !== 'string' || typeof lottoPublishId !== 'number' || typeof amount !== 'number') {
         throw new PreparationError(`the shop answered an order with ${JSON.stringify(order)}`);
       }
       let paymentKey = orderId;
       if (options.openSessions) {
-        const session = await post(`${sandboxUrl}/sandbox/sessions`, { orderId, amount }, {}, signal);
+        const body = { orderId, amount };
+        const session = await requestJson('POST', `${sandboxUrl}/sandbox/sessions`, { body, signal });
         paymentKey = String(session.paymentKey);
       }
       prepared[index] = { orderId, lottoPublishId, amount, paymentKey, memberId };
@@ -69,20 +71,26 @@ export async function readShopIsolation(baseUrl: string): Promise<string | null>
   }
 }
 
-async function post(
+/**
+ * Asks the shop or the sandbox for something that the race needs.
+ *
+ * @throws PreparationError  It was not answered with success.
+ * @throws the signal's reason, and fetch's error when nobody answers
+ */
+export async function requestJson(
+  method: 'GET' | 'POST' | 'PUT',
   url: string,
-  body: unknown,
-  headers: Record<string, string>,
-  signal: AbortSignal,
+  { body, headers = {}, signal }: { body?: unknown; headers?: Record<string, string>; signal: AbortSignal },
 ): Promise<Record<string, unknown>> {
   const response = await fetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', ...headers },
-    body: JSON.stringify(body),
+    method,
+    ...(body === undefined
+      ? { headers }
+      : { headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) }),
     signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
   });
   const text = await response.text();
   if (!response.ok)
-    throw new PreparationError(`POST ${url} was answered ${response.status}: ${text.slice(0, 300)}`);
+    throw new PreparationError(`${method} ${url} was answered ${response.status}: ${text.slice(0, 300)}`);
   return JSON.parse(text);
 }

@@ -1,4 +1,5 @@
 import type { DatabaseSettings } from '../checkers/database-settings.ts';
+import type { CouponScenarioName } from '../experiments/coupon-scenario-names.ts';
 import type { ProcessorUse } from '../experiments/processor-use.ts';
 import type { LedgerSummary } from '../history/counts.ts';
 import type { Percentiles } from '../history/percentiles.ts';
@@ -9,13 +10,17 @@ export type Expectation = 'holds' | 'breaks' | 'either';
 
 export interface ControlReport {
   strategy: string;
-  orders: number;
-  ordersRequestedTwice: number;
+  /** Null where nothing is paid, as is the next. */
+  orders: number | null;
+  ordersRequestedTwice: number | null;
   /**
    * Whether the control failed as it must. `purchase`: the unguarded strategy asked the provider twice for at least
-   * half of its orders. `bystanders`: with the lock held across the payment, the bystanders had to wait.
+   * half of its orders. `bystanders`: with the lock held across the payment, the bystanders had to wait. `coupon`:
+   * without a guard the same scenario went wrong in the way that it is made to.
    */
   raced: boolean;
+  /** What it showed, as the rest of a sentence. */
+  showed: string;
 }
 
 /** What those saw who paid nothing while others paid. Latencies count from when a request was due to be sent. */
@@ -35,6 +40,62 @@ export interface BystandersReport {
   measured: number;
 }
 
+/** What became of the coupon of one run. */
+export interface CouponReport {
+  scenario: CouponScenarioName;
+  /** The stock that it began with. */
+  initial: number;
+  /** What one day may have of it; null without such a limit. */
+  dailyQuota: number | null;
+  /** The coupons that members have now, by the rows. */
+  issued: number;
+  /** What the coupon's row says is left; with a right strategy `initial - issued`. */
+  remaining: number;
+  /** Answers that said so. */
+  soldOut: number;
+  /** Who asked. */
+  members: number;
+  requests: number;
+  /** What the strategies did again, by their own count: attempts after the first, polls for a lock. */
+  retries: number;
+  /** Between the sending of the first request that got a coupon and the answer to the last; null when none did. */
+  issuesPerSecond: number | null;
+  /** Refusals by their code, the most frequent first. */
+  refusals: Record<string, number>;
+  /** Members who have more than one. */
+  membersWithSeveral: number;
+  /** How often the stock was looked at meanwhile, and why that ended early; null where it was not. */
+  stockLooks: { count: number; brokenBecause: string | null } | null;
+  /** How the first lost update came about, in lines by time; null when none was lost or it is not known. */
+  interleaving: string[] | null;
+  /** Null in other scenarios. */
+  flood: FloodReport | null;
+}
+
+/** One member floods a coupon for which others ask as well. Latencies of the others count from when a request was due. */
+export interface FloodReport {
+  /** Of the one member, all open from the beginning. */
+  connections: number;
+  /** His requests in all rounds. */
+  asked: number;
+  /** His refusals by their code. */
+  refusals: Record<string, number>;
+  /** How many coupons he has of each round's. */
+  got: number[];
+  rounds: FloodRound[];
+  /** Of the others, p99 in the flood ÷ p99 without it; null where nobody was answered. */
+  p99Ratio: { min: number; median: number } | null;
+  /** What the median has to be under. */
+  limit: number;
+}
+
+/** The others in one round: first without the flood, then as long in it, and how busy the machine was meanwhile. */
+export interface FloodRound {
+  unloaded: Percentiles | null;
+  loaded: Percentiles | null;
+  processors: { unloaded: ProcessorUse; loaded: ProcessorUse };
+}
+
 export interface DatabaseReport extends DatabaseSettings {
   /** The isolation of the shop's sessions, as an instance tells it; null when it does not. */
   shopIsolation: string | null;
@@ -43,14 +104,16 @@ export interface DatabaseReport extends DatabaseSettings {
 /** One run, as `--json` writes it and as the table prints it. The fields are a contract. */
 export interface RunReport {
   schema: 'race-lab/1';
-  experiment: 'purchase' | 'bystanders';
+  experiment: 'purchase' | 'bystanders' | 'coupon';
   strategy: string;
   /** Without the credentials of a URL. */
   store: string;
   gateway: string;
   instances: number;
   frontDoor: 'nginx' | 'rotate';
-  orders: number;
+  /** Null where nothing is paid, as are the patterns and the ledger. */
+  orders: number | null;
+  /** How many requests were sent at once for one order, or by one member. */
   fanout: number;
   seed: number;
   commit: string;
@@ -63,7 +126,8 @@ export interface RunReport {
   patterns: Record<string, number> | null;
   ledger: LedgerSummary | null;
   rows: Record<string, number>;
-  coupon: null;
+  /** Null in other experiments, and where the run did not take place. */
+  coupon: CouponReport | null;
   /** Null in other experiments. */
   bystanders: BystandersReport | null;
   /** What the database says of its durability and isolation; null when it could not be asked. */

@@ -1,18 +1,15 @@
 import type { Percentiles } from '../history/percentiles.ts';
 import { inOneLine } from '../locks/statement-text.ts';
 import type { LockWaitExample, LockWaitsReport } from '../locks/watch.ts';
+import { type Column, latencyOf, layOut, seen } from './columns.ts';
+import { couponRemarksOf, couponTableOf, scenarioLines } from './coupon-table.ts';
 import type { RunReport } from './report.ts';
 
 const MOST_PATTERNS = 4;
 /** Of a statement in the remarks, in characters. */
 const EXAMPLE_LENGTH = 120;
 
-interface Column {
-  title: string;
-  of(report: RunReport): string;
-}
-
-const purchaseColumns: readonly Column[] = [
+const purchaseColumns: readonly Column<RunReport>[] = [
   { title: 'strategy', of: ({ strategy }) => strategy },
   { title: 'answers (200/400/other × orders)', of: patternsOf },
   { title: 'asked', of: ({ ledger }) => String(ledger?.requests ?? '–') },
@@ -23,7 +20,7 @@ const purchaseColumns: readonly Column[] = [
   { title: 'seen', of: seen },
 ];
 
-const bystanderColumns: readonly Column[] = [
+const bystanderColumns: readonly Column<RunReport>[] = [
   { title: 'strategy', of: ({ strategy }) => strategy },
   { title: 'paid/all orders', of: ({ responses, orders }) => `${responses['200'] ?? 0}/${orders}` },
   { title: '200 p50/p95 ms', of: ({ latencyMs }) => latencyOf(latencyMs.ok) },
@@ -38,36 +35,43 @@ const bystanderColumns: readonly Column[] = [
   { title: 'seen', of: seen },
 ];
 
-/** The runs of one experiment as a table: one line each under the titles. */
+/** The runs of one experiment as a table: one line each under the titles, and of coupons one for all runs of a kind. */
 export function tableOf(reports: readonly RunReport[]): string {
-  const columns = reports[0]?.experiment === 'bystanders' ? bystanderColumns : purchaseColumns;
-  const rows = [
-    columns.map(({ title }) => title),
-    ...reports.map((report) => columns.map(({ of }) => of(report))),
-  ];
-  const widths = columns.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  const line = (row: readonly string[]) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd();
-  const [titles = [], ...body] = rows;
-  return [line(titles), widths.map((width) => '─'.repeat(width)).join('  '), ...body.map(line)].join('\n');
+  switch (reports[0]?.experiment) {
+    case 'coupon':
+      return couponTableOf(reports);
+    case 'bystanders':
+      return layOut(bystanderColumns, reports);
+    default:
+      return layOut(purchaseColumns, reports);
+  }
 }
 
 /** What all runs share, in the lines above the table. */
-export function headingOf(report: RunReport): string[] {
-  const { experiment, orders, fanout, bystanders, instances, store, gateway, seed, commit } = report;
+export function headingOf(reports: readonly RunReport[]): string[] {
+  const [report] = reports;
+  if (report === undefined) return [];
+  const { experiment, instances, store, gateway, seed, commit } = report;
   const door = report.frontDoor === 'nginx' ? 'behind nginx' : 'in rotation, without nginx';
-  const load =
-    experiment === 'purchase'
-      ? `${orders} orders × ${fanout} simultaneous confirmations`
-      : `${bystanders?.purchasesInFlight ?? 'no'} purchases under way at a provider that takes 1 s, a GET /ping and a POST /api/orders every 20 ms`;
+  // Nobody pays for a coupon.
+  const provider = experiment === 'coupon' ? '' : `gateway ${gateway}, `;
   return [
-    `${load}, ${instances} ${instances === 1 ? 'instance' : 'instances'} ${door}, ` +
-      `store ${store}, gateway ${gateway}, seed ${seed}, commit ${commit}`,
+    `${loadOf(report)}, ${instances} ${instances === 1 ? 'instance' : 'instances'} ${door}, ` +
+      `store ${store}, ${provider}seed ${seed}, commit ${commit}`,
     databaseLine(report.database),
+    ...scenarioLines(reports),
   ];
+}
+
+function loadOf({ experiment, orders, fanout, bystanders }: RunReport): string {
+  switch (experiment) {
+    case 'purchase':
+      return `${orders} orders × ${fanout} simultaneous confirmations`;
+    case 'bystanders':
+      return `${bystanders?.purchasesInFlight ?? 'no'} purchases under way at a provider that takes 1 s, a GET /ping and a POST /api/orders every 20 ms`;
+    case 'coupon':
+      return 'First-come coupons';
+  }
 }
 
 /** The isolation that a session gets which asks for none; the shop's ask for their own. */
@@ -86,6 +90,39 @@ function databaseLine(database: RunReport['database']): string {
 /** What the table has no room for: how close the requests came, and what went wrong first. */
 export function remarksOf(reports: readonly RunReport[]): string[] {
   const ran = reports.filter(({ skipped }) => skipped === null);
+  const remarks = ran[0]?.experiment === 'coupon' ? couponRemarksOf(ran) : raceRemarksOf(ran);
+  for (const { strategy, bystanders } of ran) {
+    if (bystanders === null || bystanders.measured === 1) continue;
+    remarks.push(`${strategy} was measured ${bystanders.measured} times, because bystanders were late.`);
+  }
+  for (const runs of Map.groupBy(ran, ({ strategy }) => strategy).values()) {
+    const [longest] = runs
+      .flatMap((run) => (run.lockWaits === null ? [] : [{ of: nameOf(run), waits: run.lockWaits }]))
+      .sort((a, b) => (b.waits.longestMs ?? 0) - (a.waits.longestMs ?? 0));
+    if (longest !== undefined) remarks.push(...lockWaitsText(longest.of, longest.waits));
+  }
+  const skipped = reports.flatMap((run) =>
+    run.skipped === null ? [] : [`${run.strategy} was skipped: ${run.skipped}`],
+  );
+  remarks.push(...new Set(skipped));
+  for (const [name, runs] of Map.groupBy(
+    ran.filter((run) => !run.asExpected),
+    nameOf,
+  )) {
+    const [first, ...others] = runs;
+    if (first === undefined) continue;
+    const { violations, unknownBecause } = first;
+    if (unknownBecause !== null) remarks.push(`${name}: unknown, because ${unknownBecause}`);
+    for (const { invariant, count, first: example } of violations) {
+      remarks.push(`${name}: ${invariant} was violated ${count} times, first: ${example}`);
+    }
+    if (others.length > 0) remarks.push(`${name}: ${others.length} more of its runs were not as expected.`);
+  }
+  return remarks;
+}
+
+/** How close the requests of an order came, and whether the control raced. */
+function raceRemarksOf(ran: readonly RunReport[]): string[] {
   const remarks: string[] = [];
   const spreads = ran.flatMap(({ arrivalSpreadMs }) => arrivalSpreadMs ?? []);
   if (spreads.length > 0) {
@@ -95,31 +132,17 @@ export function remarksOf(reports: readonly RunReport[]): string[] {
     );
   }
   const [control] = ran.flatMap((report) => report.control ?? []);
-  if (control !== undefined && ran[0]?.experiment === 'bystanders') {
-    const waited = `with ${control.strategy} the bystanders ${control.raced ? 'had to wait' : 'were not disturbed'}`;
-    remarks.push(control.raced ? `The pool was under load: ${waited}.` : `THE CONTROL HELD: ${waited}.`);
-  } else if (control !== undefined) {
-    const asked = `without a guard the provider was asked twice for ${control.ordersRequestedTwice} of ${control.orders} orders`;
-    remarks.push(control.raced ? `The race is real: ${asked}.` : `THE CONTROL DID NOT RACE: ${asked}.`);
-  }
-  for (const { strategy, bystanders } of ran) {
-    if (bystanders === null || bystanders.measured === 1) continue;
-    remarks.push(`${strategy} was measured ${bystanders.measured} times, because bystanders were late.`);
-  }
-  for (const { strategy, lockWaits } of ran) {
-    if (lockWaits !== null) remarks.push(...lockWaitsText(strategy, lockWaits));
-  }
-  for (const { strategy, skipped } of reports) {
-    if (skipped !== null) remarks.push(`${strategy} was skipped: ${skipped}`);
-  }
-  for (const { strategy, violations, asExpected, unknownBecause } of ran) {
-    if (asExpected) continue;
-    if (unknownBecause !== null) remarks.push(`${strategy}: unknown, because ${unknownBecause}`);
-    for (const { invariant, count, first } of violations) {
-      remarks.push(`${strategy}: ${invariant} was violated ${count} times, first: ${first}`);
-    }
-  }
+  if (control === undefined) return remarks;
+  const { raced, showed } = control;
+  if (ran[0]?.experiment === 'bystanders') {
+    remarks.push(raced ? `The pool was under load: ${showed}.` : `THE CONTROL HELD: ${showed}.`);
+  } else remarks.push(raced ? `The race is real: ${showed}.` : `THE CONTROL DID NOT RACE: ${showed}.`);
   return remarks;
+}
+
+/** A run, where one strategy has several. */
+function nameOf({ strategy, coupon }: RunReport): string {
+  return coupon === null ? strategy : `${strategy}, ${coupon.scenario}`;
 }
 
 function lockWaitsText(strategy: string, waits: LockWaitsReport): string[] {
@@ -162,10 +185,6 @@ function patternsOf({ patterns, responses }: RunReport): string {
   return `${shown.join(', ')}${unknown}` || '–';
 }
 
-function latencyOf(latency: Percentiles | null): string {
-  return latency === null ? '–' : `${latency.p50.toFixed(0)}/${latency.p95.toFixed(0)}`;
-}
-
 function percentOf(share: number | undefined): string {
   return share === undefined ? '–' : `${(share * 100).toFixed(0)} %`;
 }
@@ -173,14 +192,4 @@ function percentOf(share: number | undefined): string {
 function tailOf(latency: Percentiles | null | undefined): string {
   if (latency === null || latency === undefined) return '–';
   return [latency.p50, latency.p99, latency.max].map((ms) => ms.toFixed(0)).join('/');
-}
-
-function seen({ skipped, verdict, violations, asExpected }: RunReport): string {
-  if (skipped !== null) return 'skipped';
-  if (verdict === 'unknown') return 'UNKNOWN';
-  const what =
-    verdict === 'pass'
-      ? 'holds'
-      : `breaks ${violations.map(({ invariant, count }) => `${invariant}×${count}`).join(' ')}`;
-  return asExpected ? what : `${what}  ← NOT AS EXPECTED`;
 }

@@ -27,7 +27,7 @@ test('bystanders come when they are due, though none before them has been answer
   // Who waited for an answer before he sent the next would wait for ever.
   const allHaveCome = barrier(10);
   const target = await server((_request, response) => void allHaveCome().then(() => response.end()));
-  const load = { requests: [ping(target)], startAfterMs: 0, durationMs: 200, signal };
+  const load = { request: () => ping(target), startAfterMs: 0, durationMs: 200, signal };
   const { latencyMs, failed } = await sendBystanders(load);
   expect(failed).toBe(0);
   // The first had to wait for the tenth, which came nine times 20 ms later.
@@ -41,7 +41,7 @@ test('bystanders who are turned away or lose their connection have failed, and c
     if (count === 1) request.socket.destroy();
     else response.writeHead(count === 2 ? 503 : 200).end();
   });
-  const load = { requests: [ping(target)], startAfterMs: 0, durationMs: 100, signal };
+  const load = { request: () => ping(target), startAfterMs: 0, durationMs: 100, signal };
   expect(await sendBystanders(load)).toMatchObject({ failed: 2, latencyMs: { p50: expect.any(Number) } });
   expect(count).toBe(5);
 });
@@ -96,7 +96,7 @@ test('aborted, both end at once', async () => {
   const target = await server(() => undefined);
   const aborted = new AbortController();
   const reason = new Error('ended by Ctrl-C');
-  const load = { requests: [ping(target)], startAfterMs: 0, durationMs: 600_000, signal: aborted.signal };
+  const load = { request: () => ping(target), startAfterMs: 0, durationMs: 600_000, signal: aborted.signal };
   const bystanders = sendBystanders(load);
   const work = [[purchase(target, 'a')]];
   const purchases = keepPurchasing({ work, rampMs: 0, durationMs: 600_000, signal: aborted.signal });

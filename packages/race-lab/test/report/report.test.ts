@@ -5,7 +5,10 @@ import { type ControlReport, exitCodeOf, isAsExpected, type RunReport } from '..
 import { withoutCredentials } from '../../src/report/store-name.ts';
 import { headingOf, remarksOf, tableOf } from '../../src/report/table.ts';
 
-const control: ControlReport = { strategy: 'none', orders: 100, ordersRequestedTwice: 100, raced: true };
+const control: ControlReport = {
+  ...{ strategy: 'none', orders: 100, ordersRequestedTwice: 100, raced: true },
+  showed: 'without a guard the provider was asked twice for 100 of 100 orders',
+};
 const latency = { p50: 10, p90: 20, p95: 30.4, p99: 40, max: 50 };
 
 const good: RunReport = {
@@ -138,14 +141,16 @@ describe('the table', () => {
   });
 
   test('the heading says what would be needed to run it again', () => {
-    expect(headingOf(good)).toEqual([
+    expect(headingOf([good])).toEqual([
       '100 orders × 5 simultaneous confirmations, 4 instances behind nginx, store postgres, gateway generous, seed 42, commit abc',
       'MariaDB 10.11.19: innodb_flush_log_at_trx_commit=1, server default isolation REPEATABLE-READ; isolation of the shop READ COMMITTED',
     ]);
-    expect(headingOf(report({ instances: 1, frontDoor: 'rotate' }))[0]).toContain(
+    expect(headingOf([report({ instances: 1, frontDoor: 'rotate' })])[0]).toContain(
       '1 instance in rotation, without nginx',
     );
-    expect(headingOf(report({ database: null }))[1]).toBe('The settings of the database could not be read.');
+    expect(headingOf([report({ database: null })])[1]).toBe(
+      'The settings of the database could not be read.',
+    );
   });
 });
 
@@ -221,7 +226,10 @@ describe('bystanders', () => {
       processors: { mean: 0.58, peak: 0.8 },
       measured: 1,
     },
-    control: { strategy: 'pessimistic-held', orders: 210, ordersRequestedTwice: 0, raced: true },
+    control: {
+      ...{ strategy: 'pessimistic-held', orders: 210, ordersRequestedTwice: 0, raced: true },
+      showed: 'with pessimistic-held the bystanders had to wait',
+    },
   });
 
   test('have a table of their own', () => {
@@ -230,7 +238,7 @@ describe('bystanders', () => {
     expect(line).toMatch(
       /^conditional-update +2000\/2000 +10\/30 +1\/10\/20 +3\/24\/33 +0\+0 +58 % +holds +holds$/,
     );
-    expect(headingOf(calm)[0]).toContain('200 purchases under way at a provider that takes 1 s');
+    expect(headingOf([calm])[0]).toContain('200 purchases under way at a provider that takes 1 s');
   });
 
   test('that were skipped leave their columns empty', () => {
@@ -246,7 +254,7 @@ describe('bystanders', () => {
     ]);
     const control = calm.control && { ...calm.control, raced: false };
     expect(remarksOf([report({ ...calm, control })])).toEqual([
-      'THE CONTROL HELD: with pessimistic-held the bystanders were not disturbed.',
+      'THE CONTROL HELD: with pessimistic-held the bystanders had to wait.',
     ]);
     const twice = calm.bystanders && { ...calm.bystanders, measured: 2 };
     expect(remarksOf([report({ ...calm, bystanders: twice })])).toContain(
