@@ -139,6 +139,11 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
       return working;
     };
 
+  const limit = memberLimit({
+    most: settings.COUPON_REQUESTS_PER_MEMBER,
+    windowMs: settings.COUPON_REQUESTS_WINDOW_MS,
+  });
+
   if (settings.LAB_MODE) stampArrivals(app, settings.SERVER_NAME);
   identifyMembers(app);
   answerFailures(app);
@@ -158,7 +163,7 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
     db,
     sql: store,
     issue: untilDone(issue),
-    limit: memberLimit(settings.COUPON_REQUESTS_PER_MEMBER),
+    limit,
     defaultStrategy: settings.COUPON_STRATEGY,
     labMode: settings.LAB_MODE,
   });
@@ -180,7 +185,8 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
     await migrate(settings.DATABASE_URL, settings.SERVER_NAME);
     await openDemoRound({ db, sql: store });
     const url = await app.listen({ host: settings.HOST, port: settings.PORT });
-    reconciler?.start();
+    // In lab mode a request may choose the strategy that has counters.
+    if (settings.LAB_MODE || settings.COUPON_STRATEGY === 'redis-counter') reconciler?.start();
     return { url, close, closeLimitMs: settings.PAYMENT_TIMEOUT_MS + CLOSE_MARGIN_MS };
   } catch (error) {
     await close();

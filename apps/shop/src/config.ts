@@ -52,12 +52,9 @@ const settingsSchema = Type.Object({
   COUPON_RECONCILE_MS: Type.Integer({ minimum: 10, maximum: 3_600_000, default: 5_000 }),
   // Longer than a request takes from its reservation to the commit, or coupons are given back that are being written.
   COUPON_RESERVATION_MS: Type.Integer({ minimum: 100, maximum: 3_600_000, default: 60_000 }),
-  COUPON_REQUESTS_PER_MEMBER: Type.Integer({
-    minimum: 1,
-    maximum: 10_000,
-    default: 10,
-    description: 'How many requests for coupons of one member an instance works on at a time',
-  }),
+  // How many requests for coupons of one member an instance works on at a time, and begins within the window.
+  COUPON_REQUESTS_PER_MEMBER: Type.Integer({ minimum: 1, maximum: 1000, default: 5 }),
+  COUPON_REQUESTS_WINDOW_MS: Type.Integer({ minimum: 0, maximum: 60_000, default: 1_000 }),
   LAB_MODE: Type.Boolean({
     default: false,
     description: 'Lets a request choose its strategy and test codes, and stamps arrivals',
@@ -80,6 +77,12 @@ export function shopSettings(env: Readonly<Record<string, string | undefined>>):
   if (!LOOPBACK.includes(settings.HOST)) {
     // Anybody may claim to be any member here, so nobody from outside may ask.
     problems.push(`HOST must be a loopback address in demo mode, got ${JSON.stringify(settings.HOST)}`);
+  }
+  if (settings.COUPON_REQUESTS_PER_MEMBER >= Math.max(2, settings.DATABASE_POOL_SIZE)) {
+    // Or one member takes all connections, and everybody waits for whatever he waits for.
+    problems.push(
+      `COUPON_REQUESTS_PER_MEMBER must be less than DATABASE_POOL_SIZE=${settings.DATABASE_POOL_SIZE}, got ${settings.COUPON_REQUESTS_PER_MEMBER}`,
+    );
   }
   const chosen = {
     PURCHASE_STRATEGY: strategies[settings.PURCHASE_STRATEGY],

@@ -29,7 +29,11 @@ describe('settings', () => {
     [{ COUPON_STRATEGY: 'redis-counter' }, 'REDIS_URL must be set for COUPON_STRATEGY=redis-counter'],
     [
       { COUPON_REQUESTS_PER_MEMBER: '0' },
-      'COUPON_REQUESTS_PER_MEMBER must be a whole number from 1 to 10000, got "0"',
+      'COUPON_REQUESTS_PER_MEMBER must be a whole number from 1 to 1000, got "0"',
+    ],
+    [
+      { COUPON_REQUESTS_PER_MEMBER: '8', DATABASE_POOL_SIZE: '8' },
+      'COUPON_REQUESTS_PER_MEMBER must be less than DATABASE_POOL_SIZE=8, got 8',
     ],
     [
       { COUPON_RETRY_ATTEMPTS: '0' },

@@ -2,6 +2,7 @@ import type { StrictServer } from '@pawl/service-kit';
 import { type RefusalReason, StoreError, type StoreErrorCode } from 'pawl';
 import { ConcurrencyFailure } from '../store/unit-of-work.ts';
 import { problem } from './envelope.ts';
+import { TooManyRequestsError } from './member-limit.ts';
 import { refusals } from './refusals.ts';
 
 /** Statuses that the framework gives to input it refuses, and the code that we answer. */
@@ -31,6 +32,13 @@ export function answerFailures(app: StrictServer): void {
   app.setErrorHandler((error: unknown, request, reply) => {
     if (error instanceof ConcurrencyFailure) {
       return reply.status(500).send(problem(500, 'concurrency-failure', error.message));
+    }
+    if (error instanceof TooManyRequestsError) {
+      const message = 'You ask too often. Wait for the answers, and a second.';
+      return reply
+        .status(429)
+        .header('retry-after', '1')
+        .send(problem(429, 'too-many-requests', message));
     }
     if (error instanceof StoreError) {
       const reason = error.effect === 'none' ? CROWDED[error.code] : undefined;

@@ -16,6 +16,9 @@ export function labRoutes(app: StrictServer, { counter }: { counter: StockCounte
             Type.Object({
               /** Null where there is no counter in Redis, or no Redis. */
               remaining: Type.Union([Type.Integer(), Type.Null()]),
+              /** The day, in the coupon's time zone, that `quotaUsed` counts; null before the first. */
+              quotaDay: Type.Union([Type.String(), Type.Null()]),
+              quotaUsed: Type.Integer(),
               /** What was taken from it and has no outcome yet. */
               reserved: Type.Integer(),
             }),
@@ -27,7 +30,8 @@ export function labRoutes(app: StrictServer, { counter }: { counter: StockCounte
     },
     async ({ params }) => {
       const read = await counter?.read(params.couponId);
-      return success({ remaining: read?.stock?.remaining ?? null, reserved: read?.reserved ?? 0 });
+      const { remaining = null, quotaDay = null, quotaUsed = 0 } = read?.stock ?? {};
+      return success({ remaining, quotaDay, quotaUsed, reserved: read?.reserved ?? 0 });
     },
   );
 }

@@ -1,5 +1,6 @@
 import type { RefusalReason } from 'pawl';
 import type { CouponObjection } from '../coupons/issue/issue.ts';
+import type { IssueRefusal } from '../coupons/issue/strategy.ts';
 import type { Objection } from '../lotto/purchase/purchase.ts';
 
 interface Refusal {
@@ -7,9 +8,8 @@ interface Refusal {
   readonly message: string;
 }
 
-/** Somebody else may be paying meanwhile, so it speaks of this request alone. */
-const CROWDED =
-  'Others are busy with what this request needs. It changed and charged nothing; look before trying again.';
+/** Somebody else may be asking for the same meanwhile, so it speaks of this request alone. */
+const CROWDED = 'Others are busy with what this request needs. It had no effect; look before trying again.';
 
 /** From the guards' reasons to the statuses of a purchase. The `code` of the answer is the reason itself. */
 export const refusals: Readonly<Record<RefusalReason, Refusal>> = {
@@ -38,16 +38,19 @@ export const refusals: Readonly<Record<RefusalReason, Refusal>> = {
   },
 };
 
-/** The same for coupons, which nobody pays for. */
-export const couponRefusals: Readonly<Record<RefusalReason, Refusal>> = {
-  ...refusals,
+/** The same for coupons. */
+export const couponRefusals: Readonly<Record<IssueRefusal, Refusal>> = {
+  'not-open': { status: 400, message: 'This coupon is not handed out now.' },
+  'not-eligible': { status: 400, message: 'This coupon is for other members.' },
+  'already-issued': refusals['already-issued'],
+  'sold-out': refusals['sold-out'],
+  'quota-reached': refusals['quota-reached'],
   'in-progress': {
     status: 400,
     message: 'A coupon is being issued to you already. Look at your coupons before trying again.',
   },
-  'not-open': { status: 400, message: 'This coupon is not handed out now.' },
-  'not-eligible': { status: 400, message: 'This coupon is for other members.' },
-  'quota-reached': { status: 400, message: 'None are left for today.' },
+  'lock-timeout': refusals['lock-timeout'],
+  contended: refusals.contended,
 };
 
 export const couponObjections: Readonly<Record<CouponObjection, Refusal>> = {

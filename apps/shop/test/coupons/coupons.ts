@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
+import { openAllDay } from '../../../../packages/race-lab/src/experiments/coupon-opening.ts';
 import type { Reply, Shops } from '../harness.ts';
 
 /** A coupon that is open now and for a long time, for everybody, unless told otherwise. */
@@ -19,9 +20,10 @@ export function couponBody(changes: Record<string, unknown> = {}): Record<string
   };
 }
 
-/** Creates a coupon. @returns its id */
+/** Creates a coupon whose day does not end while a test runs, unless told otherwise. @returns its id */
 export async function newCoupon(shops: Shops, changes: Record<string, unknown> = {}): Promise<string> {
-  const reply = await shops.call('POST', '/api/coupon', couponBody(changes));
+  const { timeZone } = openAllDay(Date.now());
+  const reply = await shops.call('POST', '/api/coupon', couponBody({ timeZone, ...changes }));
   if (reply.status !== 200) throw new Error(`no coupon: ${reply.text}`);
   return String(reply.body.data.id);
 }

@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { until } from '../../../../test/barrier.ts';
-import { memberLimit } from '../../src/http/member-limit.ts';
+import { together, until } from '../../../../test/barrier.ts';
+import { memberLimit, TooManyRequestsError } from '../../src/http/member-limit.ts';
 import { startShops } from '../harness.ts';
 import { ask, newCoupon, refusal, stockOf, tally } from './coupons.ts';
 
@@ -12,7 +12,7 @@ describe('the limit', () => {
   }
 
   test('lets as many of a member run as it says, and does not begin the next', async () => {
-    const limit = memberLimit(2);
+    const limit = memberLimit({ most: 2, windowMs: 0 });
     const [first, second] = [work(), work()];
     const running = [limit.run(7, first.start), limit.run(7, second.start)];
     let began = false;
@@ -30,7 +30,7 @@ describe('the limit', () => {
   });
 
   test('whoever is refused does not count', async () => {
-    const limit = memberLimit(1);
+    const limit = memberLimit({ most: 1, windowMs: 0 });
     const first = work();
     const running = limit.run(7, first.start);
     for (let again = 0; again < 3; again++) expect(await limit.run(7, async () => 'x')).toBeUndefined();
@@ -41,7 +41,7 @@ describe('the limit', () => {
   });
 
   test('work that fails gives its place back, whether it rejects or throws, and the member hears why', async () => {
-    const limit = memberLimit(1);
+    const limit = memberLimit({ most: 1, windowMs: 0 });
     const broken = new Error('broken');
     for (let again = 0; again < 3; again++) {
       await expect(limit.run(7, () => Promise.reject(broken))).rejects.toBe(broken);
@@ -54,7 +54,7 @@ describe('the limit', () => {
   });
 
   test('of two places, one that fails gives back one', async () => {
-    const limit = memberLimit(2);
+    const limit = memberLimit({ most: 2, windowMs: 0 });
     const [first, second] = [work(), work()];
     const running = limit.run(7, first.start);
     const failing = limit.run(7, second.start);
@@ -68,21 +68,45 @@ describe('the limit', () => {
     expect(await Promise.all([running, next])).toEqual(['first', 'third']);
   });
 
-  test('keeps nothing of members who are through', async () => {
-    const member = 987_654_321;
-    const noting = vi.spyOn(Map.prototype, 'set');
-    onTestFinished(() => noting.mockRestore());
-    const limit = memberLimit(2);
-    const asked = [1, 2, 3].map(() => limit.run(member, async () => 'work'));
-    const failing = limit.run(member + 1, () => Promise.reject(new Error('broken')));
-    const places = noting.mock.contexts[noting.mock.calls.findIndex(([key]) => key === member)];
-    expect([...(places as Map<number, number>)]).toEqual([
-      [member, 2],
-      [member + 1, 1],
-    ]);
+  test('each counts for the window from its begin, however soon it ends', async () => {
+    vi.useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'] });
+    onTestFinished(() => {
+      vi.useRealTimers();
+    });
+    const limit = memberLimit({ most: 2, windowMs: 1_000 });
+    expect(await limit.run(7, async () => 'first')).toBe('first');
+    vi.advanceTimersByTime(400);
+    expect(await limit.run(7, async () => 'second')).toBe('second');
+    expect(limit.isReached(7)).toBe(true);
+    expect(limit.isReached(8)).toBe(false);
+    vi.advanceTimersByTime(599);
+    expect(await limit.run(7, async () => 'too soon')).toBeUndefined();
+    vi.advanceTimersByTime(1);
+    expect(limit.isReached(7)).toBe(false);
+    expect(await limit.run(7, async () => 'third')).toBe('third');
+    expect(limit.isReached(7)).toBe(true);
+  });
 
-    await Promise.allSettled([...asked, failing]);
-    expect([...(places as Map<number, number>)]).toEqual([]);
+  test('refuses after a pause from 0.5 to 1.5 s, and at once when it closes', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => {
+      vi.useRealTimers();
+    });
+    const limit = memberLimit({ most: 1, windowMs: 0 });
+    let refused = 0;
+    const count = (error: unknown) => {
+      expect(error).toBeInstanceOf(TooManyRequestsError);
+      refused++;
+    };
+    const first = limit.refuse().catch(count);
+    await vi.advanceTimersByTimeAsync(499);
+    expect(refused).toBe(0);
+    await vi.advanceTimersByTimeAsync(1_001);
+    expect(refused).toBe(1);
+    const paused = [limit.refuse().catch(count), limit.refuse().catch(count)];
+    limit.close();
+    await Promise.all([first, ...paused, limit.refuse().catch(count)]);
+    expect(refused).toBe(4);
   });
 });
 
@@ -133,5 +157,21 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
     await holder.query('ROLLBACK');
     holder.release();
     expect((await ask(shops, id, { member: 7, strategy: 'pessimistic' })).status).toBe(200);
+  });
+
+  test('a member who waits with as many requests as he may have leaves the others their turn', async () => {
+    // As set by default: five of ten connections.
+    const shops = await startShops({ store, env: { LOCK_WAIT_MS: '20000' } });
+    const [held, free] = [await newCoupon(shops), await newCoupon(shops)];
+    const holder = await shops.hold(`SELECT * FROM coupon WHERE id = '${held}' FOR UPDATE`);
+    const waiting = together(30, () => ask(shops, held, { member: 7, strategy: 'pessimistic' }));
+    await until(async () => (await shops.waitingForLocks()) === 5);
+
+    // While nobody lets the row go.
+    expect((await ask(shops, free, { member: 8, strategy: 'pessimistic' })).status).toBe(200);
+
+    await holder.query('COMMIT');
+    holder.release();
+    expect(tally(await waiting)).toEqual({ ok: 1, '400 already-issued': 4, '429 too-many-requests': 25 });
   });
 });

@@ -18,13 +18,18 @@ const NEVER_MS = '3600000';
 export const throughPort = (url: string, port: number) =>
   Object.assign(new URL(url), { port: String(port) }).href;
 
-/** A shop on a new database, and its counter and its reconciler behind its back. They end with the test. */
+/** A shop on a new database, unless one is given, and its counter and its reconciler behind its back. They end with the test. */
 export async function openBench(
   store: SqlStore,
-  options: { redisUrl?: string; env?: Record<string, string>; instances?: number } = {},
+  options: {
+    redisUrl?: string;
+    databaseUrl?: string;
+    env?: Record<string, string>;
+    instances?: number;
+  } = {},
 ) {
   const { redisUrl = inject('redisUrl'), instances = 1 } = options;
-  const databaseUrl = await newDatabase(store);
+  const databaseUrl = options.databaseUrl ?? (await newDatabase(store));
   const env = { REDIS_URL: redisUrl, COUPON_RECONCILE_MS: NEVER_MS, ...options.env };
   const shops = await startShops({ databaseUrl, env, instances });
 

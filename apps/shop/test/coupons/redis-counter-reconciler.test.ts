@@ -4,6 +4,7 @@ import { newRedisServer } from '../../../../test/own-server.ts';
 import { stockReconciler } from '../../src/coupons/issue/reconcile-stock.ts';
 import type { StockCounter } from '../../src/coupons/issue/stock-counter.ts';
 import { openDatabase } from '../../src/store/database.ts';
+import { movableClock } from './movable-clock.ts';
 import { type Bench, openBench } from './redis-counter-bench.ts';
 
 const STORES = ['postgres', 'mariadb'] as const;
@@ -57,12 +58,11 @@ describe.each(STORES)('on %s', (store) => {
   });
 
   test('coupons are looked at until nobody can have a reservation of them any more', async () => {
-    const bench = await openBench(store);
-    const day = (ago: number) =>
-      new Date(Date.now() - ago * 86_400_000).toISOString().slice(0, 10).replaceAll('-', '');
+    const { databaseUrl } = await movableClock(store, '2031-05-10T23:59:59.999999+00:00');
+    const bench = await openBench(store, { databaseUrl });
     const [over, long] = [
-      await bench.newCoupon({ downloadEndDate: day(2) }),
-      await bench.newCoupon({ downloadEndDate: day(5) }),
+      await bench.newCoupon({ downloadEndDate: '20310508' }),
+      await bench.newCoupon({ downloadEndDate: '20310507' }),
     ];
     for (const id of [over, long]) await abandon(bench, id, 1);
     expect(await bench.reconcile()).toMatchObject({ givenBack: 1 });
@@ -133,6 +133,27 @@ test('without Redis, or without the database, a round fails, somebody is told, a
   await nowhere.db.destroy();
 
   expect(await bench.reconcile()).toMatchObject({ givenBack: 3 });
+});
+
+test('Redis is looked at before the rows: what was issued just before is not undone', async () => {
+  const bench = await openBench('postgres');
+  const id = await bench.newCoupon();
+  await bench.ask(id, 1);
+  let asked = false;
+  const watched: StockCounter = {
+    ...bench.counter,
+    async read(couponId) {
+      if (!asked) {
+        asked = true;
+        // Rows that were read by now would have 4 left, and be put over a counter that rightly says 3.
+        expect((await bench.ask(id, 2)).status).toBe(200);
+      }
+      return bench.counter.read(couponId);
+    },
+  };
+  expect(await bench.reconcilerOf(60_000, watched).reconcileOnce()).toMatchObject({ corrected: 0 });
+  expect(asked).toBe(true);
+  expect(await bench.see(id)).toMatchObject({ left: 3, reserved: 0 });
 });
 
 test('what happens between the look at Redis and the look at the rows is not undone', async () => {

@@ -205,9 +205,11 @@ describe('the quota of a day', () => {
   test('what arrives from the day before counts for the day that has begun', async () => {
     const couponId = await filled(100, 2);
     await reserve(couponId, 1, NEXT_DAY);
-    await reserve(couponId, 2, DAY);
+    const late = await reserve(couponId, 2, DAY);
     expect(await take(couponId, 3, DAY)).toEqual(refused('quota-reached'));
     expect(await see(couponId)).toMatchObject({ day: NEXT_DAY, used: 2 });
+    await counter.giveBack(couponId, late);
+    expect(await see(couponId)).toMatchObject({ left: 99, day: NEXT_DAY, used: 1 });
   });
 
   test('what is given back of the day before does not make room today', async () => {

@@ -15,6 +15,10 @@ const run = promisify(execFile);
 export const nginxPackage: ServerPackage = { programs: ['nginx'], debian: ['nginx'], homebrew: 'nginx' };
 
 const START_LIMIT_MS = 20_000;
+/** Requests of one member for coupons: handed on in a second, handed on at once, and waiting, before he is refused. */
+const MEMBER_RATE = 50;
+const MEMBER_AT_ONCE = 100;
+const MEMBER_BURST = 1_200;
 const VERSION_LIMIT_MS = 5_000;
 /** For an answer of an instance: longer than any strategy makes a client wait, in seconds. */
 const READ_LIMIT_S = 300;
@@ -79,6 +83,10 @@ export async function startNginx(guardian: Guardian, options: NginxOptions): Pro
  * One worker, because each worker rotates for itself. `max_fails=0`, because otherwise one broken exchange takes
  * an instance out of the rotation for ten seconds; a dead one refuses the connection, and the next is tried at once. The body limit is above the shop's own, so that the shop
  * is the one that answers a body that is too large.
+ *
+ * Beyond the published: of one member who asks for a coupon over a thousand connections, all but the first hundred wait here,
+ * where that costs next to nothing, and are handed on at a steady rate. Each instance limits a member too, but what comes as
+ * far as that has been accepted and read.
  */
 function nginxConfiguration(
   port: number,
@@ -106,13 +114,30 @@ http {
   upstream lotto_backend {
 ${servers}
   }
+  map $http_x_member_id $member {
+    default $http_x_member_id;
+    "" 1;
+  }
+  limit_req_zone $member zone=members:10m rate=${MEMBER_RATE}r/s;
+  limit_req_status 429;
+  limit_req_log_level notice;
   server {
     listen 127.0.0.1:${port};
+    proxy_set_header Host $host;
+    proxy_set_header X-Real-IP $remote_addr;
+    proxy_read_timeout ${READ_LIMIT_S}s;
     location / {
       proxy_pass http://lotto_backend;
-      proxy_set_header Host $host;
-      proxy_set_header X-Real-IP $remote_addr;
-      proxy_read_timeout ${READ_LIMIT_S}s;
+    }
+    location ~ ^/api/coupon/ {
+      limit_req zone=members burst=${MEMBER_BURST} delay=${MEMBER_AT_ONCE};
+      error_page 429 = @too_many;
+      proxy_pass http://lotto_backend;
+    }
+    location @too_many {
+      default_type application/json;
+      add_header Retry-After 1 always;
+      return 429 '{"success":false,"status":429,"message":"You ask too often.","code":"too-many-requests","data":null}';
     }
     location = ${READY_PATH} {
       return 204;

@@ -1,5 +1,4 @@
-import { retryOnConflict } from 'pawl';
-import { commit, takeGuarded } from './steps.ts';
+import { commit, retryTraced, takeGuarded } from './steps.ts';
 import type { IssueStrategy } from './strategy.ts';
 
 /**
@@ -7,10 +6,5 @@ import type { IssueStrategy } from './strategy.ts';
  * in one transaction. The database lets one after the other through, and tells the rest that no row was changed. A duplicate
  * rolls back what it took, so it burns nothing.
  */
-export const conditionalUpdate: IssueStrategy = (tools) => (issue) => {
-  let attempts = 0;
-  return retryOnConflict(() => {
-    if (attempts++ > 0) issue.trace.retried();
-    return commit(tools.sql, issue, (transaction) => takeGuarded(transaction, issue));
-  });
-};
+export const conditionalUpdate: IssueStrategy = (tools) => (issue) =>
+  retryTraced(issue, () => commit(tools.sql, issue, (transaction) => takeGuarded(transaction, issue)));

@@ -3,7 +3,7 @@ import type { Coupon } from '../coupon.ts';
 import { admit, dayOf } from '../rules.ts';
 import { type CouponStrategyName, couponStrategyNames, strategies } from './index.ts';
 import { look } from './steps.ts';
-import type { Issued, IssueStrategy, IssueTools } from './strategy.ts';
+import type { Issued, IssueRefusal, IssueStrategy, IssueTools } from './strategy.ts';
 import type { IssueTrace } from './trace.ts';
 
 /** A member's request for a coupon. */
@@ -22,7 +22,7 @@ export type Issues = (
   request: CouponRequest,
 ) => Promise<
   | Done<Issued & { readonly coupon: Coupon }>
-  | Refused
+  | Refused<IssueRefusal>
   | { readonly outcome: 'objection'; readonly objection: CouponObjection }
 >;
 

@@ -1,6 +1,6 @@
-import { type RowLock, retryOnConflict, withRowLock } from 'pawl';
+import { type RowLock, refused, withRowLock } from 'pawl';
 import { takeOne } from '../rules.ts';
-import { claimIssue, lookAgain, overwriteStock } from './steps.ts';
+import { claimIssue, couponIsGone, lookAgain, overwriteStock, retryTraced } from './steps.ts';
 import type { Issue, IssueOutcome, IssueTools } from './strategy.ts';
 
 /**
@@ -19,10 +19,8 @@ export async function lockThenTake(
     waitMs: settings.lockWaitMs,
     ...kind,
   };
-  let attempts = 0;
-  const outcome = await retryOnConflict(() => {
-    if (attempts++ > 0) issue.trace.retried();
-    return withRowLock(sql, lock, async (_row, transaction): Promise<IssueOutcome> => {
+  const outcome = await retryTraced(issue, async (): Promise<IssueOutcome> => {
+    const locked = await withRowLock(sql, lock, async (_row, transaction): Promise<IssueOutcome> => {
       issue.trace.mark('locked');
       const seen = await lookAgain(transaction, issue);
       const taken = takeOne(seen);
@@ -30,6 +28,9 @@ export async function lockThenTake(
       await overwriteStock(transaction, issue, taken.value);
       return claimIssue(transaction, issue, taken.value, seen.now);
     });
+    if (locked.outcome === 'done') return locked;
+    if (locked.reason === 'wrong-state') throw couponIsGone(issue);
+    return refused(locked.reason);
   });
   if (outcome.outcome === 'done') issue.trace.mark('committed');
   return outcome;

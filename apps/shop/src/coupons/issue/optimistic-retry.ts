@@ -1,6 +1,6 @@
-import { type ConflictRetry, retryOnConflict, versionedUpdate } from 'pawl';
+import { type ConflictRetry, versionedUpdate } from 'pawl';
 import { takeOne } from '../rules.ts';
-import { claimIssue, commit, lookAgain, stockColumns } from './steps.ts';
+import { claimIssue, commit, lookAgain, retryTraced, stockColumns } from './steps.ts';
 import type { IssueStrategy, IssueTools } from './strategy.ts';
 
 /**
@@ -12,10 +12,8 @@ import type { IssueStrategy, IssueTools } from './strategy.ts';
 export const optimisticRetry: IssueStrategy = (tools) => {
   const retry = retryOf(tools);
   return (issue) => {
-    let attempts = 0;
-    return retryOnConflict(() => {
-      if (attempts++ > 0) issue.trace.retried();
-      return commit(tools.sql, issue, async (transaction) => {
+    const attempt = () =>
+      commit(tools.sql, issue, async (transaction) => {
         const seen = await lookAgain(transaction, issue);
         const taken = takeOne(seen);
         if (taken.outcome !== 'done') return taken;
@@ -29,7 +27,7 @@ export const optimisticRetry: IssueStrategy = (tools) => {
         issue.trace.mark('wrote');
         return claimIssue(transaction, issue, taken.value, seen.now);
       });
-    }, retry);
+    return retryTraced(issue, attempt, retry);
   };
 };
 

@@ -8,9 +8,9 @@ import type { Issue, IssueOutcome, IssueStrategy, IssueTools } from './strategy.
 const MOST_FILLS = 3;
 
 /**
- * A counter in Redis in front of the rows: it refuses the sold-out, the duplicates and the day's quota before they come to
- * the row that everybody wants, and takes a reservation for the others. They are written by `conditional-update`, so the rows
- * decide; then the reservation is confirmed, or given back.
+ * A counter in Redis in front of the rows: it refuses the sold-out, the duplicates and the day's quota before they wait for
+ * the lock of the row that everybody wants, and takes a reservation for the others. They are written by `conditional-update`,
+ * so the rows decide; then the reservation is confirmed, or given back.
  *
  * What if the process dies, or an answer is lost …
  *
@@ -29,7 +29,8 @@ const MOST_FILLS = 3;
  * What it does not promise: that `sold-out` is the last word. While the last ones are reserved, others hear it; when one of
  * those comes to nothing, whoever asks next gets it.
  *
- * Cost: two round trips to Redis and one transaction for whoever gets one, one round trip for whoever is refused.
+ * Cost: one round trip to Redis for whoever it refuses; two, and one transaction, for whoever it lets through. That is
+ * beside the one statement with which everybody's request begins (`issues`): it reads the row, and waits for no lock.
  */
 export const redisCounter: IssueStrategy = (tools) => {
   if (tools.redis === undefined) throw new Error('redis-counter needs Redis');

@@ -1,10 +1,19 @@
 import { sql } from 'kysely';
-import { type Columns, claimUnique, type Done, done, type Refused, refused, transact } from 'pawl';
+import {
+  type ConflictRetry,
+  claimUnique,
+  type Done,
+  done,
+  type Refused,
+  refused,
+  retryOnConflict,
+  transact,
+} from 'pawl';
 import type { ShopDatabase, ShopSql, ShopTransaction, Standing } from '../../store/database.ts';
 import { clock } from '../../store/expressions.ts';
 import { couponOf } from '../coupon.ts';
 import { dayOf, type Sighting, type Taken, takeOne } from '../rules.ts';
-import type { Issue, Issued, IssueOutcome } from './strategy.ts';
+import type { Issue, Issued, IssueOutcome, IssueRefusal } from './strategy.ts';
 
 /** What a member who asks for a coupon is judged by, with the version of the coupon's row. */
 export interface Look extends Sighting {
@@ -58,8 +67,12 @@ export async function look(
 /** The same in a transaction, of a coupon that is known to exist: none is ever deleted. */
 export async function lookAgain({ trx, dialect }: ShopTransaction, issue: Issue): Promise<Look> {
   const seen = await look(trx, { dialect }, issue);
-  if (seen === undefined) throw new Error(`the coupon ${issue.couponId} is gone`);
+  if (seen === undefined) throw couponIsGone(issue);
   return seen;
+}
+
+export function couponIsGone({ couponId }: Pick<Issue, 'couponId'>): Error {
+  return new Error(`the coupon ${couponId} is gone`);
 }
 
 /** Runs `work` as `transact` does, and marks the commit. */
@@ -73,8 +86,21 @@ export async function commit(
   return outcome;
 }
 
+/** As `retryOnConflict`, and tells of each attempt after the first. */
+export function retryTraced<Result extends IssueOutcome>(
+  { trace }: Issue,
+  work: () => Promise<Result>,
+  retry?: ConflictRetry,
+): Promise<Result | Refused<'contended'>> {
+  let attempts = 0;
+  return retryOnConflict(() => {
+    if (attempts++ > 0) trace.retried();
+    return work();
+  }, retry);
+}
+
 /** The columns of a coupon's stock after an issue. */
-export function stockColumns({ remaining, quotaDay, quotaUsed }: Taken): Columns {
+export function stockColumns({ remaining, quotaDay, quotaUsed }: Taken) {
   return { remaining, quota_day: quotaDay, quota_used: quotaUsed };
 }
 
@@ -108,12 +134,7 @@ export async function overwriteStock(
   await trx
     .updateTable('coupon')
     // Counted up also by strategies that need no version, for those beside them that do.
-    .set((row) => ({
-      remaining: taken.remaining,
-      quota_day: taken.quotaDay,
-      quota_used: taken.quotaUsed,
-      version: row('version', '+', 1),
-    }))
+    .set((row) => ({ ...stockColumns(taken), version: row('version', '+', 1) }))
     .where('id', '=', couponId)
     .execute();
   trace.mark('wrote');
@@ -173,7 +194,7 @@ export async function takeGuarded(transaction: ShopTransaction, issue: Issue): P
 }
 
 /** Why the stock gave nothing; `contended` where nothing is in the way any more. */
-function whyNot(seen: Look): Refused {
+function whyNot(seen: Look): Refused<IssueRefusal> {
   const decided = takeOne(seen);
   return decided.outcome === 'done' ? refused('contended') : decided;
 }

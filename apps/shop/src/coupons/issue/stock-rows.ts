@@ -1,4 +1,3 @@
-import { sql } from 'kysely';
 import type { ShopDatabase, ShopSql } from '../../store/database.ts';
 import { clock } from '../../store/expressions.ts';
 import type { Stock } from './stock-counter.ts';
@@ -77,8 +76,7 @@ export async function* readCouponsOnOffer(
   { dialect }: Pick<ShopSql, 'dialect'>,
   atATime: number,
 ): AsyncGenerator<string[]> {
-  const { rows } = await sql<{ now: Date }>`select ${clock({ dialect })} as now`.execute(db);
-  const now = rows[0]?.now ?? new Date();
+  const { now } = await db.selectNoFrom(clock({ dialect }).as('now')).executeTakeFirstOrThrow();
   const earliest = new Date(now.getTime() - DAYS_AFTER_THE_LAST * DAY_MS).toISOString().slice(0, 10);
   let last = 0;
   for (;;) {

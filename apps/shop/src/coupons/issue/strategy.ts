@@ -39,7 +39,18 @@ export interface Issued {
   readonly issuedAt: Date;
 }
 
-export type IssueOutcome = Done<Issued> | Refused;
+/** Why a member gets none. */
+export type IssueRefusal =
+  | 'not-open'
+  | 'not-eligible'
+  | 'already-issued'
+  | 'sold-out'
+  | 'quota-reached'
+  | 'in-progress'
+  | 'lock-timeout'
+  | 'contended';
+
+export type IssueOutcome = Done<Issued> | Refused<IssueRefusal>;
 
 /** @throws StoreError  `effect: 'unknown'` where the answer to the COMMIT was lost; a ConcurrencyFailure, where the strategy loses it. */
 export type IssueStrategy = (tools: IssueTools) => (issue: Issue) => Promise<IssueOutcome>;
