@@ -8,6 +8,7 @@ import { ask, couponBody, newCoupon, refusal, snapshot, stockOf, tally } from '.
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const ISO = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
 const UNKNOWN = '00000000-0000-4000-8000-000000000000';
+const NO_COUNTER = { remaining: null, quotaDay: null, quotaUsed: 0, reserved: 0 };
 const STANDINGS = ['GENERAL', 'FIRST', 'MEMBERSHIP', 'VIP'];
 
 const get = (shops: Shops, path: string, member?: number) =>
@@ -257,10 +258,7 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
     }
     expect((await behind.call('GET', '/health/live')).status).toBe(200);
     expect(await snapshot(shops)).toEqual(before);
-    expect((await get(shops, `/lab/coupon/${id}/counter`)).body.data).toEqual({
-      remaining: null,
-      reserved: 0,
-    });
+    expect((await get(shops, `/lab/coupon/${id}/counter`)).body.data).toEqual(NO_COUNTER);
   });
 });
 
@@ -285,7 +283,7 @@ describe('the strategy', () => {
     const id = await newCoupon(shops);
     await ask(shops, id, { member: 7 });
     expect(await shops.sql('SELECT strategy FROM issued_coupon')).toEqual([{ strategy: 'redis-counter' }]);
-    expect((await get(shops, `/lab/coupon/${id}/counter`)).body).toEqual(ok({ remaining: 4, reserved: 0 }));
+    expect((await get(shops, `/lab/coupon/${id}/counter`)).body.data).toMatchObject({ remaining: 4 });
   });
 
   test('cannot be chosen without lab mode: the header means nothing, whatever it says, and nothing is told', async () => {
@@ -319,9 +317,7 @@ describe('the strategy', () => {
     const others = couponStrategyNames.filter((name) => !needing.includes(name));
     for (const [index, strategy] of others.entries())
       expect((await ask(shops, id, { member: 100 + index, strategy })).status, strategy).toBe(200);
-    expect((await get(shops, `/lab/coupon/${id}/counter`)).body).toEqual(
-      ok({ remaining: null, reserved: 0 }),
-    );
+    expect((await get(shops, `/lab/coupon/${id}/counter`)).body).toEqual(ok(NO_COUNTER));
   });
 
   test('whichever it is says that there is no such coupon, and makes none', async () => {
@@ -334,19 +330,21 @@ describe('the strategy', () => {
     }
     expect(await snapshot(shops)).toEqual(before);
     const counter = await get(shops, `/lab/coupon/${UNKNOWN}/counter`);
-    expect(counter.body).toEqual(ok({ remaining: null, reserved: 0 }));
+    expect(counter.body).toEqual(ok(NO_COUNTER));
   });
 });
 
-test('the counter of a coupon tells what is left in Redis once somebody has asked there', async () => {
+test('the counter of a coupon tells what is left in Redis, and of which day how much is used, once somebody has asked there', async () => {
   const shops = await startShops();
   const id = await newCoupon(shops);
   const counter = () => get(shops, `/lab/coupon/${id}/counter`);
-  expect((await counter()).body).toEqual(ok({ remaining: null, reserved: 0 }));
+  expect((await counter()).body).toEqual(ok(NO_COUNTER));
   await ask(shops, id, { member: 7 });
-  expect((await counter()).body).toEqual(ok({ remaining: null, reserved: 0 }));
+  expect((await counter()).body).toEqual(ok(NO_COUNTER));
   await ask(shops, id, { member: 8, strategy: 'redis-counter' });
-  expect((await counter()).body).toEqual(ok({ remaining: 3, reserved: 0 }));
+  const timeZone = String((await get(shops, `/api/coupon/${id}`)).body.data.timeZone);
+  const quotaDay = new Date().toLocaleDateString('sv-SE', { timeZone });
+  expect((await counter()).body).toEqual(ok({ remaining: 3, quotaDay, quotaUsed: 2, reserved: 0 }));
 });
 
 test('the largest stock counts down like any other, in the rows and in Redis', async () => {
