@@ -16,6 +16,18 @@ export interface StockWatchReport {
   brokenBecause: string | null;
 }
 
+/** A race needs a look before it and one after it. */
+const FEWEST_LOOKS = 2;
+
+/** Why a watch does not show how the stock looked from the beginning to the end; null when it does. */
+export function whyUnwatched({ snapshots, brokenBecause }: StockWatchReport): string | null {
+  if (brokenBecause !== null) return `the stock was not watched to the end: ${brokenBecause}`;
+  const looks = snapshots.length;
+  return looks < FEWEST_LOOKS
+    ? `the stock was looked at ${looks} times, not before and after the race`
+    : null;
+}
+
 /**
  * Reads the stock of a coupon every 50 ms on a connection of its own until `stop` is called, any number of times; the last
  * time after `stop`. Resolves when it has looked once, or cannot.

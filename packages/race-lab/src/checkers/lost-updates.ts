@@ -2,32 +2,31 @@ import type { CouponAnswer, Step } from '../history/coupon-answer.ts';
 import type { IssuedRow } from '../history/coupon-rows.ts';
 
 /**
- * The interleaving of the first lost update: of two requests that were given the same serial number, because the second
- * read the stock before the first had committed what it made of it. One line a step, in the order of time, relative to the
- * first:
+ * The interleaving of a lost update: of two requests that were given the same serial number, because the second read the
+ * stock before the first had committed what it made of it. Of all such pairs it is the one whose second read came first. One
+ * line a step, in the order of time, relative to the first:
  *
  *     +0.0 ms lotto-back-2 locked (request r-17)
  *     +1003.2 ms lotto-back-3 locked (request r-18)
  *     …
  *     both wrote serial 57
  *
- * At most 11 lines. Null when no number was given twice, or the instances did not tell what they did.
+ * At most 11 lines. Null when no number was given twice, when the instances did not tell what they did, and when those who
+ * were given it did not overlap: where a stale number was written back, later ones are given again one after the other,
+ * which is a consequence and not the cause.
  */
 export function lostUpdate(answers: readonly CouponAnswer[], issued: readonly IssuedRow[]): string[] | null {
   const writerOf = new Map(answers.map((answer) => [answer.requestId, writerFrom(answer)]));
   const sameNumber = Map.groupBy(issued, ({ couponId, serial }) => `${couponId} ${serial}`).values();
   const pairs = [...sameNumber].flatMap((rows) => {
     const writers = rows.flatMap(({ requestId }) => writerOf.get(requestId) ?? []);
-    const pair = firstPair(writers.sort((a, b) => a.readAtUs - b.readAtUs));
+    const pair = firstOverlap(writers.sort((a, b) => a.readAtUs - b.readAtUs));
     const [row] = rows;
     return pair === undefined || row === undefined
       ? []
       : [{ ...pair, serial: row.serial, times: rows.length }];
   });
-  // Where a stale number was written back, later ones are given again without overlapping: a consequence, not the cause.
-  const [earliest] = pairs.sort(
-    (a, b) => Number(b.overlap) - Number(a.overlap) || a.second.readAtUs - b.second.readAtUs,
-  );
+  const [earliest] = pairs.sort((a, b) => a.second.readAtUs - b.second.readAtUs);
   return earliest === undefined ? null : interleaving(earliest);
 }
 
@@ -43,8 +42,6 @@ interface Writer {
 interface Pair {
   first: Writer;
   second: Writer;
-  /** The second read before the first had committed. */
-  overlap: boolean;
 }
 
 /** Undefined when it is not known what the instance did. */
@@ -64,13 +61,18 @@ function lastAttempt(steps: readonly Step[]): readonly Step[] {
   return steps.slice(start + 1);
 }
 
-/** @param writers  Of one serial number, by the time at which they read. */
-function firstPair(writers: readonly Writer[]): Pair | undefined {
+/**
+ * The first two of whom the second read before the first had committed. Neighbours are enough: when somebody reads before
+ * another has committed, so did whoever read next after that one.
+ *
+ * @param writers  Of one serial number, by the time at which they read.
+ */
+function firstOverlap(writers: readonly Writer[]): Pair | undefined {
   const pairs = writers.slice(1).flatMap((second, index) => {
     const first = writers[index];
-    return first === undefined ? [] : [{ first, second, overlap: second.readAtUs < first.committedAtUs }];
+    return first === undefined ? [] : [{ first, second }];
   });
-  return pairs.find(({ overlap }) => overlap) ?? pairs[0];
+  return pairs.find(({ first, second }) => second.readAtUs < first.committedAtUs);
 }
 
 function interleaving({ first, second, serial, times }: Pair & { serial: number; times: number }): string[] {

@@ -2,7 +2,19 @@ import type { CouponEvidence } from '../history/coupon-evidence.ts';
 import type { Evidence } from '../history/evidence.ts';
 
 /** The invariants that a checker judges. */
-export type Invariant = 'I0' | 'I1a' | 'I1b' | 'I2' | 'I3' | 'I4' | 'I5' | 'I6' | 'I7' | 'I10' | 'I13';
+export type Invariant =
+  | 'I0'
+  | 'I1a'
+  | 'I1b'
+  | 'I2'
+  | 'I3'
+  | 'I4'
+  | 'I5'
+  | 'I6'
+  | 'I7'
+  | 'I10'
+  | 'I13'
+  | 'I14';
 
 /** One way in which what happened is not what must always hold. */
 export interface Finding {

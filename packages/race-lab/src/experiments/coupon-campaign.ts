@@ -17,13 +17,6 @@ export interface NewCampaign {
   opensInMs: number | null;
 }
 
-/** A coupon that can be asked for, or soon. */
-export interface OpenedCampaign {
-  campaign: Campaign;
-  /** By the monotonic clock, in microseconds; null where it is open. */
-  opensAtUs: number | null;
-}
-
 /**
  * Makes a coupon, and VIPs of those who may have one where not everybody may.
  *
@@ -33,7 +26,7 @@ export async function openCampaign(
   cluster: Cluster,
   { name, stock, dailyQuota, eligible, opensInMs }: NewCampaign,
   signal: AbortSignal,
-): Promise<OpenedCampaign> {
+): Promise<{ campaign: Campaign }> {
   const [shopUrl = ''] = cluster.frontDoor.urls;
   if (eligible !== 'all') await makeVips(shopUrl, [...eligible], signal);
   const clock = await readDatabaseClock(cluster.databaseUrl);
@@ -44,8 +37,10 @@ export async function openCampaign(
   const couponId = await makeCoupon(shopUrl, { name, stock, dailyQuota, couponType, opening }, signal);
   const { timeZone } = opening;
   return {
-    campaign: { couponId, initial: stock, dailyQuota, timeZone, opensAtMs, eligible },
-    opensAtUs: opensAtMs === null ? null : clock.monotonicUsAt(opensAtMs),
+    campaign: {
+      ...{ couponId, initial: stock, dailyQuota, timeZone, eligible },
+      opening: opensAtMs === null ? null : { atMs: opensAtMs, ...clock.monotonicAt(opensAtMs) },
+    },
   };
 }
 

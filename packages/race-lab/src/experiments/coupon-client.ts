@@ -30,6 +30,9 @@ export interface Opening {
 export interface CouponCounter {
   /** Null: there is no counter. */
   remaining: number | null;
+  /** The local day that `quotaUsed` counts, `yyyy-mm-dd`; null before the first. */
+  quotaDay: string | null;
+  quotaUsed: number;
   /** Taken from it, and not yet known to be issued or given back. */
   reserved: number;
 }
@@ -100,11 +103,24 @@ export async function readCounter(
   const endMs = performance.now() + SETTLE_LIMIT_MS;
   for (;;) {
     const { data } = await requestJson('GET', `${instanceUrl}/lab/coupon/${couponId}/counter`, { signal });
-    const { remaining, reserved } = (data ?? {}) as Partial<CouponCounter>;
-    if (remaining === undefined || typeof reserved !== 'number') {
-      throw new PreparationError(`the shop answered a counter with ${JSON.stringify(data)}`);
-    }
-    if (reserved === 0 || performance.now() > endMs) return { remaining, reserved };
+    const counter = counterFrom(data);
+    if (counter.reserved === 0 || performance.now() > endMs) return counter;
     await sleep(SETTLE_PAUSE_MS);
   }
+}
+
+/** @throws PreparationError */
+function counterFrom(data: unknown): CouponCounter {
+  const { remaining, quotaDay, quotaUsed, reserved } = (data ?? {}) as Partial<CouponCounter>;
+  const isWhole = [quotaUsed, reserved].every(Number.isInteger);
+  if (
+    remaining === undefined ||
+    quotaDay === undefined ||
+    quotaUsed === undefined ||
+    reserved === undefined ||
+    !isWhole
+  ) {
+    throw new PreparationError(`the shop answered a counter with ${JSON.stringify(data)}`);
+  }
+  return { remaining, quotaDay, quotaUsed, reserved };
 }

@@ -6,6 +6,8 @@ import type { Opening } from './coupon-client.ts';
 const STATEMENT_LIMIT_MS = 10_000;
 /** How often the clock is asked: the answer that came quickest says most. */
 const LOOKS = 5;
+/** The most by which a clock is slewed that is kept by NTP. */
+const MOST_DRIFT = 0.0005;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
@@ -18,12 +20,13 @@ const nowStatement = {
 export interface DatabaseClock {
   /** Milliseconds since 1970 by the database when it was asked last. */
   nowMs: number;
-  /** When it shows `databaseMs`, by the monotonic clock, in microseconds. */
-  monotonicUsAt(databaseMs: number): number;
+  /** When it shows `databaseMs`, by the monotonic clock, in microseconds: not sooner and not later than by `uncertaintyUs`. */
+  monotonicAt(databaseMs: number): { atUs: number; uncertaintyUs: number };
 }
 
 /**
- * Reads the database's clock, right to half a round trip.
+ * Reads the database's clock, right to half a round trip, and to as much as it may drift until the moment that is asked for.
+ * That it is not set meanwhile is taken for granted.
  *
  * @throws the driver's error
  */
@@ -37,8 +40,14 @@ export function readDatabaseClock(databaseUrl: string): Promise<DatabaseClock> {
       if (tookUs > quickest.tookUs) continue;
       quickest = { tookUs, nowMs: Number(row?.now_ms), atUs: askedAtUs + tookUs / 2 };
     }
-    const { nowMs, atUs } = quickest;
-    return { nowMs, monotonicUsAt: (databaseMs) => atUs + (databaseMs - nowMs) * 1000 };
+    const { nowMs, atUs, tookUs } = quickest;
+    return {
+      nowMs,
+      monotonicAt(databaseMs) {
+        const awayUs = (databaseMs - nowMs) * 1000;
+        return { atUs: atUs + awayUs, uncertaintyUs: tookUs / 2 + Math.abs(awayUs) * MOST_DRIFT };
+      },
+    };
   });
 }
 

@@ -1,4 +1,5 @@
-import { type StockWatchReport, watchStock } from '../checkers/coupon-stock-watch.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type StockWatchReport, watchStock, whyUnwatched } from '../checkers/coupon-stock-watch.ts';
 import { judgeCoupons } from '../checkers/judge-coupons.ts';
 import { lostUpdate } from '../checkers/lost-updates.ts';
 import { readCouponRows } from '../checkers/read-coupon-rows.ts';
@@ -21,6 +22,8 @@ import { whyIncomplete } from './server-watch.ts';
 
 /** Longer than anybody waits for a lock there, in milliseconds. */
 const ANSWER_LIMIT_MS = 130_000;
+/** Longer than an instance counts what a member has asked it for: the members of the run before are those of this one. */
+const MEMBERS_REST_MS = 1_500;
 
 /** One strategy's run of one scenario. */
 export interface CouponRun extends RunPlan {
@@ -47,6 +50,7 @@ export async function raceForCoupon(
   { signal, onProgress }: CouponRunControl,
 ): Promise<RunReport> {
   const { strategy, couponName, setting } = run;
+  await sleep(MEMBERS_REST_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
   const startedAt = new Date();
   const scenario: CouponScenario = couponScenarios[run.scenario];
   const { stock, dailyQuota, vips, opensInMs } = scenario;
@@ -55,7 +59,7 @@ export async function raceForCoupon(
     setting.seed,
   );
   const eligible = vips === null ? 'all' : new Set(members.toSorted((a, b) => a - b).slice(0, vips));
-  const { campaign, opensAtUs } = await openCampaign(
+  const { campaign } = await openCampaign(
     cluster,
     { name: couponName, stock, dailyQuota, eligible, opensInMs },
     signal,
@@ -69,7 +73,7 @@ export async function raceForCoupon(
     scenario.send({
       members,
       request: (memberId, nth) => couponRequest(couponId, strategy, nextTarget(), memberId, nth),
-      opensAtUs,
+      opensAtUs: campaign.opening?.atUs ?? null,
       limits: { answerTimeoutMs: underTest.answerLimitMs ?? ANSWER_LIMIT_MS, signal, onProgress },
     }),
   ).finally(() => stockWatch.stop());
@@ -84,7 +88,7 @@ export async function raceForCoupon(
     rows: await readCouponRows(cluster.databaseUrl, [couponId]),
   };
   const report = judgedReport(cluster, run, { evidence, stockSeen }, ended, startedAt);
-  const early = opensAtUs !== null && !answers.some(({ code }) => code === 'not-open');
+  const early = campaign.opening !== null && !answers.some(({ code }) => code === 'not-open');
   const seen: RunReport = early
     ? { ...report, verdict: 'unknown', unknownBecause: 'nobody had asked before the opening' }
     : report;
@@ -121,7 +125,11 @@ export async function countersOf(
   return [{ couponId, ...(await readCounter(instance.baseUrl, couponId, signal)) }];
 }
 
-/** What the checkers say of a run of one campaign, before anything is expected of it. */
+/**
+ * What the checkers say of a run, before anything is expected of it.
+ *
+ * @param seen.stockSeen  Null where nobody meant to watch the stock. A watch that broke makes the verdict `unknown`.
+ */
 export function judgedReport(
   cluster: Cluster,
   run: CouponRun,
@@ -131,7 +139,7 @@ export function judgedReport(
 ): RunReport {
   const { answers, rows } = evidence;
   const judged = judgeCoupons(evidence);
-  const incomplete = whyIncomplete(cluster, ended, answers);
+  const incomplete = whyIncomplete(cluster, ended, answers) ?? (stockSeen && whyUnwatched(stockSeen));
   const answered = answers.filter(({ status }) => status !== undefined);
   const latencies = (some: readonly CouponAnswer[]) => percentiles(some.map(({ latencyMs }) => latencyMs));
   return {

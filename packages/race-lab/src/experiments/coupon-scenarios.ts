@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type CouponRequest, couponAnswerOf } from '../history/coupon-answer.ts';
 import { type Exchange, monotonicUs } from '../racer/exchange.ts';
 import { raceGroups, raceRequests } from '../racer/race.ts';
+import { type CouponFigures, couponFigures } from './coupon-figures.ts';
 import { keepAsking, type LoadLimits, sendByWorkers } from './coupon-load.ts';
-import type { CouponScenarioName } from './coupon-scenario-names.ts';
 
 /** As in the purchase race: how groups of duplicates follow each other. */
 const GROUPS_IN_FLIGHT = 20;
@@ -15,17 +15,7 @@ const ASK_BEFORE_MS = 1_000;
 const ASK_AFTER_MS = 20_000;
 
 /** What is given out in a scenario, and who asks for it how. */
-export interface CouponScenario {
-  stock: number;
-  dailyQuota: number | null;
-  /** Members who ask. */
-  members: number;
-  /** Those of them who may have one; null: the coupon is for everybody. */
-  vips: number | null;
-  /** How many requests each member sends at once. */
-  fanout: number;
-  /** In how many milliseconds the coupon opens, at least; null: it is open. */
-  opensInMs: number | null;
+export interface CouponScenario extends CouponFigures {
   send(sending: Sending): Promise<Exchange<CouponRequest>[]>;
 }
 
@@ -42,55 +32,50 @@ export interface Sending {
 /** Answers after which a member need not ask again: he has one, or there is none for him. */
 const LAST_WORDS = ['quota-reached', 'sold-out', 'already-issued', 'not-eligible'];
 
-const everybodyOnce = {
-  ...{ stock: 1000, dailyQuota: null, members: 100, vips: null, fanout: 1, opensInMs: null },
-} as const satisfies Omit<CouponScenario, 'send'>;
-
-const byWorkers =
-  (workers: number): CouponScenario['send'] =>
-  ({ members, request, limits }) =>
+const byWorkers = (figures: CouponFigures & { workers: number }): CouponScenario => ({
+  ...figures,
+  send: ({ members, request, limits }) =>
     sendByWorkers(
       members.map((memberId) => request(memberId, 1)),
-      workers,
+      figures.workers,
       limits,
-    );
+    ),
+});
 
-export const couponScenarios: Readonly<Record<Exclude<CouponScenarioName, 'flood'>, CouponScenario>> = {
-  /** As published: 100 of 1000, by 5 threads. */
-  'workers-5': { ...everybodyOnce, send: byWorkers(5) },
-  /** As published: 100 of 1000, by 32 threads. */
-  'workers-32': { ...everybodyOnce, send: byWorkers(32) },
+export const couponScenarios: Readonly<Record<keyof typeof couponFigures, CouponScenario>> = {
+  /** As published, there by threads. */
+  'workers-5': byWorkers(couponFigures['workers-5']),
+  /** Likewise. */
+  'workers-32': byWorkers(couponFigures['workers-32']),
   /** More members than coupons, all at the same instant. */
   crowd: {
-    ...everybodyOnce,
-    ...{ stock: 100, members: 1000 },
+    ...couponFigures.crowd,
     send: ({ members, request, limits }) =>
       raceRequests(
         members.map((memberId) => request(memberId, 1)),
         { ...limits, prepareTimeoutMs: PREPARE_LIMIT_MS },
       ),
   },
-  /** Each member asks ten times at once: the instances together let one through. */
+  /** Each member asks several times at once: the instances together let one through. */
   duplicates: {
-    ...everybodyOnce,
-    ...{ members: 50, fanout: 10 },
+    ...couponFigures.duplicates,
     async send({ members, request, limits }) {
+      const { fanout } = couponFigures.duplicates;
       const groups = members.map((memberId) =>
-        Array.from({ length: 10 }, (_, index) => request(memberId, index + 1)),
+        Array.from({ length: fanout }, (_, index) => request(memberId, index + 1)),
       );
       const exchanges = await raceGroups(groups, {
         ...limits,
         maxGroupsInFlight: GROUPS_IN_FLIGHT,
         spacingMs: GROUP_SPACING_MS,
-        onProgress: (done) => limits.onProgress(done * 10),
+        onProgress: (done) => limits.onProgress(done * fanout),
       });
       return exchanges.flat();
     },
   },
   /** Everybody asks from before the opening until he has one or hears why not; a day has fewer than may have one. */
   opening: {
-    ...everybodyOnce,
-    ...{ members: 200, vips: 100, dailyQuota: 50, opensInMs: 2_000 },
+    ...couponFigures.opening,
     async send({ members, request, opensAtUs, limits }) {
       const askers = members.map((memberId) => ({
         request: (nth: number) => request(memberId, nth),

@@ -1,4 +1,4 @@
-import type { CouponAnswer } from './coupon-answer.ts';
+import { type CouponAnswer, underWay } from './coupon-answer.ts';
 import type { Campaign, CampaignEvidence } from './coupon-evidence.ts';
 import type { IssuedRow } from './coupon-rows.ts';
 
@@ -11,10 +11,17 @@ export function byMember(answers: readonly CouponAnswer[]): Map<number, CouponAn
   return Map.groupBy(answers, ({ memberId }) => memberId);
 }
 
-/** The members who may have one and asked for it while it was open, as far as the answers show. */
+/** Whether a request may have been decided before the opening, as far as the clocks can tell. */
+export function mayPrecedeOpening({ opening }: Campaign, answer: CouponAnswer): boolean {
+  return opening !== null && underWay(answer).fromUs <= opening.atUs + opening.uncertaintyUs;
+}
+
+/** The members who may have one and asked for it while it was open, as far as the answers and the clocks show. */
 export function rightfulAskers({ campaign, answers }: CampaignEvidence): number[] {
   return [...byMember(answers)].flatMap(([memberId, ofMember]) => {
-    const onlyBefore = campaign.opensAtMs !== null && ofMember.every(({ code }) => code === 'not-open');
+    const onlyBefore = ofMember.every(
+      (answer) => answer.code === 'not-open' && mayPrecedeOpening(campaign, answer),
+    );
     return isEligible(campaign, memberId) && !onlyBefore ? [memberId] : [];
   });
 }

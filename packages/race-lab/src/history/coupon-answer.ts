@@ -44,6 +44,18 @@ export function couponAnswerOf(exchange: Exchange<CouponRequest>): CouponAnswer 
   };
 }
 
+/** Since when a request may have been worked on, and until when: null where it still may be. */
+export function underWay({ result, error, releasedAtUs, answeredAtUs }: CouponAnswer): {
+  fromUs: number;
+  untilUs: number | null;
+} {
+  return {
+    // Where the server did not wait for the last byte, nobody knows since when it was at work.
+    fromUs: error === 'early-answer' ? Number.NEGATIVE_INFINITY : releasedAtUs,
+    untilUs: result === 'info' ? null : answeredAtUs,
+  };
+}
+
 function integer(value: unknown): number | undefined {
   return Number.isSafeInteger(value) ? (value as number) : undefined;
 }

@@ -15,12 +15,21 @@ export interface Campaign {
   /** Whose midnight ends the day, as the IANA names it: `Asia/Seoul`. */
   timeZone: string;
   /**
-   * Before this moment nothing may be issued, by the database's clock: milliseconds since 1970. Null: it was open before
-   * the first request, and is open still, so that nobody may be told `not-open`.
+   * Before it nothing may be issued, and after it nobody may be told `not-open`. Null: it was open before the first
+   * request, and is open still.
    */
-  opensAtMs: number | null;
+  opening: CampaignOpening | null;
   /** The members who may have one. */
   eligible: ReadonlySet<number> | 'all';
+}
+
+/** The moment at which a coupon opens. */
+export interface CampaignOpening {
+  /** By the database's clock, which decides: milliseconds since 1970. */
+  atMs: number;
+  /** By the monotonic clock, in microseconds: not sooner and not later than by `uncertaintyUs`. */
+  atUs: number;
+  uncertaintyUs: number;
 }
 
 /** What `redis-counter` keeps beside the rows, read when everything had come to rest. */
@@ -28,6 +37,9 @@ export interface StockCounter {
   couponId: string;
   /** Null: there is no counter. */
   remaining: number | null;
+  /** The local day that `quotaUsed` counts, `yyyy-mm-dd`; null before the first. */
+  quotaDay: string | null;
+  quotaUsed: number;
   /** Reservations that have no outcome yet. */
   reserved: number;
 }
@@ -45,7 +57,7 @@ export interface CouponEvidence {
   rows: CouponRows;
   /** May be none: then only the end is judged. */
   snapshots: readonly StockSnapshot[];
-  /** At most one a campaign; none where the strategy keeps no counter. */
+  /** One a campaign where the strategy keeps a counter, also when it is not there; else none. */
   counters: readonly StockCounter[];
 }
 
@@ -57,7 +69,7 @@ export interface CampaignEvidence {
   row: CouponRow | undefined;
   issued: readonly IssuedRow[];
   snapshots: readonly StockSnapshot[];
-  /** Absent where no counter is kept. */
+  /** Absent where the strategy keeps none. */
   counter: StockCounter | undefined;
 }
 

@@ -1,4 +1,4 @@
-import { couponScenarioTitles } from '../experiments/coupon-scenario-names.ts';
+import { couponScenarioTitles } from '../experiments/coupon-figures.ts';
 import { type Column, latencyOf, layOut, seen, UNEXPECTED, violationsOf } from './columns.ts';
 import type { CouponReport, FloodReport, RunReport } from './report.ts';
 
@@ -91,10 +91,11 @@ function floodLines({ strategy, coupon }: RunReport): string[] {
     p99Ratio === null
       ? 'not known'
       : `×${p99Ratio.median.toFixed(2)} at the median, ×${p99Ratio.min.toFixed(2)} at least`;
+  const slowest = Math.max(0, ...rounds.flatMap(({ loaded }) => loaded?.max ?? []));
   const busy = rounds.map(({ processors }) => `${(processors.loaded.mean * 100).toFixed(0)} %`);
   return [
     `${strategy}, flood: one member asked ${asked} times over ${connections} connections and has ${got.join(', ')} of each round’s coupons.`,
-    `  p99 of the others without and beside it: ${p99s.join(', ')}: ${times} (less than ×${limit} is allowed); processors busy for ${busy.join(', ')}.`,
+    `  p99 of the others without and beside it: ${p99s.join(', ')}: ${times} (less than ×${limit} is allowed); the slowest answer beside it took ${slowest.toFixed(0)} ms; processors busy for ${busy.join(', ')}.`,
   ];
 }
 

@@ -28,7 +28,12 @@ test.each(['postgres', 'mariadb'] as const)(
     const clock = await readDatabaseClock(await newDatabase(store));
     // Both are clocks of this machine.
     expect(Math.abs(clock.nowMs - Date.now())).toBeLessThan(5_000);
-    const inASecond = clock.monotonicUsAt(Date.now() + 1_000) - monotonicUs();
+    const soon = clock.monotonicAt(Date.now() + 1_000);
+    const inASecond = soon.atUs - monotonicUs();
     expect(Math.abs(inASecond / 1000 - 1_000)).toBeLessThan(500);
+    // Nobody knows better than to half a round trip, and the farther away the less.
+    expect(soon.uncertaintyUs).toBeGreaterThan(0);
+    const inAnHour = clock.monotonicAt(clock.nowMs + 3_600_000).uncertaintyUs;
+    expect(inAnHour - clock.monotonicAt(clock.nowMs).uncertaintyUs).toBeCloseTo(1_800_000);
   },
 );

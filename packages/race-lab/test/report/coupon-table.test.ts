@@ -206,7 +206,7 @@ describe('the remarks on coupons', () => {
     expect(lines(flooded)[0]).toContain('too-many-requests ×8000');
     expect(remarksOf([flooded]).slice(-2)).toEqual([
       'optimistic-retry, flood: one member asked 9000 times over 1000 connections and has 1, 1 of each round’s coupons.',
-      '  p99 of the others without and beside it: 40.0 → 60.0 ms, 40.0 → – ms: ×1.50 at the median, ×1.20 at least (less than ×2 is allowed); processors busy for 50 %, 50 %.',
+      '  p99 of the others without and beside it: 40.0 → 60.0 ms, 40.0 → – ms: ×1.50 at the median, ×1.20 at least (less than ×2 is allowed); the slowest answer beside it took 50 ms; processors busy for 50 %, 50 %.',
     ]);
   });
 });

@@ -1,4 +1,4 @@
-import type { CouponAnswer } from '../../history/coupon-answer.ts';
+import { type CouponAnswer, underWay } from '../../history/coupon-answer.ts';
 import { type Model, searchOrder, type TimedOperation } from '../linearizability.ts';
 
 /** What an answer says that an object did. */
@@ -26,11 +26,6 @@ export function searchOrderOf<State, Operation extends Told>(
 }
 
 function timed<Operation extends Told>(operation: Operation): TimedOperation<Operation> {
-  const { result, error, releasedAtUs, answeredAtUs } = operation.answer;
-  return {
-    operation,
-    // Where the server did not wait for the last byte, nobody knows since when it was at work.
-    calledAt: error === 'early-answer' ? Number.NEGATIVE_INFINITY : releasedAtUs,
-    returnedAt: result === 'info' ? null : answeredAtUs,
-  };
+  const { fromUs, untilUs } = underWay(operation.answer);
+  return { operation, calledAt: fromUs, returnedAt: untilUs };
 }

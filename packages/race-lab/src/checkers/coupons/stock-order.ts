@@ -43,7 +43,7 @@ function operationsOf({ campaign, answers, issued }: CampaignEvidence): StockOpe
     if (result !== 'fail') {
       return { what: 'issue', left: remaining ?? null, day: dayOf.get(requestId) ?? null, answer };
     }
-    if (code === 'not-open' && campaign.opensAtMs === null) return [];
+    if (code === 'not-open' && campaign.opening === null) return [];
     return isAboutStock(code) ? { what: code, answer } : [];
   });
 }

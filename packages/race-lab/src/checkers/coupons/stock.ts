@@ -5,18 +5,20 @@ import type { CouponChecker } from '../violation.ts';
 
 /**
  * I4: what is left is never below zero; in every snapshot and in the end what is left and what was issued are together what
- * there was; no day's quota is exceeded, and nothing is issued before the opening. When as many eligible members asked as
- * could have one, all are issued in the end. A counter that is kept beside the rows says what they say, and has nothing
- * reserved any more.
+ * there was; no day's quota is exceeded, and nothing is issued before the opening, by the rows' moments and by those at which
+ * the clients were told. When as many eligible members asked as could have one, all are issued in the end. A counter that is
+ * kept beside the rows is there once one was issued, has nothing reserved any more, and says what the rows say.
  */
 export const checkStock: CouponChecker = (evidence) =>
   byCampaign(evidence).flatMap((one) => {
     const { couponId } = one.campaign;
-    return [...duringRace(one), ...inTheEnd(one), ...ofDays(one), ...ofCounter(one)].map((detail) => ({
-      invariant: 'I4' as const,
-      couponId,
-      detail: `coupon ${couponId}: ${detail}`,
-    }));
+    return [...duringRace(one), ...inTheEnd(one), ...tooEarly(one), ...ofDays(one), ...ofCounter(one)].map(
+      (detail) => ({
+        invariant: 'I4' as const,
+        couponId,
+        detail: `coupon ${couponId}: ${detail}`,
+      }),
+    );
   });
 
 /** The counts of one campaign are told once, with the first and the worst, however many snapshots show them. */
@@ -67,15 +69,35 @@ function inTheEnd(one: CampaignEvidence): string[] {
   return details;
 }
 
-function ofDays({ campaign, row, issued }: CampaignEvidence): string[] {
+/** What the rows say is not said once more of the answers. */
+function tooEarly({ campaign: { opening }, answers, issued }: CampaignEvidence): string[] {
+  if (opening === null) return [];
+  const { atMs, atUs, uncertaintyUs } = opening;
   const details: string[] = [];
-  const { dailyQuota, opensAtMs } = campaign;
-  const early = issued.filter(({ issuedAtMs }) => issuedAtMs < (opensAtMs ?? Number.NEGATIVE_INFINITY));
-  if (early[0] !== undefined && opensAtMs !== null) {
-    const ms = (opensAtMs - Math.min(...early.map(({ issuedAtMs }) => issuedAtMs))).toFixed(1);
+  const early = issued.filter(({ issuedAtMs }) => issuedAtMs < atMs);
+  if (early.length > 0) {
+    const ms = (atMs - Math.min(...early.map(({ issuedAtMs }) => issuedAtMs))).toFixed(1);
     details.push(`${early.length} were issued before the opening, the first ${ms} ms before it`);
   }
-  if (dailyQuota === null) return details;
+  const known = new Set(early.map(({ requestId }) => requestId));
+  const told = answers
+    .filter(({ result, answeredAtUs, requestId }) => {
+      return result === 'ok' && answeredAtUs < atUs - uncertaintyUs && !known.has(requestId);
+    })
+    .sort((a, b) => a.answeredAtUs - b.answeredAtUs);
+  if (told[0] !== undefined) {
+    const ms = ((atUs - told[0].answeredAtUs) / 1000).toFixed(1);
+    details.push(
+      `${told.length} were told before the opening that they have one, the first ${ms} ms before it (${told[0].requestId})`,
+    );
+  }
+  return details;
+}
+
+function ofDays({ campaign, row, issued }: CampaignEvidence): string[] {
+  const { dailyQuota } = campaign;
+  if (dailyQuota === null) return [];
+  const details: string[] = [];
   const days = byDay(campaign, issued);
   for (const [day, { length }] of days) {
     if (length > dailyQuota)
@@ -91,12 +113,23 @@ function ofDays({ campaign, row, issued }: CampaignEvidence): string[] {
   return details;
 }
 
-function ofCounter({ counter, row }: CampaignEvidence): string[] {
-  if (counter === undefined || counter.remaining === null) return [];
+function ofCounter({ counter, row, answers }: CampaignEvidence): string[] {
+  if (counter === undefined) return [];
+  const { remaining, quotaDay, quotaUsed, reserved } = counter;
   const details: string[] = [];
-  if (row !== undefined && counter.remaining !== row.remaining) {
-    details.push(`the counter says that ${counter.remaining} are left, the row ${row.remaining}`);
+  if (reserved !== 0) details.push(`${reserved} reservations have no outcome in the end`);
+  if (remaining === null) {
+    const granted = answers.filter(({ result }) => result === 'ok').length;
+    if (granted > 0) details.push(`there is no counter, though ${granted} were granted by it`);
+    return details;
   }
-  if (counter.reserved !== 0) details.push(`${counter.reserved} reservations have no outcome in the end`);
+  if (row === undefined) return details;
+  if (remaining !== row.remaining) {
+    details.push(`the counter says that ${remaining} are left, the row ${row.remaining}`);
+  }
+  // Somebody who was refused may have begun a day in the counter that has no issue in the rows.
+  if (quotaDay !== null && quotaDay === row.quotaDay && quotaUsed !== row.quotaUsed) {
+    details.push(`the counter counts ${quotaUsed} issues of ${quotaDay}, the row ${row.quotaUsed}`);
+  }
   return details;
 }

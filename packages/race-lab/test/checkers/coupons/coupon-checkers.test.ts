@@ -11,10 +11,12 @@ import {
   answer,
   COUPON,
   campaign,
+  counter,
   evidence,
   failed,
   granted,
   NOON_MS,
+  opensAt,
   refused,
   rowsOf,
   type Story,
@@ -52,14 +54,24 @@ const two = [granted(1, 0, 2), granted(2, 20, 1)];
 const all = [...two, granted(3, 40, 0)];
 const withQuota = campaign({ initial: 10, dailyQuota: 2 });
 const twoOfTen = [granted(1, 0, 9, 10), granted(2, 20, 8, 10)];
-const opening = campaign({ opensAtMs: NOON_MS });
+const opening = campaign(opensAt(0));
+/** Five requests of member 1, of which the first gets one. */
+const fiveBeside = (atMs: number, forMs: number) =>
+  [granted(1, atMs, 2), ...[1, 2, 3, 4].map((nth) => refused(1, atMs + nth / 10, 'already-issued'))].map(
+    (one) => ({
+      ...one,
+      releasedAtUs: atMs * 1000,
+      answeredAtUs: (atMs + forMs) * 1000,
+    }),
+  );
+const heldBack = (atMs: number) => answer(1, atMs, { status: 429, code: 'too-many-requests' });
 
 describe('I0: whoever may have one and asks is granted it, while there are any', () => {
   judges(checkGrants, [
     { name: 'accepts a sale to the last one', story: soldOut(), says: [] },
     {
       name: 'accepts that some are left when everybody who asked has one',
-      story: story([...two, refused(1, 40, 'already-issued'), refused(2, 60, 'in-progress')]),
+      story: story([...two, refused(1, 40, 'already-issued')]),
       says: [],
     },
     {
@@ -67,17 +79,88 @@ describe('I0: whoever may have one and asks is granted it, while there are any',
       story: story([refused(1, 0, 'contended'), granted(1, 20, 2), refused(1, 40, 'lock-timeout')]),
       says: [],
     },
+    ...['contended', 'lock-timeout', 'in-progress', 'too-many-requests'].map((code) => ({
+      name: `rejects ${code} to somebody who has none, though none was left in the end`,
+      story: story([refused(4, 10, code), ...all]),
+      says: [new RegExp(`^I0 .*member 4 was refused 1 times without a reason \\(400 ${code} to m4-10\\)`)],
+    })),
     {
-      name: 'accepts that somebody is told to try again when none is left in the end',
-      story: story([...all, refused(4, 60, 'contended')]),
+      name: 'rejects that one of a crowd is turned away though others after him get the rest',
+      story: story([
+        ...all.map((one) => ({ ...one, releasedAtUs: 0, answeredAtUs: 90_000 })),
+        { ...refused(4, 1, 'contended'), releasedAtUs: 0 },
+        refused(5, 100, 'sold-out'),
+      ]),
+      says: [/member 4 was refused 1 times without a reason/],
+    },
+    {
+      name: 'accepts in-progress beside another request of the same member',
+      story: story([granted(1, 0, 2), refused(1, 10, 'in-progress'), ...all.slice(1)]),
       says: [],
     },
     {
-      name: 'accepts that the flood of one member is held back',
-      story: story([...two, answer(2, 30, { status: 429, code: 'too-many-requests' })]),
+      name: 'accepts in-progress after a request whose outcome nobody knows',
+      story: story([answer(4, 0, { status: undefined, answeredAtUs: 5_000 }), refused(4, 60, 'in-progress')]),
+      says: [/member 4 was told neither/, /member 4 was not granted one/],
+    },
+    {
+      name: 'rejects in-progress after the end of the other request, also of who has one',
+      story: story([granted(1, 0, 2), refused(1, 11, 'in-progress')]),
+      says: [/member 1 was refused 1 times without a reason \(400 in-progress to m1-11\)/],
+    },
+    {
+      name: "rejects in-progress beside another member's request, and beside others that were told the same",
+      story: story([
+        granted(1, 0, 2),
+        refused(2, 0, 'in-progress'),
+        refused(2, 1, 'in-progress'),
+        answer(2, 2, { status: 429, code: 'too-many-requests' }),
+        granted(2, 200, 1),
+      ]),
+      says: [
+        /member 2 was refused 3 times without a reason \(400 in-progress to m2-0, 400 in-progress to m2-1, 429 /,
+      ],
+    },
+    {
+      name: 'accepts that one member is held back who has as many under way as he may',
+      story: story([...fiveBeside(0, 1_600), heldBack(1_590)]),
       says: [],
     },
-    ...['contended', 'lock-timeout', 'sold-out', 'already-issued', 'in-progress'].map((code) => ({
+    {
+      name: 'accepts that one member is held back who has just begun as many as he may',
+      story: story([...fiveBeside(0, 10), heldBack(1_500)]),
+      says: [],
+    },
+    {
+      name: 'rejects that one member is held back who began them long ago',
+      story: story([...fiveBeside(0, 10), heldBack(1_501)]),
+      says: [/member 1 was refused 1 times without a reason \(429 too-many-requests to m1-1501\)/],
+    },
+    {
+      name: 'rejects that one member is held back beside less, or beside those that were held back themselves',
+      story: story([...fiveBeside(0, 10).slice(1), granted(1, 5, 2), heldBack(20)].slice(1)),
+      says: [/member 1 was refused 1 times without a reason/],
+    },
+    {
+      name: 'does not count what was held back, what another instance was asked, and what comes later',
+      story: story([
+        ...fiveBeside(0, 10).slice(0, 4),
+        ...[1, 2, 3].map(() => heldBack(8)),
+        { ...refused(1, 9, 'already-issued'), instance: 'lotto-back-2' },
+        refused(1, 31, 'already-issued'),
+        heldBack(20),
+      ]),
+      says: [/member 1 was refused 4 times without a reason/],
+    },
+    ...['contended', 'lock-timeout'].map((code) => ({
+      name: `rejects ${code} to somebody who has none, while some were left`,
+      story: story([...two, refused(7, 40, code)]),
+      says: [
+        /member 7 was refused 1 times without a reason/,
+        new RegExp(`member 7 was not granted one, but 1 were left in the end \\(400 ${code} to m7-40\\)`),
+      ],
+    })),
+    ...['sold-out', 'already-issued'].map((code) => ({
       name: `rejects ${code} to somebody who has none, while some were left`,
       story: story([...two, refused(7, 40, code)]),
       says: [
@@ -88,7 +171,7 @@ describe('I0: whoever may have one and asks is granted it, while there are any',
     })),
     {
       name: 'rejects it of each member who went away with nothing',
-      story: story([...two, refused(7, 40, 'contended'), refused(8, 40, 'contended')]),
+      story: story([...two, refused(7, 40, 'sold-out'), refused(8, 40, 'sold-out')]),
       says: [/member 7 was not granted/, /member 8 was not granted/],
     },
     {
@@ -186,10 +269,26 @@ describe('I0: whoever may have one and asks is granted it, while there are any',
     },
     {
       name: 'rejects that somebody who asked after the opening has none',
-      story: story([granted(2, 20, 2), refused(1, 0, 'not-open'), refused(1, 40, 'contended')], {
+      story: story([granted(2, 20, 2), refused(1, 0, 'not-open'), refused(1, 40, 'sold-out')], {
         campaign: opening,
       }),
       says: [/member 1 was not granted one, but 2 were left/],
+    },
+    {
+      name: 'rejects that it is not open after the opening: it opened late',
+      story: story([refused(1, 1, 'not-open'), granted(1, 40, 2), refused(2, 1, 'not-open')], {
+        campaign: opening,
+      }),
+      says: [
+        /member 1 was refused 1 times without a reason \(400 not-open to m1-1\)/,
+        /member 2 was refused 1 times without a reason \(400 not-open to m2-1\)/,
+        /member 2 was not granted one, but 2 were left/,
+      ],
+    },
+    {
+      name: 'accepts that it is not open as long as the clocks may differ so much',
+      story: story([refused(1, 1, 'not-open'), granted(1, 40, 2)], { campaign: campaign(opensAt(0, 1)) }),
+      says: [],
     },
     {
       name: 'names at most five answers',
@@ -350,23 +449,87 @@ describe('I4: the stock adds up', () => {
     },
     {
       name: 'rejects an issue before the opening',
-      story: story(two, { campaign: campaign({ opensAtMs: NOON_MS + 20.5 }) }),
+      story: story(two, { campaign: campaign(opensAt(20.5)) }),
       says: [/2 were issued before the opening, the first 20\.5 ms before it/],
     },
     {
+      name: 'rejects that somebody is told before the opening that he has one, which the rows deny',
+      story: story(two, {
+        campaign: campaign(opensAt(31, 0.5)),
+        issued: rowsOf(two).map((row) => ({ ...row, issuedAtMs: NOON_MS + 31 })),
+      }),
+      says: [/2 were told before the opening that they have one, the first 21\.0 ms before it \(m1-0\)/],
+    },
+    {
+      name: 'says it once of a request of which the rows say it',
+      story: story(two, {
+        campaign: campaign(opensAt(31)),
+        issued: rowsOf(two).map((row, index) => ({ ...row, issuedAtMs: NOON_MS + index * 31 })),
+      }),
+      says: [
+        /1 were issued before the opening/,
+        /1 were told before the opening that they have one, the first 1\.0 ms before it \(m2-20\)/,
+      ],
+    },
+    {
+      name: 'accepts it as long as the clocks may differ so much',
+      story: story([granted(1, 0, 2)], {
+        campaign: campaign(opensAt(15, 5)),
+        issued: rowsOf([granted(1, 0, 2)]).map((row) => ({ ...row, issuedAtMs: NOON_MS + 15 })),
+      }),
+      says: [],
+    },
+    {
       name: 'accepts a counter that says what the row says',
-      story: soldOut({ counter: { couponId: COUPON, remaining: 0, reserved: 0 } }),
+      story: soldOut({ counter: counter() }),
       says: [],
     },
     {
-      name: 'accepts that there is no counter',
-      story: soldOut({ counter: { couponId: COUPON, remaining: null, reserved: 0 } }),
+      name: 'accepts that there is no counter where nobody was granted one by it',
+      story: story([refused(1, 0, 'not-open')], {
+        campaign: opening,
+        counter: counter({ remaining: null }),
+      }),
       says: [],
     },
     {
-      name: 'rejects another counter than the row, and reservations without an outcome',
-      story: soldOut({ counter: { couponId: COUPON, remaining: 1, reserved: 2 } }),
-      says: [/the counter says that 1 are left, the row 0/, /2 reservations have no outcome/],
+      name: 'rejects that there is no counter where somebody was',
+      story: soldOut({ counter: counter({ remaining: null }) }),
+      says: [/^I4 .*there is no counter, though 3 were granted by it/],
+    },
+    {
+      name: 'rejects reservations without an outcome, also where there is no counter',
+      story: soldOut({ counter: counter({ remaining: null, reserved: 2 }) }),
+      says: [/2 reservations have no outcome/, /there is no counter/],
+    },
+    {
+      name: 'rejects reservations without an outcome, and another counter than the row',
+      story: soldOut({ counter: counter({ remaining: 1, reserved: 2 }) }),
+      says: [/2 reservations have no outcome/, /the counter says that 1 are left, the row 0/],
+    },
+    {
+      name: 'accepts a count of the day that is that of the row',
+      story: story(twoOfTen, {
+        campaign: withQuota,
+        counter: counter({ remaining: 8, quotaDay: '2026-03-01', quotaUsed: 2 }),
+      }),
+      says: [],
+    },
+    {
+      name: 'rejects a count of the day that is not that of the row',
+      story: story(twoOfTen, {
+        campaign: withQuota,
+        counter: counter({ remaining: 8, quotaDay: '2026-03-01', quotaUsed: 1 }),
+      }),
+      says: [/the counter counts 1 issues of 2026-03-01, the row 2/],
+    },
+    {
+      name: 'accepts that the counter has begun a day of which the row has no issue',
+      story: story(twoOfTen, {
+        campaign: withQuota,
+        counter: counter({ remaining: 8, quotaDay: '2026-03-02', quotaUsed: 0 }),
+      }),
+      says: [],
     },
   ]);
 });

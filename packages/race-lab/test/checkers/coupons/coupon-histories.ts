@@ -24,10 +24,21 @@ export function campaign(over: Partial<Campaign> = {}): Campaign {
     initial: 3,
     dailyQuota: null,
     timeZone: 'Asia/Seoul',
-    opensAtMs: null,
+    opening: null,
     eligible: 'all',
     ...over,
   };
+}
+
+/** That it opens so long after noon, by clocks that may differ by `uncertaintyMs`. */
+export function opensAt(atMs: number, uncertaintyMs = 0): Pick<Campaign, 'opening'> {
+  return {
+    opening: { atMs: NOON_MS + atMs, atUs: atMs * 1000, uncertaintyUs: uncertaintyMs * 1000 },
+  };
+}
+
+export function counter(over: Partial<StockCounter> = {}): StockCounter {
+  return { couponId: COUPON, remaining: 0, quotaDay: null, quotaUsed: 0, reserved: 0, ...over };
 }
 
 /** An answer to a request that lasted from `atMs` for 10 ms; its id is made of the member and that time. */

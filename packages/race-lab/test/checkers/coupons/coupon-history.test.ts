@@ -3,7 +3,7 @@ import { byDay, leftOver, rightfulAskers } from '../../../src/history/campaign.t
 import { type CouponRequest, couponAnswerOf } from '../../../src/history/coupon-answer.ts';
 import { byCampaign } from '../../../src/history/coupon-evidence.ts';
 import type { Exchange } from '../../../src/racer/exchange.ts';
-import { answer, campaign, evidence, granted, refused, rowsOf, story } from './coupon-histories.ts';
+import { answer, campaign, evidence, granted, opensAt, refused, rowsOf, story } from './coupon-histories.ts';
 
 describe('reading an exchange', () => {
   const request: CouponRequest = {
@@ -189,7 +189,12 @@ describe('a campaign', () => {
     ];
     const eligible = new Set([1, 3, 4, 5]);
     expect(rightfulAskers(only(told, { campaign: campaign({ eligible }) }))).toEqual([1, 3, 4]);
-    expect(rightfulAskers(only(told, { campaign: campaign({ eligible, opensAtMs: 0 }) }))).toEqual([1, 4]);
+    const asked = (openingMs: number, uncertaintyMs = 0) =>
+      rightfulAskers(only(told, { campaign: campaign({ eligible, ...opensAt(openingMs, uncertaintyMs) }) }));
+    expect(asked(0)).toEqual([1, 4]);
+    // Whoever is told that it is not open, though it must be, has asked while it was.
+    expect(asked(-5)).toEqual([1, 3, 4]);
+    expect(asked(-5, 5)).toEqual([1, 4]);
     expect(rightfulAskers(only(told, { campaign: campaign() }))).toEqual([1, 2, 3, 4]);
   });
 });
