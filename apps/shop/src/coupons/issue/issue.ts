@@ -2,7 +2,7 @@ import { type Done, done, type Refused } from 'pawl';
 import type { Coupon } from '../coupon.ts';
 import { admit, dayOf } from '../rules.ts';
 import { type CouponStrategyName, couponStrategyNames, strategies } from './index.ts';
-import { look } from './steps.ts';
+import { look } from './look.ts';
 import type { Issued, IssueRefusal, IssueStrategy, IssueTools } from './strategy.ts';
 import type { IssueTrace } from './trace.ts';
 

@@ -1,6 +1,7 @@
 import { type RowLock, refused, withRowLock } from 'pawl';
 import { takeOne } from '../rules.ts';
-import { claimIssue, couponIsGone, lookAgain, overwriteStock, retryTraced } from './steps.ts';
+import { couponIsGone, lookAgain } from './look.ts';
+import { claimIssue, overwriteStock, retryTraced } from './steps.ts';
 import type { Issue, IssueOutcome, IssueTools } from './strategy.ts';
 
 /**

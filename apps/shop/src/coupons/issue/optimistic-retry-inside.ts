@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { done, refused, versionedUpdate } from 'pawl';
+import { done, refused } from 'pawl';
 import type { ShopTransaction } from '../../store/database.ts';
 import { ConcurrencyFailure, type Managed, unitOfWork } from '../../store/unit-of-work.ts';
 import { type Taken, takeOne } from '../rules.ts';
-import { claimIssue, type Look, lookAgain, stockColumns } from './steps.ts';
+import { type Look, lookAgain } from './look.ts';
+import { takeVersioned } from './steps.ts';
 import type { Issue, IssueOutcome, IssueStrategy } from './strategy.ts';
 
 /**
@@ -51,16 +52,8 @@ const managedCoupon =
       entity: coupon,
       async flush() {
         if (coupon.taken === undefined) return done(undefined);
-        const written = await versionedUpdate(transaction, {
-          table: 'coupon',
-          key: { id: issue.couponId },
-          version: { column: 'version', value: seen.version },
-          set: stockColumns(coupon.taken),
-        });
-        if (written.outcome !== 'done') return written;
-        issue.trace.mark('wrote');
-        const claimed = await claimIssue(transaction, issue, coupon.taken, seen.now);
-        return claimed.outcome === 'done' ? claimed : refused('contended');
+        const written = await takeVersioned(transaction, issue, seen, coupon.taken);
+        return written.outcome === 'done' ? written : refused('contended');
       },
     };
   };

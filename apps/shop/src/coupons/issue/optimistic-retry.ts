@@ -1,6 +1,7 @@
-import { type ConflictRetry, versionedUpdate } from 'pawl';
+import type { ConflictRetry } from 'pawl';
 import { takeOne } from '../rules.ts';
-import { claimIssue, commit, lookAgain, retryTraced, stockColumns } from './steps.ts';
+import { lookAgain } from './look.ts';
+import { commit, retryTraced, takeVersioned } from './steps.ts';
 import type { IssueStrategy, IssueTools } from './strategy.ts';
 
 /**
@@ -17,15 +18,7 @@ export const optimisticRetry: IssueStrategy = (tools) => {
         const seen = await lookAgain(transaction, issue);
         const taken = takeOne(seen);
         if (taken.outcome !== 'done') return taken;
-        const written = await versionedUpdate(transaction, {
-          table: 'coupon',
-          key: { id: issue.couponId },
-          version: { column: 'version', value: seen.version },
-          set: stockColumns(taken.value),
-        });
-        if (written.outcome !== 'done') return written;
-        issue.trace.mark('wrote');
-        return claimIssue(transaction, issue, taken.value, seen.now);
+        return takeVersioned(transaction, issue, seen, taken.value);
       });
     return retryTraced(issue, attempt, retry);
   };

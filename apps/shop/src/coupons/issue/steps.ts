@@ -1,4 +1,3 @@
-import { sql } from 'kysely';
 import {
   type ConflictRetry,
   claimUnique,
@@ -8,72 +7,15 @@ import {
   refused,
   retryOnConflict,
   transact,
+  versionedUpdate,
 } from 'pawl';
-import type { ShopDatabase, ShopSql, ShopTransaction, Standing } from '../../store/database.ts';
-import { clock } from '../../store/expressions.ts';
-import { couponOf } from '../coupon.ts';
-import { dayOf, type Sighting, type Taken, takeOne } from '../rules.ts';
+import type { ShopSql, ShopTransaction } from '../../store/database.ts';
+import { dayOf, type Taken, takeOne } from '../rules.ts';
+import { type Look, lookAgain } from './look.ts';
 import type { Issue, Issued, IssueOutcome, IssueRefusal } from './strategy.ts';
-
-/** What a member who asks for a coupon is judged by, with the version of the coupon's row. */
-export interface Look extends Sighting {
-  readonly version: number;
-}
 
 /** One coupon off the stock: its number, and what is left after it. */
 type OneOfStock = Pick<Taken, 'serial' | 'remaining'>;
-
-const STANDING_OF_STRANGERS: Standing = 'GENERAL';
-
-/**
- * Reads all that decides about an issue in one statement, without a lock: it may be another a moment later.
- *
- * @returns undefined where there is no such coupon
- */
-export async function look(
-  db: ShopDatabase | ShopTransaction['trx'],
-  { dialect }: Pick<ShopSql, 'dialect'>,
-  { couponId, memberId, trace }: Pick<Issue, 'couponId' | 'memberId' | 'trace'>,
-): Promise<Look | undefined> {
-  const row = await db
-    .selectFrom('coupon')
-    .selectAll('coupon')
-    .select((query) => [
-      clock({ dialect }).as('now'),
-      query.selectFrom('member_standing').select('standing').where('member_id', '=', memberId).as('standing'),
-      query
-        .selectFrom('issued_coupon')
-        .select(sql<number>`1`.as('one'))
-        .whereRef('coupon_id', '=', 'coupon.id')
-        .where('member_id', '=', memberId)
-        .limit(1)
-        .as('already_issued'),
-    ])
-    .where('id', '=', couponId)
-    .executeTakeFirst();
-  if (row === undefined) return undefined;
-  trace.mark('read');
-  return {
-    coupon: couponOf(row),
-    quotaDay: row.quota_day,
-    quotaUsed: row.quota_used,
-    version: row.version,
-    now: row.now,
-    standing: row.standing ?? STANDING_OF_STRANGERS,
-    alreadyIssued: row.already_issued !== null,
-  };
-}
-
-/** The same in a transaction, of a coupon that is known to exist: none is ever deleted. */
-export async function lookAgain({ trx, dialect }: ShopTransaction, issue: Issue): Promise<Look> {
-  const seen = await look(trx, { dialect }, issue);
-  if (seen === undefined) throw couponIsGone(issue);
-  return seen;
-}
-
-export function couponIsGone({ couponId }: Pick<Issue, 'couponId'>): Error {
-  return new Error(`the coupon ${couponId} is gone`);
-}
 
 /** Runs `work` as `transact` does, and marks the commit. */
 export async function commit(
@@ -99,8 +41,29 @@ export function retryTraced<Result extends IssueOutcome>(
   }, retry);
 }
 
+/**
+ * Sets the stock to what was worked out, and counts the version up, if nobody has since it was seen; then writes the issue
+ * down. `contended`: somebody has.
+ */
+export async function takeVersioned(
+  transaction: ShopTransaction,
+  issue: Issue,
+  seen: Look,
+  taken: Taken,
+): Promise<Done<Issued> | Refused<'contended' | 'already-issued'>> {
+  const written = await versionedUpdate(transaction, {
+    table: 'coupon',
+    key: { id: issue.couponId },
+    version: { column: 'version', value: seen.version },
+    set: stockColumns(taken),
+  });
+  if (written.outcome !== 'done') return written;
+  issue.trace.mark('wrote');
+  return claimIssue(transaction, issue, taken, seen.now);
+}
+
 /** The columns of a coupon's stock after an issue. */
-export function stockColumns({ remaining, quotaDay, quotaUsed }: Taken) {
+function stockColumns({ remaining, quotaDay, quotaUsed }: Taken) {
   return { remaining, quota_day: quotaDay, quota_used: quotaUsed };
 }
 
