@@ -62,6 +62,12 @@ async function lastWordsOf({
   ];
 }
 
+const SAMPLE_COUPON = {
+  ...{ couponName: 'Welcome', couponCode: 'WELCOME', couponType: 'ALL', numberOfCoupons: 100 },
+  ...{ downloadStartDate: '20260101', downloadEndDate: '20991231' },
+  ...{ availableStartDate: '20260101', availableEndDate: '20991231', discountType: 'PERCENT', cost: 10 },
+};
+
 function guideTo(cluster: Cluster, store: UpCommand['store']): string[] {
   const [door = ''] = cluster.frontDoor.urls;
   return [
@@ -77,6 +83,8 @@ function guideTo(cluster: Cluster, store: UpCommand['store']): string[] {
     `  curl -X POST ${door}/api/orders -H 'content-type: application/json' -d '{}'`,
     `  curl -X POST ${door}/api/tickets -H 'content-type: application/json' \\`,
     `    -d '{"lottoPublishId": 1, "purchaseHttpRequest": {"orderId": "…", "paymentKey": "…"}}'`,
+    `  curl -X POST ${door}/api/coupon -H 'content-type: application/json' -d '${JSON.stringify(SAMPLE_COUPON)}'`,
+    `  curl -X POST ${door}/api/coupon/… -H 'x-member-id: 7'`,
     '',
     'Ctrl-C ends everything.',
   ];
