@@ -56,11 +56,15 @@ export function compactDay(day: string): string {
   return day.replaceAll('-', '');
 }
 
-export function isTimeZone(name: string): boolean {
+/** What else Temporal takes for a time zone, an offset or a whole date and time with one, is no name. */
+const TIME_ZONE_NAME = /^[A-Za-z][A-Za-z0-9_+/-]*$/;
+
+export function isTimeZoneName(name: string): boolean {
+  if (!TIME_ZONE_NAME.test(name)) return false;
   try {
     Temporal.Instant.fromEpochMilliseconds(0).toZonedDateTimeISO(name);
     return true;
   } catch {
-    return false;
+    return false; // It says so of a name that it does not know.
   }
 }

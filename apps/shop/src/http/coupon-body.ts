@@ -1,6 +1,6 @@
 import { type Done, done } from 'pawl';
 import Type, { type Static } from 'typebox';
-import { isTimeZone, MIDNIGHT, parseDay } from '../coupons/calendar.ts';
+import { isTimeZoneName, MIDNIGHT, parseDay } from '../coupons/calendar.ts';
 import type { CouponDescription } from '../coupons/coupon.ts';
 import { oneOf } from './schemas.ts';
 
@@ -11,9 +11,6 @@ const MOST_PERCENT = 100;
 const LONGEST_NAME = 100;
 /** What the database's columns hold. */
 const MOST = 2_147_483_647;
-
-/** What else Temporal takes for a time zone, an offset or a whole date and time with one, is no name. */
-const TIME_ZONE_NAME = /^[A-Za-z][A-Za-z0-9_+/-]*$/;
 
 const daySchema = Type.String({ pattern: '^[0-9]{8}$' });
 
@@ -78,7 +75,7 @@ export function readCouponBody(body: Static<typeof couponBody>): Done<CouponDesc
     return unreadable(`cost must be from 1 to ${MOST_PERCENT} where it is a percentage.`);
   }
   const { timeZone = DEFAULT_TIME_ZONE, openingTime = MIDNIGHT, dailyQuota = null } = body;
-  if (!TIME_ZONE_NAME.test(timeZone) || !isTimeZone(timeZone)) {
+  if (!isTimeZoneName(timeZone)) {
     return unreadable('timeZone must be the name of a time zone, as Asia/Seoul.');
   }
   return done({
