@@ -211,7 +211,7 @@ const renewal: readonly Mutant[] = [
   },
   {
     file: 'src/lease-renewal.ts',
-    line: `else this.#lose('somebody else has taken it over, or the store has forgotten it');`,
+    line: `else this.lose('somebody else has taken it over, or the store has forgotten it');`,
     why: 'who does not hold the lease any more is told at the next renewal',
     test: leases('who does not hold it any more is told at the next renewal, long before it would end'),
   },
@@ -356,7 +356,7 @@ const found: readonly Mutant[] = [
   {
     file: 'src/lease-renewal.ts',
     line: `this.#tell('it could not be renewed in time');`,
-    replacement: `this.#lose('it could not be renewed in time');`,
+    replacement: `this.lose('it could not be renewed in time');`,
     why: 'what could not be confirmed is renewed all the same',
     test: {
       file: 'test/lease-renewal.test.ts',

@@ -20,7 +20,8 @@ import type { IdempotencyStore, SqlIdempotencyStore } from './idempotency-store.
 import { LeaseRenewal, RENEWALS_PER_LEASE } from './lease-renewal.ts';
 import { type Done, done, type Refused, refused, type Unknown, unknown } from './outcome.ts';
 import type { SqlTransaction } from './ports.ts';
-import { LONGEST_TIMER_MS } from './timers.ts';
+import { quiet } from './quiet.ts';
+import { LONGEST_TIMER_MS, requireMs } from './timers.ts';
 import { retryOnConflict } from './transaction.ts';
 
 export interface IdempotencyKeyOptions {
@@ -512,30 +513,14 @@ async function patiently(leaseMs: number, complete: () => Promise<boolean>): Pro
   }
 }
 
-/** Whoever listens must not change what happens, be it by throwing or by rejecting: there is nobody to tell. */
-function quiet(onEvent: (event: IdempotencyEvent) => unknown): (event: IdempotencyEvent) => void {
-  return (event) => {
-    void (async () => onEvent(event))().catch(() => undefined);
-  };
-}
-
 function checkedTimes(options: IdempotencyKeyOptions): typeof defaultIdempotencyTimes {
   const defaults = defaultIdempotencyTimes;
   const { leaseMs = defaults.leaseMs, renewForMs = defaults.renewForMs } = options;
   const { retentionMs = defaults.retentionMs, waitMs = defaults.waitMs } = options;
-  checkedMs({ leaseMs, retentionMs }, 1);
-  checkedMs({ renewForMs, waitMs }, 0);
+  requireMs({ leaseMs, retentionMs }, 1);
+  requireMs({ renewForMs, waitMs }, 0);
   if (leaseMs > LONGEST_TIMER_MS)
     throw new MisuseError(`leaseMs must be at most ${LONGEST_TIMER_MS}, got ${leaseMs}`);
   if (retentionMs < leaseMs) throw new MisuseError('retentionMs must not be shorter than leaseMs');
   return { leaseMs, renewForMs, retentionMs, waitMs };
-}
-
-/** The stores count in microseconds. @throws MisuseError */
-export function checkedMs(times: Readonly<Record<string, number>>, least: number): void {
-  for (const [name, value] of Object.entries(times)) {
-    if (!Number.isSafeInteger(value * 1_000) || !Number.isInteger(value) || value < least) {
-      throw new MisuseError(`${name} must be a whole number of milliseconds ≥ ${least}, got ${value}`);
-    }
-  }
 }

@@ -3,7 +3,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MisuseError, StoreError } from './errors.ts';
 import { defaultStoredHeaders, storedAnswers } from './idempotency-answer.ts';
 import {
-  checkedMs,
   defaultIdempotencyTimes,
   type IdempotencyKeyOptions,
   type InProgress,
@@ -17,7 +16,7 @@ import { type SqlIdempotencyStoreOptions, sqlIdempotencyStore } from './idempote
 import { withinWait } from './lock-wait.ts';
 import { type Done, done, type Refused, refused } from './outcome.ts';
 import type { SqlPort, SqlTransaction } from './ports.ts';
-import { LONGEST_TIMER_MS } from './timers.ts';
+import { LONGEST_TIMER_MS, requireMs } from './timers.ts';
 import {
   type ConflictRetry,
   defaultConflictRetry,
@@ -100,7 +99,7 @@ export function transactionalIdempotencyKeys<Transaction extends SqlTransaction>
 ): TransactionalIdempotencyKeys<Transaction> {
   const { retentionMs = defaultIdempotencyTimes.retentionMs, waitMs = WAIT_MS } = options;
   const { retry = defaultConflictRetry, storedHeaders = defaultStoredHeaders } = options;
-  checkedMs({ retentionMs, waitMs }, 1);
+  requireMs({ retentionMs, waitMs }, 1);
   if (waitMs > LONGEST_TIMER_MS)
     throw new MisuseError(`waitMs must be at most ${LONGEST_TIMER_MS}, got ${waitMs}`);
   requireRetry(retry);

@@ -1,5 +1,21 @@
 export { type ConditionalUpdate, conditionalUpdate } from './conditional-update.ts';
+export {
+  type DistributedLockOptions,
+  type DistributedLocks,
+  defaultLockTimes,
+  distributedLocks,
+  type LockEvent,
+  type LockLease,
+} from './distributed-lock.ts';
 export { InvalidKeyError, LeaseLostError, MisuseError, StoreError, type StoreErrorCode } from './errors.ts';
+export {
+  type Fence,
+  type FencedUpdate,
+  type FenceRegistration,
+  fencedUpdate,
+  registerFence,
+  verifyFence,
+} from './fencing.ts';
 export {
   type AnswerPolicy,
   type Disposition,
@@ -40,6 +56,15 @@ export {
   type TransactionalOutcome,
   transactionalIdempotencyKeys,
 } from './idempotency-transaction.ts';
+export {
+  type LockAsk,
+  type LockGrant,
+  type LockPlace,
+  type LockStore,
+  type ReleasedPlace,
+  TOKENS_PER_GRANT,
+} from './lock-store.ts';
+export { memoryLockStore } from './memory/distributed-lock.ts';
 export { type MemoryIdempotencyStoreOptions, memoryIdempotencyStore } from './memory/idempotency-key.ts';
 export {
   type Migrated,
@@ -78,20 +103,29 @@ export type {
   LockMode,
   Migration,
   PawlTables,
+  RedisListener,
   RedisPort,
+  RedisSubscriber,
+  RedisSubscription,
   Row,
   RowRef,
   Savepoint,
+  SessionLock,
+  SessionLockStatements,
   SqlDialect,
   SqlMigrations,
+  SqlOwnSession,
   SqlPort,
   SqlResult,
   SqlSession,
+  SqlSessions,
   SqlStatement,
   SqlTransaction,
   SqlValue,
 } from './ports.ts';
+export { type RedisLockStoreOptions, redisLockStore } from './redis/distributed-lock.ts';
 export { type RedisIdempotencyStoreOptions, redisIdempotencyStore } from './redis/idempotency-key.ts';
+export { type SqlLockStoreOptions, sqlLockStore } from './sql-lock-store.ts';
 export { pawlTables, type TablesOptions } from './tables.ts';
 export {
   type ConflictRetry,

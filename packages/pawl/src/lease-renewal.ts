@@ -72,7 +72,7 @@ export class LeaseRenewal {
       const ours = await renew();
       if (this.#stopped) return;
       if (ours) this.#leaseEndMs = Math.max(this.#leaseEndMs, sentMs + leaseMs);
-      else this.#lose('somebody else has taken it over, or the store has forgotten it');
+      else this.lose('somebody else has taken it over, or the store has forgotten it');
     } catch (cause) {
       if (this.#stopped) return;
       onFailed(cause);
@@ -98,13 +98,14 @@ export class LeaseRenewal {
     this.#endTimer.unref();
   }
 
-  #lose(why: string): void {
+  /** It is known to be lost, from somewhere else than a renewal. */
+  lose(why: string, options?: ErrorOptions): void {
     this.stop();
-    if (!this.#lost.signal.aborted) this.#tell(why);
+    if (!this.#lost.signal.aborted) this.#tell(why, options);
   }
 
-  #tell(why: string): void {
-    const reason = new LeaseLostError(`the lease is lost: ${why}`);
+  #tell(why: string, options?: ErrorOptions): void {
+    const reason = new LeaseLostError(`the lease is lost: ${why}`, options);
     this.#options.onLost(reason);
     this.#lost.abort(reason);
   }

@@ -145,6 +145,33 @@ export interface SqlMigrations {
   list(tables: PawlTables): readonly Migration[];
 }
 
+/** A lock that a session of the database has, and that ends with it. */
+export interface SessionLock {
+  /** What it is named by: 32 bytes. */
+  readonly digest: Uint8Array;
+  /** The server ends the session, and with it the lock, when it has heard nothing for so long, in milliseconds. */
+  readonly leaseMs: number;
+}
+
+/** What becomes of a lock that a session has. After a failure the session may have it, and must be cut. */
+export interface SessionLockStatements {
+  /**
+   * Has the lock for this session, and the session for this lock, until `release` and `restore`. With `wait` it lasts until it
+   * is the session's turn, whatever the limits of its user.
+   *
+   * @returns a fencing token: the database's time, read while it had the lock, in microseconds since 1970. Undefined: it was not
+   *   granted, and the session must be restored.
+   * @throws StoreError
+   */
+  take(session: SqlSession, lock: SessionLock & { readonly wait: boolean }): Promise<number | undefined>;
+  /** Lets the lease begin anew. @returns whether the session has the lock. @throws StoreError */
+  renew(session: SqlSession, lock: SessionLock): Promise<boolean>;
+  /** @returns whether the session had the lock. @throws StoreError */
+  release(session: SqlSession, lock: SessionLock): Promise<boolean>;
+  /** Makes the session as it was before. Undefined where `release`, and a `take` without success, have done so. */
+  readonly restore: SqlStatement | undefined;
+}
+
 /** The statements of one database: `postgres/` and `mysql/`. Nothing outside such a folder contains SQL. */
 export interface SqlDialect {
   readonly name: 'postgres' | 'mysql';
@@ -154,6 +181,8 @@ export interface SqlDialect {
   conditionalUpdate(
     row: RowRef & { expect: Columns; set: Columns; increment?: string | undefined },
   ): SqlStatement;
+  /** Sets `column` to `token` where it holds less. */
+  raiseFence(row: RowRef & { expect: Columns; column: string; token: number }): SqlStatement;
   /** Reports no row, or fails with `DUPLICATE_KEY`, where somebody else has the claim. */
   claim(row: RowRef & { values: Columns; expiry?: ClaimExpiry | undefined }): SqlStatement;
   /** With `lease`, also a column `overAs`, which says whether the lease is over. */
@@ -181,6 +210,7 @@ export interface SqlDialect {
     orderBy: string;
     limit: number;
   }): SqlStatement;
+  readonly sessionLock: SessionLockStatements;
 }
 
 /** The whole of what the Redis guards need: one command, and its reply as the driver decodes it. */
@@ -192,4 +222,49 @@ export interface RedisPort {
    *   `UNKNOWN_SCRIPT`, to EVALSHA; `REJECTED`, whose `effect` is `unknown` where a script may have written before it failed.
    */
   command(name: string, ...args: readonly (string | number)[]): Promise<unknown>;
+}
+
+/** What a subscription tells. */
+export interface RedisListener {
+  message(text: string): void;
+  /** The channel is listened to from now on, for the first time or again: what was published before may have been missed. */
+  listening(): void;
+  /** The connection is lost; what is published until `listening` is missed. */
+  lost(): void;
+}
+
+/** A connection to Redis that does nothing but listen. */
+export interface RedisSubscriber {
+  /** Listens to `channel` until it is stopped, over as many connections as that takes. */
+  subscribe(channel: string, listener: RedisListener): RedisSubscription;
+}
+
+export interface RedisSubscription {
+  /** Nothing is told any more. */
+  stop(): void;
+}
+
+/**
+ * One session of a database, for what lasts as long as the session does.
+ *
+ * A statement of it may last as long as it likes: whoever has had enough of it cuts the session. Where the database takes
+ * several statements in one message, as PostgreSQL does those without values, the result is that of the last.
+ */
+export interface SqlOwnSession extends SqlSession {
+  /**
+   * `told` is called once, when the connection is lost, also while nothing is sent on it; of several the last one that was
+   * given. Where it is lost already, soon.
+   */
+  onLost(told: (cause: unknown) => void): void;
+  /** Gives the connection back, to be used by others: the session must be as it was when it was lent. */
+  release(): void;
+  /** Ends the connection, and with it what the server does for it. A statement in flight fails, `CONNECTION_LOST`. */
+  cut(): void;
+}
+
+/** Where sessions of one's own come from. An adapter gives it for a driver. */
+export interface SqlSessions {
+  readonly dialect: SqlDialect;
+  /** @throws StoreError  `UNAVAILABLE`. */
+  session(): Promise<SqlOwnSession>;
 }

@@ -1,18 +1,24 @@
 import { randomUUID } from 'node:crypto';
 import { Redis } from 'ioredis';
-import { ioredisPort } from '../src/adapters/ioredis.ts';
+import { ioredisPort, ioredisSubscriber } from '../src/adapters/ioredis.ts';
 import {
   claimUnique,
   conditionalUpdate,
+  distributedLocks,
   done,
+  fencedUpdate,
   type IdempotencyStore,
   idempotencyKeys,
+  type LockStore,
   lockAvailableRows,
   memoryIdempotencyStore,
+  memoryLockStore,
   migrate,
   pawlTables,
   redisIdempotencyStore,
+  redisLockStore,
   refused,
+  registerFence,
   releaseClaim,
   renewClaim,
   type SqlPort,
@@ -26,6 +32,7 @@ import {
   withRowLock,
 } from '../src/index.ts';
 import { newRequest } from './idempotency-stores.ts';
+import { type LockPool, lockPool } from './lock-pools.ts';
 import { countRoundTrips } from './round-trips.ts';
 import { type Store, storeAt } from './stores.ts';
 
@@ -82,18 +89,26 @@ function wordsOf(ended: unknown): string {
 export async function sqlCosts(url: string): Promise<Costs> {
   const store = await storeAt(url);
   const server = await countRoundTrips(url);
+  const locks = lockPool(url, { connections: 1, port: server.port });
   try {
     const committed = await commitCounter(store);
     const plain = store.open({ connections: 2 });
     const counted = store.open({ connections: 1, port: server.port });
     await migrate(plain);
-    await store.query('CREATE TABLE ticket (id integer PRIMARY KEY, status varchar(10), version integer)');
+    await store.query(
+      'CREATE TABLE ticket (id integer PRIMARY KEY, status varchar(10), version integer, fence bigint)',
+    );
     await store.query('CREATE TABLE bill (ticket_id integer)');
-    return await count(sqlCases(counted, plain, store), async () => ({
+    const cases = {
+      ...sqlCases(counted, plain, store),
+      'distributed lock, sessions of the database': lockCases(locks.store, () => isIdle(locks)),
+    };
+    return await count(cases, async () => ({
       trips: server.trips(),
       commits: await committed(),
     }));
   } finally {
+    await locks.close();
     await store.close();
     await server.close();
   }
@@ -136,7 +151,7 @@ function sqlCases(sql: SqlPort, plain: SqlPort, store: Store): Cases {
   const execute = (session: Pick<SqlPort, 'execute'>, text: string) => session.execute({ text, values: [] });
   const newTicket = async (status = 'WAITING') => {
     tickets++;
-    await execute(plain, `INSERT INTO ticket VALUES (${tickets}, '${status}', 0)`);
+    await execute(plain, `INSERT INTO ticket VALUES (${tickets}, '${status}', 0, 0)`);
     return { table: 'ticket', key: { id: tickets } };
   };
   const take = { expect: { status: 'WAITING' }, set: { status: 'PENDING' } };
@@ -313,6 +328,39 @@ function sqlCases(sql: SqlPort, plain: SqlPort, store: Store): Cases {
         },
       ],
     },
+    fencing: {
+      registered: [
+        'done',
+        async () => {
+          const ticket = await newTicket();
+          return () => registerFence(sql, { ...ticket, fence: { column: 'fence', token: 1 } });
+        },
+      ],
+      'refused there': [
+        'fenced',
+        async () => {
+          const ticket = await newTicket();
+          await registerFence(plain, { ...ticket, fence: { column: 'fence', token: 2 } });
+          return () => registerFence(sql, { ...ticket, fence: { column: 'fence', token: 1 } });
+        },
+      ],
+      written: [
+        'done',
+        async () => {
+          const fenced = { ...(await newTicket()), fence: { column: 'fence', token: 1 } };
+          await registerFence(plain, fenced);
+          return () => fencedUpdate(sql, { ...fenced, set: { status: 'SOLD' } });
+        },
+      ],
+      'refused when it writes': [
+        'fenced',
+        async () => {
+          const fenced = { ...(await newTicket()), fence: { column: 'fence', token: 1 } };
+          await registerFence(plain, { ...fenced, fence: { column: 'fence', token: 2 } });
+          return () => fencedUpdate(sql, { ...fenced, set: { status: 'SOLD' } });
+        },
+      ],
+    },
     'idempotency key, leased, SQL': leased,
     'idempotency key, leased, with `completeIn`': {
       fresh: [
@@ -387,6 +435,22 @@ function idempotencyCases(store: IdempotencyStore, plain: IdempotencyStore): Cas
   };
 }
 
+/** @param settled  Resolves when nothing is under way any more that nobody waits for. */
+function lockCases(store: LockStore, settled: () => Promise<unknown> = async () => undefined): Cases[string] {
+  const locks = distributedLocks(store);
+  const work = async () => {
+    const outcome = await locks.run(randomUUID(), async () => done(undefined));
+    await settled();
+    return outcome;
+  };
+  return { 'taken and given back': ['done', async () => work] };
+}
+
+/** Its only connection can be had. */
+async function isIdle({ sessions }: LockPool): Promise<void> {
+  (await sessions.session()).release();
+}
+
 /** Redis commits nothing, and memory asks nobody. */
 export async function otherCosts(redisUrl: string): Promise<Costs> {
   const server = await countRoundTrips(redisUrl);
@@ -409,18 +473,23 @@ export async function otherCosts(redisUrl: string): Promise<Costs> {
   const limits = { commandTimeoutMs: 10_000 };
   const prefix = { prefix: `test-${randomUUID()}:` };
   const memory = memoryIdempotencyStore();
+  const listener = plain.duplicate({ autoResubscribe: false });
   try {
+    await listener.connect();
     const cases = {
       'idempotency key, leased, Redis': idempotencyCases(
         redisIdempotencyStore(ioredisPort(redis, limits), prefix),
         redisIdempotencyStore(ioredisPort(plain, limits), prefix),
       ),
       'idempotency key, leased, memory': idempotencyCases(memory, memory),
+      'distributed lock, Redis': lockCases(
+        redisLockStore(ioredisPort(redis, limits), ioredisSubscriber(listener), prefix),
+      ),
+      'distributed lock, memory': lockCases(memoryLockStore()),
     };
     return await count(cases, async () => ({ trips: server.trips(), commits: 0 }));
   } finally {
-    redis.disconnect();
-    plain.disconnect();
+    for (const client of [redis, plain, listener]) client.disconnect();
     await server.close();
   }
 }

@@ -12,6 +12,7 @@ import { openNodeRedis } from '../examples/open-node-redis.ts';
 import {
   claimUnique,
   defaultIdempotencyTimes,
+  defaultLockTimes,
   done,
   idempotencyKeys,
   migrate,
@@ -115,6 +116,9 @@ function run(file: string, ...args: string[]): Promise<string> {
 test('the defaults that it tells are those of the code', () => {
   const { leaseMs, renewForMs, retentionMs } = defaultIdempotencyTimes;
   for (const told of [
+    `up to \`waitMs\` (${defaultLockTimes.waitMs / 1_000} s)`,
+    `(\`leaseMs\`, ${defaultLockTimes.leaseMs / 1_000} s) is renewed`,
+    `for at most \`renewForMs\` (${defaultLockTimes.renewForMs / 60_000} min)`,
     `\`leaseMs\` (${leaseMs / 1_000} s)`,
     `\`renewForMs\` (${renewForMs / 60_000} min)`,
     `\`retentionMs\` (${retentionMs / 3_600_000} h)`,

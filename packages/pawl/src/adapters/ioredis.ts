@@ -1,5 +1,5 @@
 import { MisuseError } from '../errors.ts';
-import type { RedisPort } from '../ports.ts';
+import type { RedisListener, RedisPort, RedisSubscriber } from '../ports.ts';
 import { type RedisPortOptions, redisPort } from './redis-port.ts';
 
 /** What this adapter needs of a client of `ioredis`. */
@@ -59,4 +59,66 @@ function refuseUnsafe(options: IoredisClient['options']): void {
     );
   }
   if (options.stringNumbers) throw new MisuseError('ioredis must be made without stringNumbers');
+}
+
+/** What `ioredisSubscriber` needs of a client of `ioredis`. */
+export interface IoredisSubscriberClient {
+  subscribe(channel: string): Promise<unknown>;
+  unsubscribe(channel: string): Promise<unknown>;
+  on(event: 'message', listener: (channel: string, text: string) => void): unknown;
+  on(event: 'ready' | 'close', listener: () => void): unknown;
+  readonly status: string;
+  readonly options: { readonly autoResubscribe?: boolean | undefined };
+}
+
+/**
+ * The Redis subscriber over a client of `ioredis` that does nothing else: `client.duplicate({ autoResubscribe: false })` of
+ * the one that is given to `ioredisPort`, so that both come to the same server.
+ *
+ * With its default, `autoResubscribe: true`, it subscribes again in a promise that nobody holds: when the connection breaks
+ * once more meanwhile, its rejection ends the process.
+ *
+ * @throws MisuseError  The client is made otherwise.
+ */
+export function ioredisSubscriber(client: IoredisSubscriberClient): RedisSubscriber {
+  if (client.options.autoResubscribe !== false) {
+    throw new MisuseError('the subscriber must be made with autoResubscribe: false');
+  }
+  const listeners = new Map<string, RedisListener>();
+  let connection = 0;
+
+  function listen(channel: string, listener: RedisListener): void {
+    const on = connection;
+    client.subscribe(channel).then(
+      () => {
+        if (on === connection && listeners.get(channel) === listener) listener.listening();
+      },
+      () => undefined, // The connection is lost, and its owner told; it is tried again on the next one.
+    );
+  }
+
+  client.on('message', (channel, text) => listeners.get(channel)?.message(text));
+  client.on('ready', () => {
+    for (const [channel, listener] of listeners) listen(channel, listener);
+  });
+  client.on('close', () => {
+    connection++;
+    for (const listener of listeners.values()) listener.lost();
+  });
+
+  return {
+    subscribe(channel, listener) {
+      listeners.set(channel, listener);
+      if (client.status === 'ready') listen(channel, listener);
+      return {
+        stop() {
+          listeners.delete(channel);
+          // The next connection listens to those that are left; and a client that was never connected would connect for this.
+          if (client.status !== 'ready') return;
+          // Where it fails, messages go on to come for which nobody waits.
+          client.unsubscribe(channel).catch(() => undefined);
+        },
+      };
+    },
+  };
 }

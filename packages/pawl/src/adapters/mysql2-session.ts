@@ -36,22 +36,24 @@ type Mysql2Command = 'query' | 'execute';
  */
 export class Mysql2Session {
   readonly #connection: Mysql2Connection;
-  readonly #queryTimeoutMs: number;
+  #queryTimeoutMs: number;
   readonly #transaction = new MysqlTransaction();
   #lastTurn: Promise<unknown> = Promise.resolve();
   #waiting = 0;
-  #inFlight = false;
+  /** Fails the statement in flight, which mysql2 never answers when its connection is destroyed. */
+  #failInFlight: ((error: StoreError) => void) | undefined;
   #ending = false;
   /** Why the connection is of no use any more. */
   #lost: StoreError | undefined;
+  #onLost: ((cause: unknown) => void) | undefined;
 
   constructor(connection: Mysql2Connection, queryTimeoutMs: number) {
     this.#connection = connection;
     this.#queryTimeoutMs = queryTimeoutMs;
     // One that breaks between two statements of a transaction would end the process: the pool listens once only.
     connection.on('error', (error) => {
-      if (this.#inFlight) return; // Its statement is told.
-      this.#lost ??= new StoreError('CONNECTION_LOST', 'none', error.message, { cause: error });
+      if (this.#failInFlight !== undefined) return; // Its statement is told.
+      this.#lose(new StoreError('CONNECTION_LOST', 'none', error.message, { cause: error }));
     });
   }
 
@@ -83,6 +85,18 @@ export class Mysql2Session {
     return reading;
   }
 
+  /** How long to wait for the answer to each statement from now on, in milliseconds. */
+  limitAnswers(queryTimeoutMs: number): void {
+    this.#queryTimeoutMs = queryTimeoutMs;
+  }
+
+  /** `told` is called, once, when the connection is lost; at the next turn where it is lost already. */
+  onLost(told: ((cause: unknown) => void) | undefined): void {
+    this.#onLost = told;
+    const lost = this.#lost;
+    if (lost !== undefined && told !== undefined) queueMicrotask(() => told(lost));
+  }
+
   release(): void {
     const unfit = this.#lost !== undefined || this.#waiting > 0 || this.#transaction.leavesTraces;
     if (unfit) this.cut();
@@ -94,6 +108,13 @@ export class Mysql2Session {
     this.#connection.destroy();
     // That only says goodbye, which a server that has fallen silent does not hear.
     this.#connection.stream?.destroy();
+    this.#failInFlight?.(new StoreError('CONNECTION_LOST', 'unknown', 'the connection was cut'));
+  }
+
+  #lose(error: StoreError): void {
+    if (this.#lost !== undefined) return;
+    this.#lost = error;
+    this.#onLost?.(error);
   }
 
   /** What comes after a COMMIT or ROLLBACK that is on its way would commit by itself. */
@@ -118,7 +139,7 @@ export class Mysql2Session {
       this.#transaction.failed(failure);
       if (closesSession(failure)) {
         // At once: whatever is sent after a statement that was given up would wait behind it.
-        this.#lost = failure;
+        this.#lose(failure);
         this.cut();
       }
       throw failure;
@@ -130,14 +151,14 @@ export class Mysql2Session {
     return new Promise((resolve, reject) => {
       const settle = (error: unknown, result?: unknown) => {
         clearTimeout(limit);
-        this.#inFlight = false;
+        this.#failInFlight = undefined;
         if (error) reject(error);
         else resolve(result);
       };
       const message = `no answer within ${this.#queryTimeoutMs} ms`;
       const gaveUp = () => settle(new StoreError('CONNECTION_LOST', 'unknown', message));
       const limit = setTimeout(gaveUp, this.#queryTimeoutMs);
-      this.#inFlight = true;
+      this.#failInFlight = settle;
       try {
         this.#connection[command](statement, settle);
       } catch (error) {

@@ -1,6 +1,7 @@
 import { MisuseError, StoreError } from '../errors.ts';
 import { mysql } from '../mysql/index.ts';
-import type { SqlPort, SqlResult, SqlStatement, SqlValue } from '../ports.ts';
+import type { SqlOwnSession, SqlPort, SqlResult, SqlSessions, SqlStatement, SqlValue } from '../ports.ts';
+import { LONGEST_TIMER_MS } from '../timers.ts';
 import { type Mysql2Connection, type Mysql2Query, Mysql2Session } from './mysql2-session.ts';
 import { neverCommitted } from './never-committed.ts';
 import { requireTimeouts } from './timeouts.ts';
@@ -56,6 +57,7 @@ export function classifiedMysql2Pool<Pool extends Mysql2Pool>(pool: Pool, option
     }
     const fresh = classified(connection, session);
     known.set(connection, fresh);
+    sessionOf.set(fresh, session);
     return fresh;
   }
 
@@ -94,19 +96,18 @@ export function classifiedMysql2Pool<Pool extends Mysql2Pool>(pool: Pool, option
   });
 }
 
+/** Of each connection that is lent. */
+const sessionOf = new WeakMap<Mysql2Connection, Mysql2Session>();
+
 /** The SQL port over a pool of `mysql2`. */
 export function mysql2Port(pool: Mysql2Pool, options: Mysql2Options): SqlPort {
   const classifiedPool = classifiedMysql2Pool(pool, options);
-  const connect = () =>
-    new Promise<Mysql2Connection>((resolve, reject) => {
-      classifiedPool.getConnection((error, connection) => (error ? reject(error) : resolve(connection)));
-    });
 
   return {
     dialect: mysql,
 
     async execute(statement) {
-      const connection = await connect();
+      const connection = await connect(classifiedPool);
       try {
         return await run(connection, statement);
       } finally {
@@ -115,7 +116,7 @@ export function mysql2Port(pool: Mysql2Pool, options: Mysql2Options): SqlPort {
     },
 
     async transaction(work) {
-      const connection = await connect();
+      const connection = await connect(classifiedPool);
       const control = (text: string) => run(connection, { text, values: [] });
       const { transaction, end } = transactionHandle(mysql, (statement) => run(connection, statement));
       try {
@@ -135,6 +136,43 @@ export function mysql2Port(pool: Mysql2Pool, options: Mysql2Options): SqlPort {
       }
     },
   };
+}
+
+/**
+ * Sessions of a pool of `mysql2`, for `sqlLockStore`: each is one of its connections, until it is given back. Make the pool for
+ * that alone, with a connection for each lock that this process may hold or wait for at once (`connectionLimit`).
+ *
+ * @param options  As for `mysql2Port`; `queryTimeoutMs` is for `setUp` alone, because a statement that waits for a lock may last.
+ * @throws MisuseError  As `classifiedMysql2Pool`.
+ */
+export function mysql2Sessions(pool: Mysql2Pool, options: Mysql2Options): SqlSessions {
+  const classifiedPool = classifiedMysql2Pool(pool, options);
+  return {
+    dialect: mysql,
+    session: async () => ownSession(await connect(classifiedPool), options),
+  };
+}
+
+function ownSession(connection: Mysql2Connection, { queryTimeoutMs }: Mysql2Options): SqlOwnSession {
+  const session = sessionOf.get(connection) as Mysql2Session;
+  session.limitAnswers(LONGEST_TIMER_MS);
+  return {
+    dialect: mysql,
+    execute: (statement) => run(connection, statement),
+    onLost: (told) => session.onLost(told),
+    release() {
+      session.onLost(undefined);
+      session.limitAnswers(queryTimeoutMs);
+      session.release();
+    },
+    cut: () => session.cut(),
+  };
+}
+
+function connect(pool: Mysql2Pool): Promise<Mysql2Connection> {
+  return new Promise((resolve, reject) => {
+    pool.getConnection((error, connection) => (error ? reject(error) : resolve(connection)));
+  });
 }
 
 async function run(connection: Mysql2Connection, { text, values }: SqlStatement): Promise<SqlResult> {

@@ -1,5 +1,5 @@
 import { MisuseError } from '../errors.ts';
-import type { RedisPort } from '../ports.ts';
+import type { RedisListener, RedisPort, RedisSubscriber } from '../ports.ts';
 import { type RedisPortOptions, redisPort } from './redis-port.ts';
 
 /** What this adapter needs of a client of node-redis 5 or newer. */
@@ -49,6 +49,67 @@ export function nodeRedisPort(client: NodeRedisClient, options: RedisPortOptions
     },
     options,
   );
+}
+
+/** What `nodeRedisSubscriber` needs of a client of node-redis 5 or newer. */
+export interface NodeRedisSubscriberClient {
+  subscribe(channel: string, listener: (text: string) => void): Promise<unknown>;
+  unsubscribe(channel: string, listener: (text: string) => void): Promise<unknown>;
+  on(event: 'ready' | 'reconnecting' | 'end', listener: () => void): unknown;
+  readonly isReady: boolean;
+}
+
+/**
+ * The Redis subscriber over a client of node-redis that does nothing else: `client.duplicate()` of the one that is given to
+ * `nodeRedisPort`, so that both come to the same server.
+ */
+export function nodeRedisSubscriber(client: NodeRedisSubscriberClient): RedisSubscriber {
+  const listeners = new Map<string, RedisListener & { told(text: string): void }>();
+  let connection = 0;
+
+  function listen(channel: string): void {
+    const listener = listeners.get(channel);
+    if (listener === undefined) return;
+    const on = connection;
+    // Where the client has subscribed again by itself, it answers at once.
+    client.subscribe(channel, listener.told).then(
+      () => {
+        if (on === connection && listeners.get(channel) === listener) listener.listening();
+      },
+      () => undefined, // The connection is lost, and its owner told; it is tried again on the next one.
+    );
+  }
+
+  function lost(): void {
+    connection++;
+    for (const listener of listeners.values()) listener.lost();
+  }
+
+  client.on('ready', () => {
+    for (const channel of listeners.keys()) listen(channel);
+  });
+  client.on('reconnecting', lost);
+  client.on('end', lost);
+
+  return {
+    subscribe(channel, listener) {
+      const told = (text: string) => listener.message(text);
+      listeners.set(channel, {
+        told,
+        message: told,
+        listening: () => listener.listening(),
+        lost: () => listener.lost(),
+      });
+      if (client.isReady) listen(channel);
+      return {
+        stop() {
+          listeners.delete(channel);
+          // Where it fails, messages go on to come for which nobody waits.
+          client.unsubscribe(channel, told).catch(() => undefined);
+        },
+      };
+    },
+  };
 }
 
 /**

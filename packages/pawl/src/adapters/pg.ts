@@ -1,15 +1,22 @@
 import { StoreError } from '../errors.ts';
-import type { SqlPort, SqlResult } from '../ports.ts';
+import type { SqlOwnSession, SqlPort, SqlResult, SqlSessions } from '../ports.ts';
 import { postgres } from '../postgres/index.ts';
+import { LONGEST_TIMER_MS } from '../timers.ts';
 import { neverCommitted } from './never-committed.ts';
 import { transactionHandle, transactionIsOver } from './transaction-handle.ts';
 import { endsTransaction } from './transaction-text.ts';
 
 /** What this adapter needs of a client of `pg`. */
 export interface PgClient {
-  query(text: string, values?: readonly unknown[]): Promise<PgResult>;
+  query(statement: string | PgQuery, values?: readonly unknown[]): Promise<PgResult>;
   release(destroy?: boolean): void;
   on(event: 'error', listener: (error: Error) => void): unknown;
+}
+
+export interface PgQuery {
+  readonly text: string;
+  readonly values: unknown[];
+  readonly query_timeout: number;
 }
 
 /** What this adapter needs of a `Pool` of `pg`. */
@@ -130,6 +137,76 @@ export function pgPort(pool: PgPool): SqlPort {
   };
 }
 
+/** What `pgSessions` needs of a `Pool` of `pg`. */
+export interface PgSessionPool extends PgPool {
+  on(event: 'error', listener: (error: Error) => void): unknown;
+}
+
+/**
+ * Sessions of a pool of `pg`, for `sqlLockStore`: each is one of its clients, until it is given back. Make the pool for that alone,
+ * with a connection for each lock that this process may hold or wait for at once (`max`), and a limit for waiting for one
+ * (`connectionTimeoutMillis`; without it, whoever wants a lock too many waits until another is given back). Its `query_timeout` does
+ * not count here, because a statement that waits for a lock may last.
+ */
+export function pgSessions(pool: PgSessionPool): SqlSessions {
+  // Where nobody listens, an idle connection that the server ends would end the process. The pool has dropped it by then.
+  pool.on('error', () => undefined);
+  const losses = new WeakMap<PgClient, Loss>();
+
+  function lossOf(client: PgClient): Loss {
+    const known = losses.get(client);
+    if (known !== undefined) return known;
+    const loss: Loss = { cause: undefined, told: undefined };
+    client.on('error', (cause) => {
+      if (loss.cause !== undefined) return;
+      loss.cause = cause;
+      loss.told?.(cause);
+    });
+    losses.set(client, loss);
+    return loss;
+  }
+
+  return {
+    dialect: postgres,
+    async session() {
+      const client = await connect(pool);
+      return ownSession(client, lossOf(client));
+    },
+  };
+}
+
+interface Loss {
+  cause: Error | undefined;
+  told: ((cause: unknown) => void) | undefined;
+}
+
+function ownSession(client: PgClient, loss: Loss): SqlOwnSession {
+  let lent = true;
+  function giveBack(destroy: boolean): void {
+    if (!lent) return;
+    lent = false;
+    loss.told = undefined;
+    client.release(destroy);
+  }
+  return {
+    dialect: postgres,
+    async execute({ text, values }) {
+      const statement = { text, values: [...values], query_timeout: LONGEST_TIMER_MS };
+      const result: PgResult | PgResult[] = await query(client, statement);
+      // Of several statements, an array.
+      const last = Array.isArray(result) ? result.at(-1) : result;
+      return normalise(last);
+    },
+    onLost(told) {
+      loss.told = told;
+      const { cause } = loss;
+      if (cause !== undefined) queueMicrotask(() => told(cause));
+    },
+    release: () => giveBack(loss.cause !== undefined),
+    cut: () => giveBack(true),
+  };
+}
+
 const listenedTo = new WeakSet<PgClient>();
 
 /**
@@ -155,9 +232,13 @@ function connect(pool: PgPool): Promise<PgClient> {
   });
 }
 
-async function query(client: PgClient, text: string, values?: readonly unknown[]): Promise<PgResult> {
+async function query(
+  client: PgClient,
+  statement: string | PgQuery,
+  values?: readonly unknown[],
+): Promise<PgResult> {
   try {
-    return await client.query(text, values);
+    return await client.query(statement, values);
   } catch (error) {
     throw postgres.classifyError(error);
   }

@@ -25,6 +25,7 @@ export interface RedisDriver {
 /** @throws MisuseError  The time-out is none. */
 export function redisPort(driver: RedisDriver, { commandTimeoutMs }: RedisPortOptions): RedisPort {
   requireTimeouts({ commandTimeoutMs });
+  const watch = new AnswerWatch(commandTimeoutMs);
   return {
     async command(name, ...args) {
       const notReady = driver.notReady();
@@ -32,7 +33,10 @@ export function redisPort(driver: RedisDriver, { commandTimeoutMs }: RedisPortOp
         throw new StoreError('UNAVAILABLE', 'none', `Redis is not connected (${notReady})`);
       }
       try {
-        return await answerWithin(commandTimeoutMs, driver.send(name, args), driver.replaceConnection);
+        return await watch.within(driver.send(name, args), (reject) => {
+          reject(new StoreError('CONNECTION_LOST', 'unknown', `no answer within ${commandTimeoutMs} ms`));
+          driver.replaceConnection();
+        });
       } catch (error) {
         if (error instanceof StoreError) throw error;
         if (error instanceof Error && driver.isErrorReply(error)) throw classifyErrorReply(error, name);
@@ -43,17 +47,62 @@ export function redisPort(driver: RedisDriver, { commandTimeoutMs }: RedisPortOp
   };
 }
 
-function answerWithin(limitMs: number, answer: Promise<unknown>, giveUp: () => void): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    const tooLate = () => {
-      reject(new StoreError('CONNECTION_LOST', 'unknown', `no answer within ${limitMs} ms`));
-      giveUp();
-    };
-    // In two halves: after a standstill of this process (F02, F03) an overdue timer runs before the answer is read that has
-    // arrived meanwhile. The second half begins only when the process is back.
-    let limit = setTimeout(() => {
-      limit = setTimeout(tooLate, limitMs / 2);
-    }, limitMs / 2);
-    void answer.then(resolve, reject).finally(() => clearTimeout(limit));
-  });
+/** A command that has not been answered. */
+interface Unanswered {
+  looks: number;
+  giveUp(): void;
+}
+
+/** How often it is looked, in one time-out, whether commands have been answered. */
+const LOOKS = 4;
+
+/**
+ * Gives up what is not answered in time: after the time-out, and before a quarter more of it. One timer looks after all
+ * commands, since one for each would cost as much as the command.
+ */
+class AnswerWatch {
+  readonly #everyMs: number;
+  readonly #unanswered = new Set<Unanswered>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(limitMs: number) {
+    this.#everyMs = limitMs / LOOKS;
+  }
+
+  within<T>(answer: Promise<T>, giveUp: (reject: (error: StoreError) => void) => void): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const command: Unanswered = { looks: 0, giveUp: () => giveUp(reject) };
+      this.#unanswered.add(command);
+      this.#timer ??= this.#later();
+      answer.then(
+        (value) => {
+          this.#unanswered.delete(command);
+          resolve(value);
+        },
+        (error: unknown) => {
+          this.#unanswered.delete(command);
+          reject(error);
+        },
+      );
+    });
+  }
+
+  #later(): NodeJS.Timeout {
+    return setTimeout(() => this.#look(), this.#everyMs).unref();
+  }
+
+  /**
+   * By looks, and not by the clock: after a standstill of this process (F02, F03) an overdue timer runs before the answer is
+   * read that has arrived meanwhile. However long it was, it counts as one look.
+   */
+  #look(): void {
+    this.#timer = undefined;
+    for (const command of this.#unanswered) {
+      // The first came at any time after it was sent.
+      if (++command.looks <= LOOKS) continue;
+      this.#unanswered.delete(command);
+      command.giveUp();
+    }
+    if (this.#unanswered.size > 0) this.#timer = this.#later();
+  }
 }

@@ -20,6 +20,20 @@ export function placeholders(kind: Kind, text: string): string {
   return text.replaceAll('?', () => `$${++count}`);
 }
 
+/** The statement that tells how many sessions of this database wait for a lock that is a session's own. */
+export const SESSIONS_WAITING = {
+  postgres: `SELECT COUNT(*) AS n FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+    WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()`,
+  mysql: `SELECT COUNT(*) AS n FROM information_schema.processlist WHERE db = DATABASE() AND state = 'User lock'`,
+};
+
+/** The statement that tells how many locks sessions of this database have; MySQL and MariaDB show them to nobody. */
+export const SESSION_LOCKS = {
+  postgres: `SELECT COUNT(*) AS n FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+    WHERE locktype = 'advisory' AND datname = current_database()`,
+  mysql: undefined,
+};
+
 /**
  * How many sessions of this database wait for a row lock now. On MySQL and MariaDB it needs the right PROCESS.
  */

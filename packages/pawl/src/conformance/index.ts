@@ -16,9 +16,11 @@
 
 import type { ConformanceCase } from './case.ts';
 import { conditionalUpdateCases } from './conditional-update.ts';
+import { distributedLockCases } from './distributed-lock.ts';
 import { idempotencyStoreCases } from './idempotency-store.ts';
 import { leasedKeyCases } from './leased-key.ts';
 import { leasedKeyInTransactionCases } from './leased-key-in-transaction.ts';
+import { onLockStore, onRedisLocks, onSqlLocks } from './lock-bench.ts';
 import { optimisticLockCases } from './optimistic-lock.ts';
 import { pessimisticLockCases } from './pessimistic-lock.ts';
 import type { OnRecordsBench } from './records-bench.ts';
@@ -33,9 +35,11 @@ import { uniqueClaimCases } from './unique-claim.ts';
 export type { ConformanceCase } from './case.ts';
 export type {
   OpenedIdempotencyStore,
+  OpenedLockStore,
   OpenedRedisPort,
   OpenedSqlPort,
   OpenIdempotencyStore,
+  OpenLockStore,
   OpenRedisPort,
   OpenSqlPort,
   ServerAddress,
@@ -43,26 +47,33 @@ export type {
   StoreNamespace,
 } from './open.ts';
 
-interface Options {
+interface Subject {
   /** The module that exports `open`. Every process imports it, so it must not be a test file. */
   readonly module: URL;
-  /** How often 50 identical keys are raced, with handlers of 0 and of 50 ms each. Default 10. */
-  readonly trials?: number;
   /** Node's own options for the racing processes: loaders and the like. Default: those of this process. */
   readonly execArgv?: readonly string[];
 }
 
-export interface ConformanceOptions extends Options {
+interface Trials {
+  /** How often 50 identical keys are raced, with handlers of 0 and of 50 ms each. Default 10. */
+  readonly trials?: number;
+}
+
+export interface LockConformanceOptions extends Subject {
   /** The server, and the database in it, as whom to come: `postgres://user:password@host:port/database`. Without TLS. */
   readonly url: string;
 }
 
-export interface IdempotencyStoreConformanceOptions extends Options {
+export interface ConformanceOptions extends LockConformanceOptions, Trials {}
+
+export interface LockStoreConformanceOptions extends Subject {
   /** Given to `open`. */
   readonly url?: string;
   /** 1 for a store that lives in one process. Default 2. */
   readonly processes?: 1 | 2;
 }
+
+export interface IdempotencyStoreConformanceOptions extends LockStoreConformanceOptions, Trials {}
 
 const TRIALS = 10;
 
@@ -120,4 +131,39 @@ export function idempotencyStoreConformance({
   const subject = { module, url, processes, execArgv };
   const onBench: OnRecordsBench = (work) => onStoreBench(subject, work);
   return [...idempotencyStoreCases(onBench), ...leasedKeyCases(onBench, { processes, trials })];
+}
+
+/**
+ * For an adapter of a SQL driver that opens `sessions`: distributed locks on them.
+ *
+ * The user must be allowed to see who waits (on MySQL and MariaDB the right PROCESS). The server must grant 70 connections.
+ */
+export function sqlLockConformance({
+  module: { href: module },
+  url,
+  execArgv,
+}: LockConformanceOptions): readonly ConformanceCase[] {
+  const subject = { module, url, execArgv };
+  return distributedLockCases((work) => onSqlLocks(subject, work), { processes: 2, server: true });
+}
+
+/** For an adapter of a Redis client that opens a `subscriber`: distributed locks on it. */
+export function redisLockConformance({
+  module: { href: module },
+  url,
+  execArgv,
+}: LockConformanceOptions): readonly ConformanceCase[] {
+  const subject = { module, url, execArgv };
+  return distributedLockCases((work) => onRedisLocks(subject, work), { processes: 2, server: true });
+}
+
+/** For a `LockStore` of one's own: distributed locks on it. */
+export function lockStoreConformance({
+  module: { href: module },
+  url,
+  processes = 2,
+  execArgv,
+}: LockStoreConformanceOptions): readonly ConformanceCase[] {
+  const subject = { module, url, processes, execArgv };
+  return distributedLockCases((work) => onLockStore(subject, work), { processes, server: false });
 }

@@ -2,6 +2,7 @@ import { conditionalUpdateJobs } from './conditional-update.ts';
 import type { Job } from './job.ts';
 import { leasedKeyJobs } from './leased-key.ts';
 import { leasedKeyInTransactionJobs } from './leased-key-in-transaction.ts';
+import { distributedLockJobs } from './lock-sections.ts';
 import { optimisticLockJobs } from './optimistic-lock.ts';
 import { pessimisticLockJobs } from './pessimistic-lock.ts';
 import { transactionalKeyJobs } from './transactional-key.ts';
@@ -17,5 +18,6 @@ export const jobs: ReadonlyMap<string, Job<unknown, unknown>> = new Map(
     ...leasedKeyJobs,
     ...leasedKeyInTransactionJobs,
     ...transactionalKeyJobs,
+    ...distributedLockJobs,
   ].map((job) => [job.name, job as Job<unknown, unknown>]),
 );

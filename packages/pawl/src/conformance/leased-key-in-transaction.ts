@@ -14,7 +14,7 @@ import { buyersOf, purchase } from './purchases.ts';
 import { onlyValue } from './race.ts';
 import { onSqlBench, type SqlBench, type SqlSubject } from './sql-bench.ts';
 import { until } from './waiting.ts';
-import { databaseOf } from './world.ts';
+import { databaseOf, recordsOf } from './world.ts';
 
 const LONG_MS = 300_000;
 const SHORT_MS = 500;
@@ -41,7 +41,7 @@ const buy = job(
   async ({ world, index, meet }, { key, leaseMs, stop }: BuyOptions): Promise<Bought> => {
     const { sql, tables } = databaseOf(world);
     const events: IdempotencyEvent['kind'][] = [];
-    const keys = idempotencyKeys(world.store as SqlIdempotencyStore, {
+    const keys = idempotencyKeys(recordsOf(world).store as SqlIdempotencyStore, {
       leaseMs,
       onEvent: ({ kind }) => events.push(kind),
     });

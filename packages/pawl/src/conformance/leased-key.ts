@@ -9,6 +9,7 @@ import type { ConformanceCase } from './case.ts';
 import { job, type Racer } from './job.ts';
 import { onlyValue, RACERS, race, values } from './race.ts';
 import type { OnRecordsBench, RecordsBench } from './records-bench.ts';
+import { recordsOf } from './world.ts';
 
 /** So long that no lease is over only because a machine is slow, in milliseconds. */
 const LONG_MS = 300_000;
@@ -22,7 +23,7 @@ const LOOK_AGAIN_MS = 20;
 
 /** What the key does not do: each looks for an answer, finds none, and runs. */
 const lookThenRun = job('leased-key/look-then-run', ['looked'], async (racer, { key }: { key: string }) => {
-  const { store, runs } = racer.world;
+  const { store, runs } = recordsOf(racer.world);
   const found = await store.read(recordIdOf(requestOf(key)));
   await racer.meet('looked');
   if (found !== undefined) return false;
@@ -34,10 +35,11 @@ const ask = job(
   'leased-key/ask',
   ['ready'],
   async ({ world, meet }, { key, handlerMs }: { key: string; handlerMs: number }) => {
-    const keys = idempotencyKeys(world.store, { leaseMs: LONG_MS });
+    const { store, runs } = recordsOf(world);
+    const keys = idempotencyKeys(store, { leaseMs: LONG_MS });
     await meet('ready');
     const outcome = await keys.run(requestOf(key), async () => {
-      await world.runs.note(key);
+      await runs.note(key);
       if (handlerMs > 0) await sleep(handlerMs);
       return done(newAnswer());
     });
@@ -55,7 +57,7 @@ type HoldOptions = Pick<IdempotencyKeyOptions, 'leaseMs' | 'renewForMs'> & { rea
 
 /** Stays in its handler until it is told to go on. Whoever is told that his outcome is unknown asks until he knows. */
 const hold = job('leased-key/hold', [], async (racer, { key, ...times }: HoldOptions): Promise<Held> => {
-  const { store, runs } = racer.world;
+  const { store, runs } = recordsOf(racer.world);
   const events: IdempotencyEvent['kind'][] = [];
   const keys = idempotencyKeys(store, { ...times, onEvent: ({ kind }) => events.push(kind) });
   let attempt = 0;
@@ -86,13 +88,14 @@ const askUntilAnswered = job(
   'leased-key/ask-until-answered',
   [],
   async ({ world, meet }: Racer, { key }: { key: string }): Promise<Asked> => {
-    const keys = idempotencyKeys(world.store, { leaseMs: LONG_MS });
+    const { store, runs } = recordsOf(world);
+    const keys = idempotencyKeys(store, { leaseMs: LONG_MS });
     const refused: Seen[] = [];
     let attempt = 0;
     for (;;) {
       const outcome = await keys.run(requestOf(key), async (lease) => {
         attempt = lease.attempt;
-        await world.runs.note(key);
+        await runs.note(key);
         return done(newAnswer());
       });
       if (outcome.outcome !== 'refused') return { refused, seen: seen(outcome), attempt };

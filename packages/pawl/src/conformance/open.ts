@@ -1,5 +1,6 @@
 import type { IdempotencyStore } from '../idempotency-store.ts';
-import type { RedisPort, SqlPort } from '../ports.ts';
+import type { LockStore } from '../lock-store.ts';
+import type { RedisPort, RedisSubscriber, SqlPort, SqlSessions } from '../ports.ts';
 import { within } from './waiting.ts';
 
 /** Where a server is, and as whom to come to it. */
@@ -24,27 +25,35 @@ interface Closable {
 
 export interface OpenedSqlPort extends Closable {
   readonly sql: SqlPort;
+  /** For `sqlLockConformance`: sessions of a pool of their own, with `connections` connections. */
+  readonly sessions?: SqlSessions;
 }
 
 export interface OpenedRedisPort extends Closable {
   readonly redis: RedisPort;
+  /** For `redisLockConformance`: on a connection of its own. */
+  readonly subscriber?: RedisSubscriber;
 }
 
 export interface OpenedIdempotencyStore extends Closable {
   readonly store: IdempotencyStore;
 }
 
-/** What a module for `sqlConformance` exports as `open`. Give the adapter limits of a few seconds, without TLS. */
+export interface OpenedLockStore extends Closable {
+  readonly store: LockStore;
+}
+
+/** What a module for `sqlConformance` and `sqlLockConformance` exports as `open`. Give the adapter limits of a few seconds, without TLS. */
 export type OpenSqlPort = (connection: SqlConnection) => OpenedSqlPort | Promise<OpenedSqlPort>;
 
-/** What a module for `redisConformance` exports as `open`. Resolves when commands can be sent. */
+/** What a module for `redisConformance` and `redisLockConformance` exports as `open`. Resolves when commands can be sent. */
 export type OpenRedisPort = (server: ServerAddress) => OpenedRedisPort | Promise<OpenedRedisPort>;
 
-/** Which records of a store of one's own are meant. */
+/** Which records, or locks, of a store of one's own are meant. */
 export interface StoreNamespace {
-  /** As it was given to `idempotencyStoreConformance`. */
+  /** As it was given to `idempotencyStoreConformance`, or to `lockStoreConformance`. */
   readonly url: string | undefined;
-  /** The same for all who shall see the same records: part of a table's name, or in front of every key. */
+  /** The same for all who shall see the same records, or locks: part of a table's name, or in front of every key. */
   readonly namespace: string;
 }
 
@@ -52,6 +61,9 @@ export interface StoreNamespace {
 export type OpenIdempotencyStore = (
   which: StoreNamespace,
 ) => OpenedIdempotencyStore | Promise<OpenedIdempotencyStore>;
+
+/** What a module for `lockStoreConformance` exports as `open`. */
+export type OpenLockStore = (which: StoreNamespace) => OpenedLockStore | Promise<OpenedLockStore>;
 
 /** What the servers listen to where a URL does not say. */
 const PORTS: Readonly<Record<string, number>> = {
@@ -91,6 +103,12 @@ export async function openRedis(module: string, server: ServerAddress): Promise<
 /** As `openSql`. */
 export async function openStore(module: string, which: StoreNamespace): Promise<OpenedIdempotencyStore> {
   const open = await openOf<OpenIdempotencyStore>(module);
+  return within(Promise.resolve(open(which)), `what ${module} opens`);
+}
+
+/** As `openSql`. */
+export async function openLockStore(module: string, which: StoreNamespace): Promise<OpenedLockStore> {
+  const open = await openOf<OpenLockStore>(module);
   return within(Promise.resolve(open(which)), `what ${module} opens`);
 }
 

@@ -13,6 +13,8 @@ export interface CuttingProxy {
   seen(): number;
   /** Resolves when the first of them has been cut off. */
   readonly cut: Promise<void>;
+  /** Cuts every connection that there is now; new ones pass. */
+  cutAll(): void;
   close(): Promise<void>;
 }
 
@@ -66,6 +68,9 @@ export async function startProxy(
     port: (proxy.address() as AddressInfo).port,
     seen: () => seen,
     cut: firstCut.promise,
+    cutAll() {
+      for (const socket of sockets) socket.destroy();
+    },
     async close() {
       const closed = once(proxy, 'close');
       proxy.close();

@@ -17,6 +17,9 @@ export async function startRacersHere(spec: WorldSpec): Promise<RacerHost> {
     async signal() {
       throw new TypeError('racers in this process cannot be stopped');
     },
-    end: () => world.close(),
+    end() {
+      runner.letGo();
+      return world.close();
+    },
   };
 }

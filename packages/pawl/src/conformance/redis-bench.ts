@@ -6,7 +6,8 @@ import { type CuttingProxy, type Fate, startProxy } from './proxy.ts';
 import { twoHosts } from './race.ts';
 import { startRacerProcess } from './racer-process.ts';
 import type { RecordsBench } from './records-bench.ts';
-import { openWorld, type WorldSpec } from './world.ts';
+import { removeAll } from './redis-keys.ts';
+import { openWorld, recordsOf, type WorldSpec } from './world.ts';
 
 /** The adapter that is tried, and on what. */
 export interface RedisSubject {
@@ -43,8 +44,7 @@ export async function onRedisBench(
     await work({
       redis,
       prefix,
-      store: here.store,
-      runs: here.runs,
+      ...recordsOf(here),
       async open(port) {
         const opened = await openRedis(module, { ...server, port });
         closers.add(opened.close);
@@ -58,14 +58,4 @@ export async function onRedisBench(
       },
     });
   });
-}
-
-async function removeAll(redis: RedisPort, prefix: string): Promise<void> {
-  let cursor = '0';
-  do {
-    const reply = await redis.command('SCAN', cursor, 'MATCH', `${prefix}*`, 'COUNT', 1_000);
-    const [next, keys] = reply as [unknown, unknown[]];
-    cursor = String(next);
-    if (keys.length > 0) await redis.command('DEL', ...keys.map(String));
-  } while (cursor !== '0');
 }

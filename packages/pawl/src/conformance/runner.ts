@@ -13,6 +13,7 @@ export class Runner {
   readonly #world: World;
   readonly #tell: (message: FromRacers) => void;
   readonly #runs = new Map<number, Map<string, Point>>();
+  #over = false;
 
   constructor(world: World, tell: (message: FromRacers) => void) {
     this.#world = world;
@@ -33,11 +34,12 @@ export class Runner {
       }
     };
     const race = async (index: number): Promise<Ended<unknown>> => {
-      const meet = (name: string) => {
+      const meet = async (name: string) => {
+        if (this.#over) return;
         const point = pointOf(points, name);
         point.arrived++;
         tellReached();
-        return point.gate.promise;
+        await point.gate.promise;
       };
       try {
         return { value: await work({ world: this.#world, index, meet }, params) };
@@ -57,6 +59,12 @@ export class Runner {
   pass(run: number, name: string): void {
     const points = this.#runs.get(run);
     if (points !== undefined) pointOf(points, name).gate.resolve();
+  }
+
+  /** Nobody is led any more: lets everybody through at every point, so that what a case has left in the middle ends. */
+  letGo(): void {
+    this.#over = true;
+    for (const points of this.#runs.values()) for (const { gate } of points.values()) gate.resolve();
   }
 }
 

@@ -17,7 +17,7 @@ import { startRacerProcess } from './racer-process.ts';
 import { startRacersHere } from './racers-here.ts';
 import type { RecordsBench } from './records-bench.ts';
 import { until } from './waiting.ts';
-import { databaseOf, openWorld, type WorldSpec } from './world.ts';
+import { databaseOf, openWorld, recordsOf, type WorldSpec } from './world.ts';
 
 /** The adapter that is tried, and on what. */
 export interface SqlSubject {
@@ -80,8 +80,7 @@ export async function onSqlBench(
     await work({
       sql,
       tables,
-      store: here.store,
-      runs: here.runs,
+      ...recordsOf(here),
       rows,
       number: (text, ...values) => numberOf(sql, text, ...values),
       async open(over = {}) {

@@ -7,7 +7,7 @@ import { twoHosts } from './race.ts';
 import { startRacerProcess } from './racer-process.ts';
 import { startRacersHere } from './racers-here.ts';
 import type { RecordsBench } from './records-bench.ts';
-import { openWorld, type WorldSpec } from './world.ts';
+import { openWorld, recordsOf, type WorldSpec } from './world.ts';
 
 /** The store that is tried. */
 export interface StoreSubject {
@@ -31,8 +31,7 @@ export async function onStoreBench(
     const here = await openWorld(world);
     closers.add(here.close);
     await work({
-      store: here.store,
-      runs: here.runs,
+      ...recordsOf(here),
       hosts: () =>
         twoHosts(
           () => (processes === 1 ? startRacersHere(world) : startRacerProcess(world, execArgv)),

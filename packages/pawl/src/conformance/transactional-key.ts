@@ -11,7 +11,7 @@ import { isCommit } from './proxy.ts';
 import { buyersOf, purchase } from './purchases.ts';
 import { onlyValue, RACERS, race, values } from './race.ts';
 import { onSqlBench, type SqlBench, type SqlSubject } from './sql-bench.ts';
-import { databaseOf } from './world.ts';
+import { databaseOf, recordsOf } from './world.ts';
 
 /** Longer than the first one's transaction lasts, on a slow machine too. */
 const PATIENT_MS = 30_000;
@@ -21,7 +21,7 @@ const lookThenBuy = job(
   ['looked'],
   async (racer, { key }: { key: string }) => {
     const { sql, tables } = databaseOf(racer.world);
-    const found = await racer.world.store.read(recordIdOf(requestOf(key)));
+    const found = await recordsOf(racer.world).store.read(recordIdOf(requestOf(key)));
     await racer.meet('looked');
     if (found !== undefined) return false;
     await sql.transaction((transaction) =>

@@ -3,6 +3,7 @@ import { sqlIdempotencyStore } from '../idempotency-store.ts';
 import type { SqlPort } from '../ports.ts';
 import { redisIdempotencyStore } from '../redis/idempotency-key.ts';
 import { type BusinessTables, rowsOf } from './business-tables.ts';
+import { type LocksSpec, openLocks, type WorldLocks } from './locks-world.ts';
 import {
   openRedis,
   openSql,
@@ -33,14 +34,17 @@ export type WorldSpec =
       readonly module: string;
       readonly which: StoreNamespace;
       readonly ledgerFile: string;
-    };
+    }
+  | { readonly kind: 'locks'; readonly on: LocksSpec };
 
 /** What racers race on, opened. */
 export interface World {
-  readonly store: IdempotencyStore;
-  readonly runs: RunLedger;
+  /** Absent where locks are raced for. */
+  readonly records: { readonly store: IdempotencyStore; readonly runs: RunLedger } | undefined;
   /** Absent without a database. */
   readonly database: { readonly sql: SqlPort; readonly tables: BusinessTables } | undefined;
+  /** Absent where anything else is raced for. */
+  readonly locks: WorldLocks | undefined;
   close(): Promise<void>;
 }
 
@@ -52,9 +56,12 @@ export async function openWorld(spec: WorldSpec): Promise<World> {
       const { tables } = spec;
       await together(spec.connection.connections, () => rowsOf(sql, 'SELECT 1'));
       return {
-        store: sqlIdempotencyStore(sql, { table: tables.idempotencyKey }),
-        runs: sqlRuns(sql, tables.run),
+        records: {
+          store: sqlIdempotencyStore(sql, { table: tables.idempotencyKey }),
+          runs: sqlRuns(sql, tables.run),
+        },
         database: { sql, tables },
+        locks: undefined,
         close,
       };
     }
@@ -62,15 +69,20 @@ export async function openWorld(spec: WorldSpec): Promise<World> {
       const { redis, close } = await openRedis(spec.module, spec.server);
       const { prefix } = spec;
       return {
-        store: redisIdempotencyStore(redis, { prefix }),
-        runs: redisRuns(redis, prefix),
+        records: { store: redisIdempotencyStore(redis, { prefix }), runs: redisRuns(redis, prefix) },
         database: undefined,
+        locks: undefined,
         close,
       };
     }
     case 'store': {
       const { store, close } = await openStore(spec.module, spec.which);
-      return { store, runs: fileRuns(spec.ledgerFile), database: undefined, close };
+      const records = { store, runs: fileRuns(spec.ledgerFile) };
+      return { records, database: undefined, locks: undefined, close };
+    }
+    case 'locks': {
+      const locks = await openLocks(spec.on);
+      return { records: undefined, database: undefined, locks, close: locks.close };
     }
   }
 }
@@ -79,4 +91,16 @@ export async function openWorld(spec: WorldSpec): Promise<World> {
 export function databaseOf({ database }: World): NonNullable<World['database']> {
   if (database === undefined) throw new TypeError('there is no database');
   return database;
+}
+
+/** As `databaseOf`. */
+export function recordsOf({ records }: World): NonNullable<World['records']> {
+  if (records === undefined) throw new TypeError('there are no records');
+  return records;
+}
+
+/** As `databaseOf`. */
+export function locksOf({ locks }: World): WorldLocks {
+  if (locks === undefined) throw new TypeError('there are no locks');
+  return locks;
 }

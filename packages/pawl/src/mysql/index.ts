@@ -1,6 +1,8 @@
 import type { SqlDialect } from '../ports.ts';
 import { conditionalUpdate } from './conditional-update.ts';
+import * as sessionLock from './distributed-lock.ts';
 import { classifyError } from './errors.ts';
+import { raiseFence } from './fencing.ts';
 import * as idempotencyKey from './idempotency-key.ts';
 import { migrations } from './migrations.ts';
 import { limitLockWait, lockAvailableRows, lockRow, restoreLockWait } from './pessimistic-lock.ts';
@@ -13,6 +15,7 @@ export const mysql: SqlDialect = {
   classifyError,
   migrations,
   conditionalUpdate,
+  raiseFence,
   claim,
   readClaim,
   takeOverClaim,
@@ -25,4 +28,5 @@ export const mysql: SqlDialect = {
   restoreLockWait,
   lockRow,
   lockAvailableRows,
+  sessionLock,
 };

@@ -1,6 +1,8 @@
 import type { SqlDialect } from '../ports.ts';
 import { conditionalUpdate } from './conditional-update.ts';
+import * as sessionLock from './distributed-lock.ts';
 import { classifyError } from './errors.ts';
+import { raiseFence } from './fencing.ts';
 import * as idempotencyKey from './idempotency-key.ts';
 import { migrations } from './migrations.ts';
 import { limitLockWait, lockAvailableRows, lockRow, restoreLockWait } from './pessimistic-lock.ts';
@@ -12,6 +14,7 @@ export const postgres: SqlDialect = {
   classifyError,
   migrations,
   conditionalUpdate,
+  raiseFence,
   claim,
   readClaim,
   takeOverClaim,
@@ -24,4 +27,5 @@ export const postgres: SqlDialect = {
   restoreLockWait,
   lockRow,
   lockAvailableRows,
+  sessionLock,
 };

@@ -1,10 +1,16 @@
 import pg from 'pg';
-import { pgPort } from '../../src/adapters/pg.ts';
+import { pgPort, pgSessions } from '../../src/adapters/pg.ts';
 import type { OpenSqlPort, SqlConnection } from '../../src/conformance/index.ts';
 
 export const open: OpenSqlPort = (connection) => {
-  const pool = newPgPool(connection);
-  return { sql: pgPort(pool), close: () => pool.end() };
+  const [pool, lent] = [newPgPool(connection), newPgPool(connection)];
+  return {
+    sql: pgPort(pool),
+    sessions: pgSessions(lent),
+    async close() {
+      await Promise.all([pool.end(), lent.end()]);
+    },
+  };
 };
 
 export function newPgPool({ connections, ...server }: SqlConnection): pg.Pool {

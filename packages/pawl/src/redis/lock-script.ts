@@ -1,0 +1,268 @@
+import { StoreError } from '../errors.ts';
+import { TOKENS_PER_GRANT } from '../lock-store.ts';
+import type { RedisPort } from '../ports.ts';
+import { redisScript } from './script.ts';
+
+/** Digits of a fencing token, in microseconds since 1970; they are enough until the year 2286. */
+const DIGITS = 16;
+const MARK_AT = DIGITS + 1;
+const OWNER_AT = DIGITS + 2;
+/** How a lock is marked. */
+const FREE = '0';
+const HELD = '-';
+/** Somebody may be in its queue. */
+const WANTED = '+';
+const byte = (mark: string) => mark.charCodeAt(0);
+
+/** What is needed where somebody waits, made only then: to make a function costs as much as to give a free lock away. */
+const WITH_QUEUE = `
+local function withQueue()
+  local lock, queue, waiting, last, owner, isThere
+
+  local function grant(place, itsLease)
+    last = math.max(last, now) + ${TOKENS_PER_GRANT}
+    owner = place
+    local mark = redis.call('EXISTS', queue) == 1 and '${WANTED}' or '${HELD}'
+    redis.call('PSETEX', lock, itsLease, string.format('%0${DIGITS}.0f', last) .. mark .. place)
+  end
+
+  local function keepFor(key)
+    if redis.call('PTTL', key) < tonumber(lease) then redis.call('PEXPIRE', key, lease) end
+  end
+
+  local function enqueue(place)
+    redis.call('ZADD', queue, 'NX', string.format('%.0f', now), place)
+    redis.call('HSET', waiting, place, string.format('%.0f ', now + lease * 1000) .. lease)
+    keepFor(queue)
+    keepFor(waiting)
+    if owner ~= '' then redis.call('SETRANGE', lock, ${MARK_AT - 1}, '${WANTED}') end
+  end
+
+  -- Gives the lock to the first who is still there. Who asks learns of it by the answer, others by a message. Whose process
+  -- is not connected does not hear it, and who has not been heard of for a lease may never: they have lost their place.
+  local function handOver(asks)
+    while true do
+      local place = redis.call('ZPOPMIN', queue)[1]
+      if not place then return end
+      local untilUs, itsLease = string.match(redis.call('HGET', waiting, place) or '', '^(%d+) (%d+)$')
+      redis.call('HDEL', waiting, place)
+      if untilUs and tonumber(untilUs) > now then
+        grant(place, itsLease)
+        if place == asks then return end
+        local process, number = string.match(place, '^(.*):(%d+)$')
+        local message = number .. string.format(' %.0f ', last - ${TOKENS_PER_GRANT - 1}) .. lock
+        if redis.call('PUBLISH', channels .. process, message) > 0 then return end
+        owner = ''
+      end
+    end
+  end
+
+  local function take(place, waits)
+    if owner == place then
+      redis.call('PEXPIRE', lock, lease)
+    else
+      if waits then enqueue(place) end
+      if owner == '' then handOver(place) end
+      if owner == '' then grant(place, lease) end
+    end
+    if owner == place then return last - ${TOKENS_PER_GRANT - 1} end
+    return -math.max(redis.call('PTTL', lock), 0)
+  end
+
+  local function free(place)
+    if owner == place then
+      owner = ''
+      return 1
+    end
+    redis.call('ZREM', queue, place)
+    redis.call('HDEL', waiting, place)
+    return 0
+  end
+
+  return function(key, held, step, place, nextPlace)
+    lock, queue, waiting = key, key .. ':queue', key .. ':waiting'
+    last, owner = 0, ''
+    if held then
+      last = tonumber(string.sub(held, 1, ${DIGITS}))
+      if string.byte(held, ${MARK_AT}) ~= ${byte(FREE)} then owner = string.sub(held, ${OWNER_AT}) end
+    end
+    if step == 'take' or step == 'wait' then return take(place, step == 'wait') end
+    local was = free(place)
+    if step ~= 'free' then return was, take(nextPlace, step == 'free-wait') end
+    if was == 1 then
+      handOver('')
+      if owner == '' then setFree(lock) end
+    end
+    return was
+  end
+end
+`;
+
+/**
+ * All steps of all locks, in one script that takes any number of them at once.
+ *
+ * KEYS: the lock of each step. ARGV: prefix of the channels, lease in milliseconds; then for each step its name, a place, and
+ * with `free-take` and `free-wait` the place that is taken next. Answers for each step: to `take` and `wait` the first token
+ * of the grant, or for how long the lock is somebody else's, as a number of milliseconds ≤ 0; to `renew` and `free` whether
+ * the lock was held, 1 or 0; to the others both, this first.
+ *
+ * A lock is a text: the last token that was given out for it; its mark; its owner's place. Free it is kept until its lease
+ * would have been over, so that tokens grow also if the clock is put back meanwhile. The queue is a sorted set of places by
+ * the moment of their coming, in microseconds; beside it, in a hash, until when each of them counts as alive, and its lease.
+ */
+const steps = redisScript(`
+local channels, lease = ARGV[1], ARGV[2]
+local now, nowText, afterNow
+
+-- Only where it is needed: to give a lock back it is not.
+local function readClock()
+  local time = redis.call('TIME')
+  now = time[1] * 1000000 + time[2]
+  nowText = string.format('%0${DIGITS}.0f', now)
+  afterNow = string.format('%0${DIGITS}.0f${HELD}', now + ${TOKENS_PER_GRANT})
+end
+
+-- A server without memory does not take it, but lets go.
+local function setFree(lock)
+  local marked = redis.pcall('SETRANGE', lock, ${MARK_AT - 1}, '${FREE}')
+  if type(marked) == 'table' then redis.call('DEL', lock) end
+end
+${WITH_QUEUE}
+local slow
+local answers, answered, at = {}, 0, 3
+for i = 1, #KEYS do
+  local lock, step, place = KEYS[i], ARGV[at], ARGV[at + 1]
+  at = at + 2
+  local held = redis.call('GET', lock)
+  local mark = held and string.byte(held, ${MARK_AT})
+  local answer, further
+  local takes = step == 'take' or step == 'wait'
+  if takes and not now then readClock() end
+  if takes and mark == ${byte(FREE)} and held < nowText then
+    redis.call('PSETEX', lock, lease, afterNow .. place)
+    answer = now + 1
+  elseif mark == ${byte(HELD)} and step == 'free' and string.sub(held, ${OWNER_AT}) == place then
+    setFree(lock)
+    answer = 1
+  elseif step == 'renew' then
+    local ours = held and mark ~= ${byte(FREE)} and string.sub(held, ${OWNER_AT}) == place
+    answer = ours and redis.call('PEXPIRE', lock, lease) or 0
+  elseif takes and not held and redis.call('EXISTS', lock .. ':queue') == 0 then
+    redis.call('PSETEX', lock, lease, afterNow .. place)
+    answer = now + 1
+  else
+    if not now then readClock() end
+    slow = slow or withQueue()
+    answer, further = slow(lock, held, step, place, ARGV[at])
+  end
+  answered = answered + 1
+  answers[answered] = answer
+  if further then
+    at = at + 1
+    answered = answered + 1
+    answers[answered] = further
+  end
+end
+return answers`);
+
+/** Steps of one script: it is short work, but nobody else is served by the server meanwhile. */
+const STEPS_AT_ONCE = 100;
+
+/**
+ * - `take`: takes the lock where it is free and nobody waits for it. `wait`: or queues. Asked again they answer the same,
+ *   and the place counts as alive for another lease.
+ * - `renew`: for another lease, where it is held.
+ * - `free`: gives it to who is next, where it is held; gives up the place that waits, else.
+ * - `free-take`, `free-wait`: and takes a further place.
+ */
+export type LockStep =
+  | { readonly name: 'take' | 'wait' | 'renew' | 'free'; readonly lock: string; readonly place: string }
+  | {
+      readonly name: 'free-take' | 'free-wait';
+      readonly lock: string;
+      readonly place: string;
+      readonly nextPlace: string;
+    };
+
+export interface LockAnswer {
+  /** To a step that gives the lock back, or renews it: whether it was held. */
+  readonly held: boolean;
+  /** To a step that takes it: the first token of the grant; else for how long it is somebody else's, in milliseconds, ≤ 0. */
+  readonly taken: number;
+}
+
+interface Pending {
+  readonly step: LockStep;
+  resolve(answer: LockAnswer): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * Takes the steps of this process. Those that are asked for in one turn of the event loop go together, in one round trip:
+ * nobody waits longer for that, and a command of its own for each would cost more than the lock.
+ */
+export class LockSteps {
+  readonly #redis: RedisPort;
+  readonly #channels: string;
+  readonly #leaseMs: number;
+  #pending: Pending[] = [];
+
+  /**
+   * @param channels  In front of the name of a process: the channel on which it is told of a grant.
+   * @param leaseMs  For how long each step takes or renews a lock, in milliseconds.
+   */
+  constructor(redis: RedisPort, channels: string, leaseMs: number) {
+    this.#redis = redis;
+    this.#channels = channels;
+    this.#leaseMs = leaseMs;
+  }
+
+  /** @throws StoreError  As `RedisPort.command`. */
+  take(step: LockStep): Promise<LockAnswer> {
+    return new Promise((resolve, reject) => {
+      this.#pending.push({ step, resolve, reject });
+      // After everything that goes on because of the same answers of the server.
+      if (this.#pending.length === 1) process.nextTick(() => this.#send());
+    });
+  }
+
+  #send(): void {
+    const all = this.#pending;
+    this.#pending = [];
+    for (let from = 0; from < all.length; from += STEPS_AT_ONCE) {
+      void this.#run(all.slice(from, from + STEPS_AT_ONCE));
+    }
+  }
+
+  async #run(batch: readonly Pending[]): Promise<void> {
+    const locks: string[] = [];
+    const args: (string | number)[] = [this.#channels, this.#leaseMs];
+    for (const { step } of batch) {
+      locks.push(step.lock);
+      args.push(step.name, step.place);
+      if ('nextPlace' in step) args.push(step.nextPlace);
+    }
+    let answers: readonly number[];
+    try {
+      answers = (await steps(this.#redis, locks, args)) as readonly number[];
+    } catch (error) {
+      this.#failed(batch, error);
+      return;
+    }
+    let at = 0;
+    for (const { step, resolve } of batch) {
+      const answer = answers[at++] ?? 0;
+      const taken = 'nextPlace' in step ? (answers[at++] ?? 0) : answer;
+      resolve({ held: answer === 1, taken });
+    }
+  }
+
+  /** One key that holds something else must not fail all: taken again, each step has the effect that it had. */
+  #failed(batch: readonly Pending[], error: unknown): void {
+    const again = error instanceof StoreError && error.code === 'REJECTED' && batch.length > 1;
+    for (const pending of batch) {
+      if (again) void this.#run([pending]);
+      else pending.reject(error);
+    }
+  }
+}
