@@ -43,6 +43,30 @@ export default {
       to: { path: '^(packages|apps)/', pathNot: '^packages/service-kit/src' },
     },
     {
+      name: 'nothing-needs-the-bench',
+      severity: 'error',
+      from: { pathNot: '^bench/' },
+      to: { path: '^bench/' },
+    },
+    {
+      name: 'bench-measures-from-outside',
+      severity: 'error',
+      // What a service sees of the library; and of the lab what starts servers, asks them, counts and prints.
+      from: { path: '^bench/src' },
+      to: {
+        path: '^(packages|apps)/',
+        pathNot:
+          '^packages/(pawl/src/(index\\.ts|adapters/)|race-lab/src/(checkers|cluster|commands|experiments|history|report)/)',
+      },
+    },
+    {
+      name: 'peers-only-in-contenders',
+      severity: 'error',
+      // A process loads the clients of the row that it measures, and no others.
+      from: { path: '^bench/src', pathNot: '^bench/src/(servers\\.ts|groups/[^/]+/contenders/)' },
+      to: { path: 'node_modules/', pathNot: 'node_modules/commander/' },
+    },
+    {
       name: 'sources-without-tests',
       severity: 'error',
       from: { pathNot: [tests, 'vitest.config'] },

@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    include: ['{packages,apps}/*/test/**/*.test.ts', 'test/**/*.test.ts'],
+    include: ['{packages,apps}/*/test/**/*.test.ts', '{bench/,}test/**/*.test.ts'],
     globalSetup: 'test/global-setup.ts',
     reporters: ['minimal', './test/count-reporter.ts'],
     pool: 'forks',

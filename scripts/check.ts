@@ -31,7 +31,7 @@ const succeeds =
     return code === 0 ? undefined : output;
   };
 
-const SOURCES = ['packages', 'apps', 'scripts', 'test'];
+const SOURCES = ['packages', 'apps', 'bench', 'scripts', 'test'];
 
 /** dependency-cruiser finds nothing wrong with modules that it could not read, so it must also have seen them all. */
 const dependencyRules: Check = async () => {

@@ -1,0 +1,9 @@
+import type { Group } from './group.ts';
+import { locks } from './locks/index.ts';
+
+/** In the order in which they are measured. */
+export const groups = { locks } satisfies Record<string, Group>;
+
+export type GroupName = keyof typeof groups;
+
+export const groupNames = Object.keys(groups) as GroupName[];
