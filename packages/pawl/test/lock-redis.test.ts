@@ -97,7 +97,7 @@ function holding(locks: { run: Awaited<ReturnType<typeof newProcess>>['locks']['
 
 /** How many stand in the queue of `key`. */
 function queued(prefix: string, key: string, redis = observer): Promise<number> {
-  return redis.zcard(`${prefix}${key}:queue`);
+  return redis.zcard(`${prefix}{${key}}:queue`);
 }
 
 function counting(count: { commands: number }) {
@@ -158,7 +158,7 @@ describe('where nobody else wants the lock', () => {
     const prefix = newPrefix();
     const { locks } = await newProcess({ prefix });
     const ahead = (Date.now() + 3_600_000) * 1_000;
-    await observer.set(`${prefix}key`, `${ahead}0`, 'PX', LONG_MS);
+    await observer.set(`${prefix}{key}`, `${ahead}0`, 'PX', LONG_MS);
     const tokens: number[] = [];
     for (let round = 0; round < 3; round++) await locks.run('key', async ({ token }) => tokens.push(token));
     expect(tokens).toEqual([1, 17, 33].map((step) => ahead + step));
@@ -167,7 +167,7 @@ describe('where nobody else wants the lock', () => {
   test('a key that holds something else fails its own caller alone', async () => {
     const prefix = newPrefix();
     const { locks } = await newProcess({ prefix });
-    await observer.hset(`${prefix}poisoned`, 'field', 'value');
+    await observer.hset(`${prefix}{poisoned}`, 'field', 'value');
     const outcomes = await Promise.allSettled(
       ['a', 'poisoned', 'b'].map((key) => locks.run(key, async () => key)),
     );
@@ -274,8 +274,8 @@ describe('while somebody holds the lock', () => {
     const next = (await newProcess(options)).locks.run('key', async () => served.push('next'));
     await until(async () => (await queued(prefix, 'key')) === 2);
     await until(async () => {
-      const [name = ''] = await observer.zrange(`${prefix}key:queue`, '0', '0');
-      const [alive = '0'] = ((await observer.hget(`${prefix}key:waiting`, name)) ?? '').split(' ');
+      const [name = ''] = await observer.zrange(`${prefix}{key}:queue`, '0', '0');
+      const [alive = '0'] = ((await observer.hget(`${prefix}{key}:waiting`, name)) ?? '').split(' ');
       return Number(alive) < Date.now() * 1_000;
     });
     const messages: string[] = [];
@@ -344,7 +344,7 @@ describe('while somebody holds the lock', () => {
       reason: 'lock-timeout',
     });
     expect(await queued(prefix, 'key')).toBe(0);
-    expect(await observer.hlen(`${prefix}key:waiting`)).toBe(0);
+    expect(await observer.hlen(`${prefix}{key}:waiting`)).toBe(0);
     const waits = patient.locks.run('key', async () => 'served');
     await until(async () => (await queued(prefix, 'key')) === 1);
     await holder.end();
@@ -436,8 +436,8 @@ describe('who waits', () => {
     const order: string[] = [];
     const served = [];
     const alive = async () => {
-      const [name = ''] = await observer.zrange(`${prefix}key:queue`, '0', '0');
-      return Number((await observer.hget(`${prefix}key:waiting`, name))?.split(' ')[0]);
+      const [name = ''] = await observer.zrange(`${prefix}{key}:queue`, '0', '0');
+      return Number((await observer.hget(`${prefix}{key}:waiting`, name))?.split(' ')[0]);
     };
     for (const [index, name] of ['first', 'second'].entries()) {
       const { locks } = await newProcess({ ...(index === 0 ? short : long), prefix });
@@ -637,9 +637,9 @@ test('a holder that was away for longer than its lease does not give back the lo
   cut = false;
   await old.end();
   expect(first.kinds()).toContain('lease-lost');
-  const owner = await observer.get(`${prefix}key`);
+  const owner = await observer.get(`${prefix}{key}`);
   const third = await newProcess({ ...options, waitMs: 0 });
   expect(await third.locks.run('key', async () => 'ran')).toMatchObject({ reason: 'lock-timeout' });
-  expect(await observer.get(`${prefix}key`)).toBe(owner);
+  expect(await observer.get(`${prefix}{key}`)).toBe(owner);
   await successor.end();
 });

@@ -45,7 +45,8 @@ export function redisLockStore(
 ): LockStore {
   const queue = new Queue(redis, subscriber, prefix);
   return {
-    queue: (key, ask) => new Place(queue, `${prefix}${key}`, ask).begin(),
+    // In braces, or the lock of one key would be the queue of another. They also keep what belongs together in one slot.
+    queue: (key, ask) => new Place(queue, `${prefix}{${key}}`, ask).begin(),
     async close() {
       queue.close();
     },
