@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { createStrictServer, type RunningService } from '@pawl/service-kit';
 import { Redis } from 'ioredis';
 import { sql } from 'kysely';
-import { ioredisPort } from 'pawl/ioredis';
+import { ioredisPort, ioredisSubscriber } from 'pawl/ioredis';
 import type { Settings } from './config.ts';
 import { issues } from './coupons/issue/issue.ts';
 import { publishedLocks } from './coupons/issue/published-locks.ts';
@@ -19,10 +19,11 @@ import { identifyMembers } from './http/members.ts';
 import { orderRoutes } from './http/order-routes.ts';
 import { serviceRoutes } from './http/service-routes.ts';
 import { ticketRoutes } from './http/ticket-routes.ts';
+import { openLocks } from './locks.ts';
 import { publishedKeys } from './lotto/purchase/published-keys.ts';
 import { purchases } from './lotto/purchase/purchase.ts';
 import { tossClient } from './payment/toss-client.ts';
-import { openDatabase } from './store/database.ts';
+import { openDatabase, openLockSessions } from './store/database.ts';
 import { readIsolation } from './store/isolation.ts';
 import { migrate, openDemoRound } from './store/migrate.ts';
 
@@ -69,10 +70,31 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
   const underWay = new Set<Promise<unknown>>();
   const onTrouble = (message: string, details: Readonly<Record<string, unknown>>) =>
     app.log.error(details, message);
+
+  const locks = openLocks({
+    redis: redisPort && subscriber && { port: redisPort, subscriber: ioredisSubscriber(subscriber) },
+    prefix: REDIS_PREFIX,
+    purchasesIn: settings.DISTRIBUTED_LOCK_STORE ?? 'redis',
+    openSessions: () =>
+      openLockSessions({
+        url: settings.DATABASE_URL,
+        applicationName: settings.SERVER_NAME,
+        poolSize: settings.DATABASE_POOL_SIZE,
+        statementTimeoutMs: settings.DATABASE_STATEMENT_TIMEOUT_MS,
+      }),
+    times: {
+      leaseMs: settings.DISTRIBUTED_LOCK_LEASE_MS,
+      waitMs: settings.DISTRIBUTED_LOCK_WAIT_MS,
+      renewForMs: settings.DISTRIBUTED_LOCK_RENEW_MS,
+    },
+    onEvent: (message, details) => app.log.warn(details, message),
+  });
+
   const pay = purchases({
     db,
     sql: store,
     provider,
+    locks: locks.purchases,
     publishedKeys:
       redisPort &&
       publishedKeys(redisPort, {
@@ -90,8 +112,10 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
   });
 
   const couponRedis = redisPort &&
-    subscriber && {
-      locks: publishedLocks(redisPort, subscriber, {
+    subscriber &&
+    locks.coupons && {
+      locks: locks.coupons,
+      publishedLocks: publishedLocks(redisPort, subscriber, {
         prefix: REDIS_PREFIX,
         spin: { leaseMs: settings.COUPON_SPIN_LEASE_MS, pauseMs: settings.COUPON_SPIN_PAUSE_MS },
         waiting: {
@@ -172,9 +196,10 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
 
   const close = async () => {
     // Who waits for a lock is refused, so that nobody is waited for who waits; the server waits for every answer.
-    couponRedis?.locks.close();
+    couponRedis?.publishedLocks.close();
+    const unlocked = locks.close();
     await app.close();
-    await Promise.all([...underWay, reconciler?.close()]);
+    await Promise.all([...underWay, reconciler?.close(), unlocked]);
     subscriber?.disconnect();
     redis?.disconnect();
     await provider.close();

@@ -37,6 +37,14 @@ const settingsSchema = Type.Object({
   LOCK_WAIT_MS: Type.Integer({ minimum: 0, maximum: 60_000, default: 5_000 }),
   RETRY_ATTEMPTS: Type.Integer({ minimum: 1, maximum: 100, default: 3 }),
   RETRY_PAUSE_MS: Type.Integer({ minimum: 0, maximum: 10_000, default: 100 }),
+  DISTRIBUTED_LOCK_STORE: Type.Optional(
+    Type.Union([Type.Literal('redis'), Type.Literal('database')], {
+      description: 'Where the locks of purchases are kept; by default in Redis where REDIS_URL is set',
+    }),
+  ),
+  DISTRIBUTED_LOCK_LEASE_MS: Type.Integer({ minimum: 10, maximum: 600_000, default: 10_000 }),
+  DISTRIBUTED_LOCK_WAIT_MS: Type.Integer({ minimum: 0, maximum: 600_000, default: 20_000 }),
+  DISTRIBUTED_LOCK_RENEW_MS: Type.Integer({ minimum: 0, maximum: 86_400_000, default: 300_000 }),
   IDEMPOTENCY_TTL_MS: Type.Integer({ minimum: 100, maximum: 86_400_000, default: 120_000 }),
   COUPON_STRATEGY: Type.Union(
     couponStrategyNames.map((name) => Type.Literal(name)),
@@ -91,6 +99,9 @@ export function shopSettings(env: Readonly<Record<string, string | undefined>>):
   for (const name of ['PURCHASE_STRATEGY', 'COUPON_STRATEGY'] as const) {
     if (chosen[name].needs === 'database' || settings.REDIS_URL !== undefined) continue;
     problems.push(`REDIS_URL must be set for ${name}=${settings[name]}`);
+  }
+  if (settings.DISTRIBUTED_LOCK_STORE === 'redis' && settings.REDIS_URL === undefined) {
+    problems.push('REDIS_URL must be set for DISTRIBUTED_LOCK_STORE=redis');
   }
   if (problems.length > 0) throw new SettingsError(problems);
   return settings;

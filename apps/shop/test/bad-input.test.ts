@@ -166,7 +166,11 @@ describe('a confirmation is refused, and leaves nothing behind', () => {
     }
   });
 
-  test('with a strategy that does not exist', async () => {
+  test('with a strategy, or a step to stop at, that does not exist', async () => {
+    await refuses((shops, order) => post(shops, confirmation(order), { 'x-lab-stop-at': 'nowhere' }), {
+      status: 400,
+      code: 'invalid-request',
+    });
     await refuses((shops, order) => post(shops, confirmation(order), { 'x-purchase-strategy': 'luck' }), {
       status: 400,
       code: 'invalid-request',

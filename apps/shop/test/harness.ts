@@ -105,6 +105,7 @@ export async function startShops(
       ),
     ),
   );
+  const urls = shops.map(({ url }) => url);
   const { end, ...tables } = openTables(databaseUrl);
   let closed: Promise<unknown> | undefined;
   const close = () => {
@@ -123,7 +124,7 @@ export async function startShops(
     headers: Record<string, string> = {},
     instance = 0,
   ): Promise<Reply> {
-    const response = await fetch(`${shops[instance]?.url}${path}`, {
+    const response = await fetch(`${urls[instance]}${path}`, {
       method,
       headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
@@ -137,7 +138,9 @@ export async function startShops(
     close,
     ...tables,
     databaseUrl,
-    urls: shops.map(({ url }) => url),
+    urls,
+    /** Takes in an instance that runs elsewhere on the same database. @returns its number */
+    join: (url: string) => urls.push(url) - 1,
     async order(body: unknown = {}, headers: Record<string, string> = {}): Promise<OrderRef> {
       const reply = await call('POST', '/api/orders', body, headers);
       if (reply.status !== 200) throw new Error(`no order: ${reply.text}`);
@@ -173,4 +176,9 @@ export async function auditOf(shops: Shops, order: OrderRef): Promise<string[]> 
     [order.orderId],
   );
   return rows.map((row) => `${row.from_status} → ${row.to_status}`);
+}
+
+/** What the strategy did, in order. */
+export function stepsOf({ headers }: Reply): string {
+  return (headers.get('x-steps') ?? '').replaceAll(/=\d+/g, '');
 }

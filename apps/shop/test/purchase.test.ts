@@ -2,10 +2,30 @@ import { describe, expect, test } from 'vitest';
 import { together, until } from '../../../test/barrier.ts';
 import { sqlStores } from '../../../test/stores.ts';
 import { type StrategyName, strategyNames } from '../src/lotto/purchase/index.ts';
-import { auditOf, gate, type Shops, startProvider, startShops } from './harness.ts';
+import { auditOf, gate, type Shops, startProvider, startShops, stepsOf } from './harness.ts';
 
 const WRONG: StrategyName[] = ['none', 'in-memory', 'optimistic', 'optimistic-retry-inside'];
 const right = strategyNames.filter((name) => !WRONG.includes(name));
+/** Right, and by something outside of the order's row: they check before they charge, and claim nothing. */
+const OUTSIDE: StrategyName[] = ['idempotency-key', 'distributed-lock'];
+/** Who waits for these locks is not seen. */
+const LOCKS: StrategyName[] = ['distributed-lock', 'distributed-lock-fenced'];
+
+const STEPS: Readonly<Record<StrategyName, string>> = {
+  none: 'read,charged,committed',
+  'in-memory': 'read,charged,committed',
+  'conditional-update': 'claimed,charged,committed',
+  'unique-claim': 'claimed,charged,committed',
+  optimistic: 'read,claimed,charged,committed',
+  'optimistic-retry-inside': 'read,claimed,charged,committed',
+  'optimistic-retry': 'read,claimed,charged,committed',
+  pessimistic: 'locked,claimed,charged,committed',
+  'pessimistic-status': 'locked,claimed,charged,committed',
+  'pessimistic-held': 'locked,charged,committed',
+  'idempotency-key': 'read,charged,committed',
+  'distributed-lock': 'locked,read,charged,committed,unlocked',
+  'distributed-lock-fenced': 'locked,registered,read,claimed,charged,committed,unlocked',
+};
 
 describe.each(sqlStores)('on %s', (store) => {
   describe.each(strategyNames)('%s, one request at a time', (strategy) => {
@@ -19,6 +39,7 @@ describe.each(sqlStores)('on %s', (store) => {
       const reply = await shops.confirm(order, { paymentKey: 'pay-1', headers });
 
       expect(reply.status).toBe(200);
+      expect(stepsOf(reply)).toBe(STEPS[strategy]);
       expect(reply.body.data).toMatchObject({
         purchase: {
           totalAmount: 3000,
@@ -76,7 +97,8 @@ describe.each(sqlStores)('on %s', (store) => {
 
   /**
    * Five confirmations of one order. The provider answers nobody before each of the five has got as far as it can
-   * get: it waits for the provider, waits for a lock, or has its answer.
+   * get: it waits for the provider, waits for a lock, or has its answer. Where who waits for a lock is not seen, before one
+   * waits for the provider.
    */
   async function raceFive(
     strategies: StrategyName[],
@@ -84,12 +106,13 @@ describe.each(sqlStores)('on %s', (store) => {
       paymentKeys?: string[];
       instances?: number;
       prepare?: (shops: Shops) => Promise<unknown>;
+      env?: Record<string, string>;
     } = {},
   ) {
-    const { paymentKeys, instances = 2 } = options;
+    const { paymentKeys, instances = 2, env = {} } = options;
     const provider = gate();
     const { url, requests, captures } = await startProvider({ clock: provider.clock });
-    const shops = await startShops({ store, providerUrl: url, instances });
+    const shops = await startShops({ store, providerUrl: url, instances, env });
     const order = await shops.order();
     await options.prepare?.(shops);
     let answered = 0;
@@ -102,7 +125,9 @@ describe.each(sqlStores)('on %s', (store) => {
       answered++;
       return reply;
     });
-    await until(async () => provider.waiting() + answered + (await shops.waitingForLocks()) === 5);
+    const seen = async () => provider.waiting() + answered + (await shops.waitingForLocks());
+    const unseen = strategies.some((name) => LOCKS.includes(name));
+    await until(async () => (unseen ? provider.waiting() > 0 : (await seen()) === 5));
     provider.open();
     const replies = await racing;
     return {
@@ -142,6 +167,14 @@ describe.each(sqlStores)('on %s', (store) => {
       },
     );
 
+    test.each(LOCKS)('%s: the same where the lock is in the database', async (strategy) => {
+      expect(await raceFive([strategy], { env: { DISTRIBUTED_LOCK_STORE: 'database' } })).toEqual(ONCE);
+    });
+
+    test.each(LOCKS)('%s: the same in a shop without Redis', async (strategy) => {
+      expect(await raceFive([strategy], { env: { REDIS_URL: '' } })).toEqual(ONCE);
+    });
+
     test('none: the provider is asked five times, and four members see a 500', async () => {
       const { statuses, requests } = await raceFive(['none']);
       expect(requests).toBe(5);
@@ -159,7 +192,7 @@ describe.each(sqlStores)('on %s', (store) => {
     // As while instances with the next setting replace those with the last one.
     test.each(
       right
-        .filter((name) => name !== 'optimistic-retry' && name !== 'idempotency-key')
+        .filter((name) => name !== 'optimistic-retry' && !OUTSIDE.includes(name))
         .map((name) => [name, 'optimistic-retry'] as StrategyName[]),
     )('%s and %s beside each other pay once', async (...strategies) => {
       expect(await raceFive(strategies)).toEqual(ONCE);
@@ -185,7 +218,7 @@ describe.each(sqlStores)('on %s', (store) => {
     '%s: a sale that closes between the check and the claim is not claimed',
     async (strategy) => {
       // The strategies that do not claim in the database check before they charge, and no later.
-      if (strategy === 'idempotency-key') return;
+      if (OUTSIDE.includes(strategy)) return;
       const provider = await startProvider();
       const shops = await startShops({ store, providerUrl: provider.url });
       const order = await shops.order();

@@ -7,6 +7,7 @@ import { together, until } from '../../../test/barrier.ts';
 import { newDatabase, sqlStores } from '../../../test/stores.ts';
 import { shopSettings } from '../src/config.ts';
 import { strategies as couponStrategies } from '../src/coupons/issue/index.ts';
+import { strategies as purchaseStrategies } from '../src/lotto/purchase/index.ts';
 import { openTables } from './database.ts';
 import { startProvider, startShops } from './harness.ts';
 
@@ -26,6 +27,13 @@ describe('settings', () => {
     [{ COUPON_STRATEGY: 'luck' }, 'COUPON_STRATEGY must be one of none, mutex'],
     [{ COUPON_STRATEGY: 'redis-spin-lock' }, 'REDIS_URL must be set for COUPON_STRATEGY=redis-spin-lock'],
     [{ COUPON_STRATEGY: 'redis-lock' }, 'REDIS_URL must be set for COUPON_STRATEGY=redis-lock'],
+    [{ COUPON_STRATEGY: 'redis-lock-fenced' }, 'REDIS_URL must be set for COUPON_STRATEGY=redis-lock-fenced'],
+    [{ DISTRIBUTED_LOCK_STORE: 'redis' }, 'REDIS_URL must be set for DISTRIBUTED_LOCK_STORE=redis'],
+    [{ DISTRIBUTED_LOCK_STORE: 'memory' }, 'DISTRIBUTED_LOCK_STORE must be one of redis, database'],
+    [
+      { DISTRIBUTED_LOCK_LEASE_MS: '0' },
+      'DISTRIBUTED_LOCK_LEASE_MS must be a whole number from 10 to 600000, got "0"',
+    ],
     [{ COUPON_STRATEGY: 'redis-counter' }, 'REDIS_URL must be set for COUPON_STRATEGY=redis-counter'],
     [
       { COUPON_REQUESTS_PER_MEMBER: '0' },
@@ -59,6 +67,10 @@ describe('settings', () => {
     for (const [name, { needs }] of Object.entries(couponStrategies)) {
       if (needs === 'redis') continue;
       expect(shopSettings({ ...ENOUGH, COUPON_STRATEGY: name })).toMatchObject({ COUPON_STRATEGY: name });
+    }
+    for (const [name, { needs }] of Object.entries(purchaseStrategies)) {
+      if (needs === 'redis') continue;
+      expect(shopSettings({ ...ENOUGH, PURCHASE_STRATEGY: name })).toMatchObject({ PURCHASE_STRATEGY: name });
     }
   });
 
@@ -178,7 +190,7 @@ test.each(sqlStores)(
     const pings = await together(4, (instance) => shops.call('GET', '/ping', undefined, {}, instance));
     expect(new Set(pings.map(({ body }) => body.data)).size).toBe(4);
     const done = await shops.sql('SELECT name FROM kysely_migration ORDER BY name');
-    expect(done).toEqual([{ name: '0001-lotto' }, { name: '0002-coupons' }]);
+    expect(done).toEqual([{ name: '0001-lotto' }, { name: '0002-coupons' }, { name: '0003-fences' }]);
   },
 );
 

@@ -14,6 +14,7 @@ const claiming: StrategyName[] = [
   'pessimistic',
   'pessimistic-status',
   'pessimistic-held',
+  'distributed-lock-fenced',
 ];
 
 const ROW = 'SELECT * FROM lotto_publish FOR UPDATE';
@@ -174,6 +175,19 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
     const provider = await startProvider();
     const third = await startShops({ databaseUrl, providerUrl: provider.url });
     expect((await third.confirm(await third.order())).status).toBe(200);
+  });
+
+  test('so is one that was killed between the tables that it changes', async () => {
+    const databaseUrl = await newDatabase(store);
+    const first = await startShops({ databaseUrl });
+    await first.close();
+    await first.sql('ALTER TABLE coupon DROP COLUMN fence');
+    await first.sql(`DELETE FROM kysely_migration WHERE name = '0003-fences'`);
+    const second = await startShops({ databaseUrl });
+    expect(await second.sql('SELECT fence FROM coupon')).toEqual([]);
+    const order = await second.order();
+    const [publish] = await second.sql('SELECT fence FROM lotto_publish WHERE order_id = ?', [order.orderId]);
+    expect(Number(publish?.fence)).toBe(0);
   });
 
   test('keys are compared byte by byte, and a foreign key without its order is refused', async () => {

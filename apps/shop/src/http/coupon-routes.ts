@@ -3,11 +3,11 @@ import Type from 'typebox';
 import { createCoupon, findCoupon, listCoupons } from '../coupons/coupon.ts';
 import { type CouponStrategyName, couponStrategyNames } from '../coupons/issue/index.ts';
 import type { Issues } from '../coupons/issue/issue.ts';
-import { noTrace, type RecordedTrace, recordTrace } from '../coupons/issue/trace.ts';
 import type { ShopDatabase, ShopSql } from '../store/database.ts';
 import { couponBody, readCouponBody } from './coupon-body.ts';
 import { couponFields, couponSchema, couponView, issuedFields } from './coupon-view.ts';
 import { envelopeOf, problem, problems, success } from './envelope.ts';
+import { stopAtHeader, traced } from './lab-headers.ts';
 import type { MemberLimit } from './member-limit.ts';
 import { couponObjections, couponRefusals } from './refusals.ts';
 import { limitOf, limitSchema, oneOf, uuidSchema } from './schemas.ts';
@@ -15,9 +15,10 @@ import { limitOf, limitSchema, oneOf, uuidSchema } from './schemas.ts';
 const couponParams = Type.Object({ couponId: uuidSchema });
 const issuedSchema = Type.Object({ ...couponFields, ...issuedFields });
 
-/** What a request may say of itself in lab mode; elsewhere the header means nothing. */
+/** What a request may say of itself in lab mode; elsewhere these headers mean nothing. */
 const labHeaders = Type.Object({
   'x-coupon-strategy': Type.Optional(oneOf(couponStrategyNames)),
+  ...stopAtHeader,
 });
 
 export interface CouponRouteOptions {
@@ -99,19 +100,17 @@ export function couponRoutes(app: StrictServer, options: CouponRouteOptions): vo
     },
     async (request, reply) => {
       const { couponId } = request.params;
-      const trace = options.labMode ? recordTrace() : undefined;
-      const asked = limit.run(request.memberId, () =>
-        issue({
-          couponId,
-          memberId: request.memberId,
-          requestId: request.id,
-          strategy: (options.labMode && chosenStrategy(request.headers)) || options.defaultStrategy,
-          trace: trace ?? noTrace,
-        }),
+      const outcome = await traced(options.labMode, request.headers, reply, (trace) =>
+        limit.run(request.memberId, () =>
+          issue({
+            couponId,
+            memberId: request.memberId,
+            requestId: request.id,
+            strategy: (options.labMode && chosenStrategy(request.headers)) || options.defaultStrategy,
+            trace,
+          }),
+        ),
       );
-      const outcome = await asked.finally(() => {
-        if (trace !== undefined) reply.headers(headersOf(trace));
-      });
       switch (outcome?.outcome) {
         case undefined:
           return limit.refuse();
@@ -138,12 +137,4 @@ export function couponRoutes(app: StrictServer, options: CouponRouteOptions): vo
 
 function chosenStrategy(headers: Readonly<Record<string, unknown>>): CouponStrategyName | undefined {
   return couponStrategyNames.find((name) => name === headers['x-coupon-strategy']);
-}
-
-/** Lab mode: what the strategy did, and when. */
-function headersOf({ retries, steps }: RecordedTrace): Record<string, string> {
-  return {
-    'x-retries': String(retries),
-    'x-steps': steps.map(({ name, atUs }) => `${name}=${atUs}`).join(','),
-  };
 }

@@ -31,7 +31,10 @@ export const refusals: Readonly<Record<RefusalReason, Refusal>> = {
   'quota-reached': { status: 400, message: 'None are left for today.' },
   'lock-timeout': { status: 400, message: CROWDED },
   contended: { status: 400, message: CROWDED },
-  fenced: { status: 400, message: 'Another request has taken over.' },
+  fenced: {
+    status: 400,
+    message: 'Another request has taken over, and this one had no effect. Look before trying again.',
+  },
   overloaded: {
     status: 503,
     message: 'The payment provider cannot be reached. This request charged nothing; try again in a moment.',
@@ -51,6 +54,7 @@ export const couponRefusals: Readonly<Record<IssueRefusal, Refusal>> = {
   },
   'lock-timeout': refusals['lock-timeout'],
   contended: refusals.contended,
+  fenced: refusals.fenced,
 };
 
 export const couponObjections: Readonly<Record<CouponObjection, Refusal>> = {

@@ -6,6 +6,7 @@ import type { Purchases } from '../lotto/purchase/purchase.ts';
 import { ASKED_TWICE } from '../payment/provider.ts';
 import type { ShopDatabase } from '../store/database.ts';
 import { envelopeOf, problem, problems, success } from './envelope.ts';
+import { stopAtHeader, traced } from './lab-headers.ts';
 import { objections, refusals } from './refusals.ts';
 import { amountSchema, idSchema, idTextSchema, orderIdSchema, paymentKeySchema } from './schemas.ts';
 
@@ -24,6 +25,7 @@ const confirmationBody = Type.Object(
 const labHeaders = Type.Object({
   'x-purchase-strategy': Type.Optional(Type.Union(strategyNames.map((name) => Type.Literal(name)))),
   'tosspayments-test-code': Type.Optional(Type.String({ pattern: '^[A-Z_]{1,64}$' })),
+  ...stopAtHeader,
 });
 
 const billSchema = Type.Object({
@@ -74,16 +76,19 @@ export function ticketRoutes(app: StrictServer, options: TicketRouteOptions): vo
     async (request, reply) => {
       const { orderId, paymentKey, amount } = request.body.purchaseHttpRequest;
       const lab = options.labMode ? readLabHeaders(request.headers) : {};
-      const outcome = await purchase({
-        memberId: request.memberId,
-        lottoPublishId: request.body.lottoPublishId,
-        orderId,
-        paymentKey,
-        amount,
-        requestId: request.id,
-        strategy: lab.strategy ?? options.defaultStrategy,
-        testCode: lab.testCode,
-      });
+      const outcome = await traced(options.labMode, request.headers, reply, (trace) =>
+        purchase({
+          memberId: request.memberId,
+          lottoPublishId: request.body.lottoPublishId,
+          orderId,
+          paymentKey,
+          amount,
+          requestId: request.id,
+          strategy: lab.strategy ?? options.defaultStrategy,
+          testCode: lab.testCode,
+          trace,
+        }),
+      );
       switch (outcome.outcome) {
         case 'done': {
           const key = { billId: outcome.value.billId, memberId: request.memberId };

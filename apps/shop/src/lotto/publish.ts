@@ -1,5 +1,14 @@
-import { type Columns, conditionalUpdate, type Done, type Refused, type SqlSession } from 'pawl';
+import {
+  type Columns,
+  type ConditionalUpdate,
+  conditionalUpdate,
+  type Done,
+  fencedUpdate,
+  type Refused,
+  type SqlSession,
+} from 'pawl';
 import type { PaymentOutcome, PublishStatus, ShopDatabase, ShopTransaction } from '../store/database.ts';
+import type { Trace } from '../trace.ts';
 
 /** Who changes a status: every change is audited with it. */
 export interface Actor {
@@ -13,6 +22,27 @@ export interface PublishRef {
   readonly orderId: string;
   readonly lottoPublishId: number;
   readonly actor: Actor;
+  /** Of the section that changes it, where there is one: then it changes only while it carries this token. */
+  readonly fenceToken?: number;
+}
+
+/** The row that a publish is. */
+function publishRow({ lottoPublishId }: Pick<PublishRef, 'lottoPublishId'>) {
+  return { table: 'lotto_publish', key: { id: lottoPublishId } };
+}
+
+/** The same with the fence of a section. */
+export function publishFence(publish: Pick<PublishRef, 'lottoPublishId'>, token: number) {
+  return { ...publishRow(publish), fence: { column: 'fence', token } };
+}
+
+function change(
+  sql: SqlSession,
+  publish: PublishRef,
+  update: Pick<ConditionalUpdate, 'expect' | 'set' | 'increment'>,
+): Promise<Done<void> | Refused<'wrong-state' | 'fenced'>> {
+  if (publish.fenceToken === undefined) return conditionalUpdate(sql, { ...publishRow(publish), ...update });
+  return fencedUpdate(sql, { ...publishFence(publish, publish.fenceToken), ...update });
 }
 
 /**
@@ -27,10 +57,8 @@ export async function moveStatus(
   from: PublishStatus,
   to: PublishStatus,
   set: Columns = {},
-): Promise<Done<void> | Refused<'wrong-state'>> {
-  const moved = await conditionalUpdate(transaction, {
-    table: 'lotto_publish',
-    key: { id: publish.lottoPublishId },
+): Promise<Done<void> | Refused<'wrong-state' | 'fenced'>> {
+  const moved = await change(transaction, publish, {
     expect: { status: from },
     set: { ...set, status: to },
     // Every change counts the version up, or an optimistic lock beside it would take a stale row for a fresh one.
@@ -65,13 +93,11 @@ export async function auditStatus(
  */
 export async function notePayment(
   sql: SqlSession,
-  { lottoPublishId }: PublishRef,
+  publish: PublishRef,
   status: PublishStatus,
   payment: PaymentNote,
 ): Promise<void> {
-  await conditionalUpdate(sql, {
-    table: 'lotto_publish',
-    key: { id: lottoPublishId },
+  await change(sql, publish, {
     expect: status === 'PENDING' ? { status, payment_key: payment.paymentKey } : { status },
     set: paymentColumns(payment),
   });
@@ -91,11 +117,13 @@ export function paymentColumns({ paymentKey, outcome, code }: PaymentNote): Colu
 /** Reads the status as it is now, without a lock: it may be another one a moment later. */
 export async function readStatus(
   db: ShopDatabase | ShopTransaction['trx'],
-  lottoPublishId: number,
+  { lottoPublishId, trace }: Pick<PublishRef, 'lottoPublishId'> & { readonly trace: Trace },
 ): Promise<{ status: PublishStatus; version: number }> {
-  return db
+  const read = await db
     .selectFrom('lotto_publish')
     .select(['status', 'version'])
     .where('id', '=', lottoPublishId)
     .executeTakeFirstOrThrow();
+  trace.mark('read');
+  return read;
 }

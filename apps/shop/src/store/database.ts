@@ -1,9 +1,9 @@
 import { type ColumnType, type Generated, Kysely } from 'kysely';
 import type { SqlPort } from 'pawl';
 import { type KyselyTransaction, kyselyPort } from 'pawl/kysely';
-import type { DriverOptions } from './driver.ts';
-import { mysqlDriver } from './mysql.ts';
-import { postgresDriver } from './postgres.ts';
+import type { DriverOptions, LockSessions } from './driver.ts';
+import { mysqlDriver, mysqlLockSessions } from './mysql.ts';
+import { postgresDriver, postgresLockSessions } from './postgres.ts';
 
 export type PublishStatus = 'WAITING' | 'PENDING' | 'COMPLETE';
 
@@ -32,6 +32,8 @@ export interface Database {
     payment_key: string | null;
     payment_outcome: PaymentOutcome | null;
     payment_code: string | null;
+    /** The token of the section that registered last. */
+    fence: Generated<number>;
   };
   lotto_ticket: { id: Generated<number>; lotto_publish_id: number; numbers: string };
   purchase_key: { payment_key: string; order_id: string; claimed_at: Timestamp };
@@ -84,6 +86,8 @@ export interface Database {
     quota_used: Generated<number>;
     version: Generated<number>;
     created_at: Timestamp;
+    /** The token of the section that registered last. */
+    fence: Generated<number>;
   };
   issued_coupon: {
     id: Generated<number>;
@@ -146,8 +150,23 @@ export function openForMigration(url: string, applicationName: string): OpenData
   });
 }
 
+/** Sessions for locks in the database, `poolSize` at most. They are connections beside those of `openDatabase`. */
+export function openLockSessions(options: {
+  url: string;
+  applicationName: string;
+  poolSize: number;
+  statementTimeoutMs: number;
+}): LockSessions {
+  const open = isMysql(options.url) ? mysqlLockSessions : postgresLockSessions;
+  return open({ ...options, connectTimeoutMs: CONNECT_TIMEOUT_MS });
+}
+
+function isMysql(url: string): boolean {
+  return url.startsWith('mysql:');
+}
+
 function open(options: DriverOptions): OpenDatabase {
-  const driver = options.url.startsWith('mysql:') ? mysqlDriver(options) : postgresDriver(options);
+  const driver = isMysql(options.url) ? mysqlDriver(options) : postgresDriver(options);
   const db = new Kysely<Database>({ dialect: driver.kysely });
   return { db, sql: kyselyPort(db, driver.guards) };
 }

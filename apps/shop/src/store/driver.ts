@@ -1,5 +1,5 @@
 import type { Dialect } from 'kysely';
-import type { SqlDialect } from 'pawl';
+import type { SqlDialect, SqlSessions } from 'pawl';
 
 /** A server that has fallen silent does not end its statements: then the client gives up, this much later. */
 export const ANSWER_MARGIN_MS = 2_000;
@@ -22,3 +22,14 @@ export interface Driver {
   readonly kysely: Dialect;
   readonly guards: SqlDialect;
 }
+
+/** Sessions for locks alone, each of which keeps one for as long as it is held or waited for. */
+export interface LockSessions {
+  readonly sessions: SqlSessions;
+  end(): Promise<unknown>;
+}
+
+export type LockSessionOptions = Pick<
+  DriverOptions,
+  'url' | 'applicationName' | 'poolSize' | 'connectTimeoutMs' | 'statementTimeoutMs'
+>;

@@ -4,6 +4,7 @@ import { claimUnique } from 'pawl';
 import { type OpenDatabase, openForMigration, type ShopDatabase, type ShopSql } from './database.ts';
 import { lotto } from './migrations/0001-lotto.ts';
 import { coupons } from './migrations/0002-coupons.ts';
+import { fences } from './migrations/0003-fences.ts';
 import { columnTypes } from './migrations/column-types.ts';
 
 const DEMO_ROUND = 1;
@@ -20,7 +21,7 @@ export async function migrate(url: string, applicationName: string): Promise<voi
 }
 
 /**
- * MySQL commits every CREATE TABLE by itself, so a migration that is killed leaves some tables and no word of it. Hence
+ * MySQL commits every CREATE and ALTER TABLE by itself, so a migration that is killed leaves some tables and no word of it. Hence
  * each makes only what is not there yet, and the next start completes it.
  */
 async function migrateToLatest({ db, sql: store }: OpenDatabase): Promise<void> {
@@ -30,7 +31,11 @@ async function migrateToLatest({ db, sql: store }: OpenDatabase): Promise<void> 
     db,
     ...(name === 'postgres' ? { migrationTableSchema: await currentSchema(db) } : {}),
     provider: {
-      getMigrations: async () => ({ '0001-lotto': lotto(types), '0002-coupons': coupons(types) }),
+      getMigrations: async () => ({
+        '0001-lotto': lotto(types),
+        '0002-coupons': coupons(types),
+        '0003-fences': fences(types),
+      }),
     },
   });
   const { error } = await migrator.migrateToLatest();

@@ -1,7 +1,13 @@
 import { createPool, type TypeCastField } from 'mysql2';
 import { mysql } from 'pawl/mysql';
-import { classifiedMysql2Pool } from 'pawl/mysql2';
-import { ANSWER_MARGIN_MS, type Driver, type DriverOptions } from './driver.ts';
+import { classifiedMysql2Pool, mysql2Sessions } from 'pawl/mysql2';
+import {
+  ANSWER_MARGIN_MS,
+  type Driver,
+  type DriverOptions,
+  type LockSessionOptions,
+  type LockSessions,
+} from './driver.ts';
 import { ShopMysqlDialect } from './mysql-dialect.ts';
 
 /**
@@ -25,6 +31,24 @@ export function mysqlDriver(options: DriverOptions): Driver {
     setUp: sessionOf(options),
   });
   return { kysely: new ShopMysqlDialect({ pool: classified }), guards: mysql };
+}
+
+/** Without a limit of statements: whoever waits for a lock is in one, and knows when to leave. */
+export function mysqlLockSessions(options: LockSessionOptions): LockSessions {
+  const pool = createPool({
+    uri: options.url,
+    connectionLimit: options.poolSize,
+    connectTimeout: options.connectTimeoutMs,
+    connectAttributes: { program_name: `${options.applicationName} locks` },
+  });
+  const sessions = mysql2Sessions(pool, {
+    acquireTimeoutMs: options.connectTimeoutMs,
+    queryTimeoutMs: options.statementTimeoutMs,
+    setUp: [
+      'SET SESSION autocommit = 1 /*M! , SESSION max_statement_time = 0 */ /*!80000 , SESSION max_execution_time = 0 */',
+    ],
+  });
+  return { sessions, end: () => pool.promise().end() };
 }
 
 /** Chosen, not inherited from a server whose settings nobody here knows. */

@@ -1,8 +1,14 @@
 import { PostgresDialect } from 'kysely';
-import { classifiedPgPool } from 'pawl/pg';
+import { classifiedPgPool, pgSessions } from 'pawl/pg';
 import { postgres } from 'pawl/postgres';
 import pg from 'pg';
-import { ANSWER_MARGIN_MS, type Driver, type DriverOptions } from './driver.ts';
+import {
+  ANSWER_MARGIN_MS,
+  type Driver,
+  type DriverOptions,
+  type LockSessionOptions,
+  type LockSessions,
+} from './driver.ts';
 
 const INT8_OID = 20;
 const DATE_OID = 1082;
@@ -34,4 +40,17 @@ export function postgresDriver(options: DriverOptions): Driver {
   // Without a listener, a connection that breaks while it is idle ends the process.
   pool.on('error', options.onIdleError);
   return { kysely: new PostgresDialect({ pool: classifiedPgPool(pool) }), guards: postgres };
+}
+
+/** Without the limits of statements and of locks: whoever waits for a lock is in a statement, and knows when to leave. */
+export function postgresLockSessions(options: LockSessionOptions): LockSessions {
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    application_name: `${options.applicationName} locks`,
+    max: options.poolSize,
+    connectionTimeoutMillis: options.connectTimeoutMs,
+    keepAlive: true,
+    options: '-c statement_timeout=0 -c lock_timeout=0',
+  });
+  return { sessions: pgSessions(pool), end: () => pool.end() };
 }

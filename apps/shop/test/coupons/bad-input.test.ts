@@ -3,6 +3,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { describe, expect, test } from 'vitest';
 import { together } from '../../../../test/barrier.ts';
+import type { Step } from '../../src/trace.ts';
 import { type Reply, type Shops, startShops } from '../harness.ts';
 import { ask, couponBody, newCoupon, refusal, snapshot, tally } from './coupons.ts';
 
@@ -24,7 +25,7 @@ async function refusesAll(shops: Shops, cases: readonly Case[], answer = '400 in
       expect(body).toEqual(refusal(Number(status), code ?? ''));
       expect(reply.status).toBe(Number(status));
       expect(body.message).toContain(about);
-      expect(body.message.length).toBeLessThan(250);
+      expect(body.message.length).toBeLessThan(350);
     } catch {
       wrong.push(`${name}: ${reply.status} ${reply.text.slice(0, 300)}`);
     }
@@ -391,6 +392,7 @@ describe('the headers', () => {
       twice('X-Member-Id', '1', ''),
       twice('x-coupon-strategy', 'none', 'none'),
       twice('x-coupon-strategy', 'none', 'conditional-update'),
+      twice('x-lab-stop-at', 'read', 'wrote'),
     ]);
     const single = await post(shops, `/api/coupon/${id}`, ['X-MEMBER-ID', '7']);
     expect(JSON.parse(single.text)).toMatchObject({ success: true, data: { serialNumber: 1 } });
@@ -401,6 +403,17 @@ describe('the headers', () => {
     const id = await newCoupon(shops);
     const names = ['luck', '', 'NONE', 'none ,', 'none,none', 'toString', '__proto__', 'x'.repeat(5_000)];
     const cases = names.map((strategy): Case => [strategy, () => ask(shops, id, { member: 7, strategy })]);
+    await refusesAll(shops, cases);
+  });
+
+  test('in lab mode, a step that does not exist stops nobody, and hands out nothing', async () => {
+    const shops = await startShops();
+    const id = await newCoupon(shops);
+    const names = ['nowhere', '', 'READ', 'read,wrote', 'toString'];
+    const cases = names.map((stopAt): Case => {
+      const send = () => ask(shops, id, { member: 7, stopAt: stopAt as Step });
+      return [stopAt, send, 'x-lab-stop-at'];
+    });
     await refusesAll(shops, cases);
   });
 });

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import { openAllDay } from '../../../../packages/race-lab/src/experiments/coupon-opening.ts';
+import type { Step } from '../../src/trace.ts';
 import type { Reply, Shops } from '../harness.ts';
 
 /** A coupon that is open now and for a long time, for everybody, unless told otherwise. */
@@ -31,12 +32,13 @@ export async function newCoupon(shops: Shops, changes: Record<string, unknown> =
 export function ask(
   shops: Shops,
   couponId: string,
-  request: { member: number; strategy?: string; instance?: number },
+  request: { member: number; strategy?: string; instance?: number; stopAt?: Step },
 ): Promise<Reply> {
-  const { member, strategy, instance } = request;
+  const { member, strategy, instance, stopAt } = request;
   const headers = {
     'x-member-id': String(member),
     ...(strategy === undefined ? {} : { 'x-coupon-strategy': strategy }),
+    ...(stopAt === undefined ? {} : { 'x-lab-stop-at': stopAt }),
   };
   return shops.call('POST', `/api/coupon/${couponId}`, undefined, headers, instance);
 }

@@ -5,7 +5,7 @@ import { type CouponStrategyName, couponStrategyNames } from '../../src/coupons/
 import { startShops } from '../harness.ts';
 import { ask, newCoupon, stockOf, tally } from './coupons.ts';
 
-const WRONG: CouponStrategyName[] = ['none', 'mutex', 'optimistic-retry-inside'];
+const WRONG: CouponStrategyName[] = ['none', 'mutex', 'optimistic-retry-inside', 'redis-lock-inside'];
 /** Right, but whoever has met too many deadlocks is turned away. */
 const CRAWLS: CouponStrategyName[] = ['pessimistic-shared'];
 const right = couponStrategyNames.filter((name) => !WRONG.includes(name) && !CRAWLS.includes(name));

@@ -1,12 +1,9 @@
-import { fileURLToPath } from 'node:url';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
-import { startGuardian } from '../../../../packages/race-lab/src/cluster/guardian.ts';
-import { startNodeService } from '../../../../packages/race-lab/src/cluster/node-service.ts';
-import { freePort } from '../../../../packages/race-lab/src/cluster/ports.ts';
 import { together, until } from '../../../../test/barrier.ts';
 import { newRedisServer } from '../../../../test/own-server.ts';
 import { isRedisCommand, startProxy } from '../../../../test/proxy.ts';
 import type { Reply } from '../harness.ts';
+import { startOwnProcess } from '../own-process.ts';
 import { tally } from './coupons.ts';
 import {
   type Bench,
@@ -22,36 +19,14 @@ const STORES = ['postgres', 'mariadb'] as const;
 
 /** An instance in a process of its own, which can be killed. It ends with the test. */
 async function startVictim(bench: Bench, env: Record<string, string> = {}) {
-  const guardian = await startGuardian();
-  onTestFinished(async () => {
-    await guardian.end();
-  });
-  const service = await startNodeService(guardian, {
-    name: 'victim',
-    main: fileURLToPath(new URL('../../src/main.ts', import.meta.url)),
-    env: {
-      ...bench.env,
-      SERVER_NAME: 'victim',
-      DATABASE_URL: bench.databaseUrl,
-      PAYMENT_BASE_URL: 'http://127.0.0.1:1',
-      PAYMENT_SECRET_KEY: 'test_sk_sandbox',
-      LAB_MODE: '1',
-      LOG_LEVEL: 'silent',
-      ...env,
-    },
-    port: freePort,
-    signal: new AbortController().signal,
-  });
+  const { url, kill } = await startOwnProcess({ ...bench.env, DATABASE_URL: bench.databaseUrl, ...env });
   return {
     ask: (couponId: string, member: number) =>
-      fetch(`${service.baseUrl}/api/coupon/${couponId}`, {
+      fetch(`${url}/api/coupon/${couponId}`, {
         method: 'POST',
         headers: { 'x-member-id': String(member), 'x-coupon-strategy': strategy },
       }),
-    async kill() {
-      await service.signal('SIGKILL');
-      await service.exited;
-    },
+    kill,
   };
 }
 

@@ -4,7 +4,7 @@ import { type CommitFate, isRedisCommand, startProxy } from '../../../../test/pr
 import type { PublishedLock } from '../../src/coupons/issue/published-locks.ts';
 import { redisCounter } from '../../src/coupons/issue/redis-counter.ts';
 import type { StockCounter } from '../../src/coupons/issue/stock-counter.ts';
-import { noTrace } from '../../src/coupons/issue/trace.ts';
+import { noTrace } from '../../src/trace.ts';
 import { ask, tally } from './coupons.ts';
 import {
   type Bench,
@@ -16,8 +16,12 @@ import {
   throughPort,
 } from './redis-counter-bench.ts';
 
-const NO_LOCK: PublishedLock = { run: () => Promise.reject(new Error('no lock is needed')) };
-const NO_LOCKS = { spin: NO_LOCK, waiting: NO_LOCK, close: () => undefined };
+const noLock = () => Promise.reject(new Error('no lock is needed'));
+const NO_LOCK: PublishedLock = { run: noLock };
+const NO_LOCKS = {
+  publishedLocks: { spin: NO_LOCK, waiting: NO_LOCK, close: () => undefined },
+  locks: { run: noLock, close: async () => undefined },
+};
 
 const STORES = ['postgres', 'mariadb'] as const;
 
@@ -68,7 +72,7 @@ describe.each(STORES)('on %s', (store) => {
     };
     const issue = redisCounter({
       ...bench.database,
-      redis: { counter, locks: NO_LOCKS },
+      redis: { counter, ...NO_LOCKS },
       settings: { lockWaitMs: 5_000, retryAttempts: 1, retryPauseMs: 0 },
       onTrouble: () => undefined,
     });

@@ -306,7 +306,7 @@ describe('the strategy', () => {
     const shops = await startShops({ env: { REDIS_URL: '' } });
     const id = await newCoupon(shops, { numberOfCoupons: 100 });
     const needing = couponStrategyNames.filter((name) => strategies[name].needs === 'redis');
-    expect(needing).toHaveLength(3);
+    expect(needing).toHaveLength(5);
     const before = await snapshot(shops);
     for (const strategy of needing) {
       const reply = await ask(shops, id, { member: 7, strategy });

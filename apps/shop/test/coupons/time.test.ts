@@ -24,8 +24,10 @@ async function shopsAt(store: Store, moment: string) {
   const { databaseUrl, moveTo } = await movableClock(store, moment);
   const shops = await startShops({ databaseUrl, instances: INSTANCES, env });
   let members = 0;
-  const rush = (id: string, strategy: Strategy, asking: number) =>
-    together(asking, (index) => ask(shops, id, { member: ++members, strategy, instance: index % INSTANCES }));
+  const rush = (id: string, strategy: Strategy, asking: number, answered?: () => void) =>
+    together(asking, (index) =>
+      ask(shops, id, { member: ++members, strategy, instance: index % INSTANCES }).finally(answered),
+    );
   return { shops, moveTo, rush };
 }
 
@@ -293,8 +295,11 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
       const { shops, moveTo, rush } = await shopsAt(store, BEFORE);
       const id = await newCoupon(shops, { timeZone: 'Asia/Seoul', ...plenty, ...coupon });
       const holder = await shops.hold(`SELECT * FROM coupon WHERE id = '${id}' FOR UPDATE`);
-      const asking = rush(id, strategy, ASKING);
-      await until(async () => (await shops.waitingForLocks()) === stuck);
+      let answered = 0;
+      const asking = rush(id, strategy, ASKING, () => {
+        answered++;
+      });
+      await until(async () => answered === ASKING - stuck && (await shops.waitingForLocks()) === stuck);
       await moveTo(MIDNIGHT);
       for (const statement of meanwhile?.(id) ?? []) await holder.query(statement);
       await holder.query('COMMIT');

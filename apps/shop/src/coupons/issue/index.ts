@@ -8,6 +8,8 @@ import { pessimisticForceIncrement } from './pessimistic-force-increment.ts';
 import { pessimisticShared } from './pessimistic-shared.ts';
 import { redisCounter } from './redis-counter.ts';
 import { redisLock } from './redis-lock.ts';
+import { redisLockFenced } from './redis-lock-fenced.ts';
+import { redisLockInside } from './redis-lock-inside.ts';
 import { redisSpinLock } from './redis-spin-lock.ts';
 import type { IssueStrategy } from './strategy.ts';
 
@@ -23,6 +25,8 @@ export const strategies = {
   'optimistic-retry': { strategy: optimisticRetry, needs: 'database' },
   'redis-spin-lock': { strategy: redisSpinLock, needs: 'redis' },
   'redis-lock': { strategy: redisLock, needs: 'redis' },
+  'redis-lock-fenced': { strategy: redisLockFenced, needs: 'redis' },
+  'redis-lock-inside': { strategy: redisLockInside, needs: 'redis' },
   'redis-counter': { strategy: redisCounter, needs: 'redis' },
 } as const satisfies Record<string, { strategy: IssueStrategy; needs: 'database' | 'redis' }>;
 

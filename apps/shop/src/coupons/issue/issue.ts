@@ -1,10 +1,10 @@
 import { type Done, done, type Refused } from 'pawl';
+import { noTrace, type Trace } from '../../trace.ts';
 import type { Coupon } from '../coupon.ts';
 import { admit, dayOf } from '../rules.ts';
 import { type CouponStrategyName, couponStrategyNames, strategies } from './index.ts';
 import { look } from './look.ts';
 import type { Issued, IssueRefusal, IssueStrategy, IssueTools } from './strategy.ts';
-import type { IssueTrace } from './trace.ts';
 
 /** A member's request for a coupon. */
 export interface CouponRequest {
@@ -12,7 +12,7 @@ export interface CouponRequest {
   readonly memberId: number;
   readonly requestId: string;
   readonly strategy: CouponStrategyName;
-  readonly trace: IssueTrace;
+  readonly trace: Trace;
 }
 
 /** What is wrong with a request before anything is taken. */
@@ -39,7 +39,8 @@ export function issues(tools: IssueTools & { readonly serverName: string }): Iss
   return async ({ couponId, memberId, requestId, strategy, trace }) => {
     const issue = ready.get(strategy);
     if (issue === undefined) return { outcome: 'objection', objection: 'strategy-unavailable' };
-    const seen = await look(tools.db, tools.sql, { couponId, memberId, trace });
+    // What the strategy reads itself is what it acts on, and what is traced.
+    const seen = await look(tools.db, tools.sql, { couponId, memberId, trace: noTrace });
     if (seen === undefined) return { outcome: 'objection', objection: 'coupon-not-found' };
     // What is left, and what the member has, are the strategy's to look at.
     const admitted = admit(seen);

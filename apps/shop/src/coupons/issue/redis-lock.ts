@@ -10,5 +10,7 @@ import type { IssueStrategy } from './strategy.ts';
 export const redisLock: IssueStrategy = ({ redis, sql }) => {
   if (redis === undefined) throw new Error('redis-lock needs Redis');
   return (issue) =>
-    redis.locks.waiting.run(`coupon:${issue.couponId}`, issue.trace, () => readModifyWrite(sql, issue));
+    redis.publishedLocks.waiting.run(`coupon:${issue.couponId}`, issue.trace, () =>
+      readModifyWrite(sql, issue),
+    );
 };

@@ -10,5 +10,5 @@ import type { IssueStrategy } from './strategy.ts';
 export const redisSpinLock: IssueStrategy = ({ redis, sql }) => {
   if (redis === undefined) throw new Error('redis-spin-lock needs Redis');
   return (issue) =>
-    redis.locks.spin.run(`coupon:${issue.couponId}`, issue.trace, () => readModifyWrite(sql, issue));
+    redis.publishedLocks.spin.run(`coupon:${issue.couponId}`, issue.trace, () => readModifyWrite(sql, issue));
 };

@@ -63,7 +63,7 @@ export async function takeVersioned(
 }
 
 /** The columns of a coupon's stock after an issue. */
-function stockColumns({ remaining, quotaDay, quotaUsed }: Taken) {
+export function stockColumns({ remaining, quotaDay, quotaUsed }: Taken) {
   return { remaining, quota_day: quotaDay, quota_used: quotaUsed };
 }
 
@@ -74,18 +74,21 @@ function stockColumns({ remaining, quotaDay, quotaUsed }: Taken) {
  * It is safe only while something else keeps the others away until it has committed.
  */
 export function readModifyWrite(store: ShopSql, issue: Issue): Promise<IssueOutcome> {
-  return commit(store, issue, async (transaction) => {
-    const seen = await lookAgain(transaction, issue);
-    const taken = takeOne(seen);
-    if (taken.outcome !== 'done') return taken;
-    await overwriteStock(transaction, issue, taken.value);
-    const { coupon_id, member_id, ...rest } = issueRow(issue, taken.value, seen.now);
-    await transaction.trx
-      .insertInto('issued_coupon')
-      .values({ coupon_id, member_id, claimed_by: null, ...rest })
-      .execute();
-    return issuedOutcome(taken.value, seen.now);
-  });
+  return commit(store, issue, (transaction) => readThenWrite(transaction, issue));
+}
+
+/** The same in a transaction of the caller. */
+export async function readThenWrite(transaction: ShopTransaction, issue: Issue): Promise<IssueOutcome> {
+  const seen = await lookAgain(transaction, issue);
+  const taken = takeOne(seen);
+  if (taken.outcome !== 'done') return taken;
+  await overwriteStock(transaction, issue, taken.value);
+  const { coupon_id, member_id, ...rest } = issueRow(issue, taken.value, seen.now);
+  await transaction.trx
+    .insertInto('issued_coupon')
+    .values({ coupon_id, member_id, claimed_by: null, ...rest })
+    .execute();
+  return issuedOutcome(taken.value, seen.now);
 }
 
 /** Sets the stock to what was worked out, whatever it is by now. */

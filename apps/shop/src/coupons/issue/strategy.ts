@@ -1,15 +1,21 @@
-import type { Done, Refused } from 'pawl';
+import type { DistributedLocks, Done, Refused } from 'pawl';
 import type { ShopDatabase, ShopSql } from '../../store/database.ts';
+import type { Trace } from '../../trace.ts';
 import type { PublishedLocks } from './published-locks.ts';
 import type { StockCounter } from './stock-counter.ts';
-import type { IssueTrace } from './trace.ts';
 
 /** What a strategy works with. */
 export interface IssueTools {
   readonly db: ShopDatabase;
   readonly sql: ShopSql;
   /** Absent where there is no Redis; the strategies that need it are not offered then. */
-  readonly redis: { readonly locks: PublishedLocks; readonly counter: StockCounter } | undefined;
+  readonly redis:
+    | {
+        readonly publishedLocks: PublishedLocks;
+        readonly locks: DistributedLocks;
+        readonly counter: StockCounter;
+      }
+    | undefined;
   readonly settings: {
     /** How long to wait for another's row lock, in milliseconds. */
     readonly lockWaitMs: number;
@@ -29,7 +35,7 @@ export interface Issue {
   readonly day: string;
   /** On whose behalf the row is written. */
   readonly actor: { readonly strategy: string; readonly instance: string; readonly requestId: string };
-  readonly trace: IssueTrace;
+  readonly trace: Trace;
 }
 
 /** A coupon that was handed out, and what it left. */
@@ -48,6 +54,7 @@ export type IssueRefusal =
   | 'quota-reached'
   | 'in-progress'
   | 'lock-timeout'
+  | 'fenced'
   | 'contended';
 
 export type IssueOutcome = Done<Issued> | Refused<IssueRefusal>;

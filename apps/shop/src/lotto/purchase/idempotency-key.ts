@@ -1,6 +1,5 @@
 import { done } from 'pawl';
-import { readStatus } from '../publish.ts';
-import { chargeUnclaimed, refusalFor } from './steps.ts';
+import { chargeUnclaimed, lookWhetherWaiting } from './steps.ts';
 import type { PurchaseStrategy } from './strategy.ts';
 
 /**
@@ -16,8 +15,8 @@ export const idempotencyKey: PurchaseStrategy = (tools) => {
 
   return async (purchase) => {
     const ran = await publishedKeys.run(`purchase:${purchase.orderId}`, async () => {
-      const { status } = await readStatus(tools.db, purchase.lottoPublishId);
-      const outcome = status === 'WAITING' ? await chargeUnclaimed(tools, purchase) : refusalFor(status);
+      const waiting = await lookWhetherWaiting(tools, purchase);
+      const outcome = waiting.outcome === 'done' ? await chargeUnclaimed(tools, purchase) : waiting;
       return outcome.outcome === 'done' ? done(String(outcome.value.billId)) : outcome;
     });
     return ran.outcome === 'done' ? done({ billId: Number(ran.value) }, ran) : ran;

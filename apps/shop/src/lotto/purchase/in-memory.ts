@@ -1,6 +1,5 @@
 import { refused } from 'pawl';
-import { readStatus } from '../publish.ts';
-import { chargeUnclaimed, refusalFor } from './steps.ts';
+import { chargeUnclaimed, lookWhetherWaiting } from './steps.ts';
 import type { PurchaseStrategy } from './strategy.ts';
 
 /**
@@ -17,9 +16,8 @@ export const inMemory: PurchaseStrategy = (tools) => {
     if (taken.has(lottoPublishId)) return refused('in-progress');
     taken.add(lottoPublishId);
     try {
-      const { status } = await readStatus(tools.db, lottoPublishId);
-      if (status !== 'WAITING') return refusalFor(status);
-      return await chargeUnclaimed(tools, purchase);
+      const waiting = await lookWhetherWaiting(tools, purchase);
+      return waiting.outcome === 'done' ? await chargeUnclaimed(tools, purchase) : waiting;
     } finally {
       taken.delete(lottoPublishId);
     }

@@ -1,4 +1,6 @@
 import { conditionalUpdate } from './conditional-update.ts';
+import { distributedLock } from './distributed-lock.ts';
+import { distributedLockFenced } from './distributed-lock-fenced.ts';
 import { idempotencyKey } from './idempotency-key.ts';
 import { inMemory } from './in-memory.ts';
 import { none } from './none.ts';
@@ -24,6 +26,8 @@ export const strategies = {
   'pessimistic-status': { strategy: pessimisticStatus, needs: 'database' },
   'pessimistic-held': { strategy: pessimisticHeld, needs: 'database' },
   'idempotency-key': { strategy: idempotencyKey, needs: 'redis' },
+  'distributed-lock': { strategy: distributedLock, needs: 'database' },
+  'distributed-lock-fenced': { strategy: distributedLockFenced, needs: 'database' },
 } as const satisfies Record<string, { strategy: PurchaseStrategy; needs: 'database' | 'redis' }>;
 
 export type StrategyName = keyof typeof strategies;

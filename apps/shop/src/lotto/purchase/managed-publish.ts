@@ -13,7 +13,7 @@ export interface ManagedPublish {
 export const managedPublish =
   (purchase: Purchase) =>
   async (transaction: ShopTransaction): Promise<Managed<ManagedPublish>> => {
-    const { status, version } = await readStatus(transaction.trx, purchase.lottoPublishId);
+    const { status, version } = await readStatus(transaction.trx, purchase);
     const publish = { status };
     return {
       entity: publish,

@@ -1,5 +1,4 @@
-import { readStatus } from '../publish.ts';
-import { chargeUnclaimed, refusalFor } from './steps.ts';
+import { chargeUnclaimed, lookWhetherWaiting } from './steps.ts';
 import type { PurchaseStrategy } from './strategy.ts';
 
 /**
@@ -9,7 +8,6 @@ import type { PurchaseStrategy } from './strategy.ts';
  * the control of every race: if it does not fail, the race was none.
  */
 export const none: PurchaseStrategy = (tools) => async (purchase) => {
-  const { status } = await readStatus(tools.db, purchase.lottoPublishId);
-  if (status !== 'WAITING') return refusalFor(status);
-  return chargeUnclaimed(tools, purchase);
+  const waiting = await lookWhetherWaiting(tools, purchase);
+  return waiting.outcome === 'done' ? chargeUnclaimed(tools, purchase) : waiting;
 };

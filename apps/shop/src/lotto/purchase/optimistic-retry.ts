@@ -12,7 +12,7 @@ export const optimisticRetry: PurchaseStrategy = (tools) => async (purchase) => 
   const claimed = await transactWithRetry(
     tools.sql,
     async (transaction) => {
-      const { status, version } = await readStatus(transaction.trx, purchase.lottoPublishId);
+      const { status, version } = await readStatus(transaction.trx, purchase);
       if (status !== 'WAITING') return refusalFor(status);
       const written = await versionedUpdate(transaction, {
         table: 'lotto_publish',

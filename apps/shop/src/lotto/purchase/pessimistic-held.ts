@@ -25,6 +25,7 @@ export const pessimisticHeld: PurchaseStrategy = (tools) => async (purchase) => 
         waitMs: tools.settings.lockWaitMs,
       },
       async (row, transaction) => {
+        purchase.trace.mark('locked');
         const status = row.status as PublishStatus;
         if (status !== 'WAITING') return refusalFor(status);
         const claimed = await claimOrder(transaction, purchase);
@@ -33,7 +34,9 @@ export const pessimisticHeld: PurchaseStrategy = (tools) => async (purchase) => 
         return done(await recordOrKeepPending(tools, transaction, purchase, charged));
       },
     );
-    return held.outcome === 'done' ? held.value : held;
+    if (held.outcome !== 'done') return held;
+    purchase.trace.mark('committed');
+    return held.value;
   } catch (error) {
     if (charged === undefined) throw error;
     return notRecorded(tools, purchase, error);

@@ -18,7 +18,10 @@ export const pessimisticStatus: PurchaseStrategy = (tools) => async (purchase) =
         columns: ['id'],
         waitMs: tools.settings.lockWaitMs,
       },
-      (_row, transaction) => claimOrder(transaction, purchase),
+      (_row, transaction) => {
+        purchase.trace.mark('locked');
+        return claimOrder(transaction, purchase);
+      },
     ),
   );
   if (claimed.outcome !== 'done') return claimed;

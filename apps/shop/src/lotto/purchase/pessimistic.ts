@@ -15,6 +15,7 @@ export const pessimistic: PurchaseStrategy = (tools) => async (purchase) => {
         waitMs: tools.settings.lockWaitMs,
       },
       async (row, transaction) => {
+        purchase.trace.mark('locked');
         const status = row.status as PublishStatus;
         return status === 'WAITING' ? claimOrder(transaction, purchase) : refusalFor(status);
       },

@@ -1,4 +1,5 @@
 import type { ShopDatabase } from '../../store/database.ts';
+import type { Trace } from '../../trace.ts';
 import { findOrder } from '../order.ts';
 import { type StrategyName, strategies, strategyNames } from './index.ts';
 import { refusalFor } from './steps.ts';
@@ -15,6 +16,7 @@ export interface Confirmation {
   readonly requestId: string;
   readonly testCode: string | undefined;
   readonly strategy: StrategyName;
+  readonly trace: Trace;
 }
 
 /** What is wrong with a confirmation before anybody is asked to pay. Nothing has been changed by then. */
@@ -52,6 +54,7 @@ export function purchases(tools: PurchaseTools & { readonly serverName: string }
       currency: checked.currency,
       paymentKey: confirmation.paymentKey,
       testCode: confirmation.testCode,
+      trace: confirmation.trace,
       actor: {
         strategy: confirmation.strategy,
         instance: tools.serverName,

@@ -4,7 +4,14 @@ import type { CapturedPayment, ChargeOutcome } from '../../payment/provider.ts';
 import type { PublishStatus, ShopTransaction } from '../../store/database.ts';
 import { clock } from '../../store/expressions.ts';
 import { insertBill } from '../bill.ts';
-import { auditStatus, moveStatus, notePayment, type PaymentNote, paymentColumns } from '../publish.ts';
+import {
+  auditStatus,
+  moveStatus,
+  notePayment,
+  type PaymentNote,
+  paymentColumns,
+  readStatus,
+} from '../publish.ts';
 import type { Purchase, PurchaseOutcome, PurchaseTools } from './strategy.ts';
 
 /** The code of a payment whose outcome is known to the provider, and could not be written down here. */
@@ -15,6 +22,15 @@ export function refusalFor(
   status: Exclude<PublishStatus, 'WAITING'>,
 ): Refused<'in-progress' | 'already-done'> {
   return refused(status === 'COMPLETE' ? 'already-done' : 'in-progress');
+}
+
+/** Reads the status, and refuses what is not waiting to be paid. Without a lock: it may be another one a moment later. */
+export async function lookWhetherWaiting(
+  tools: PurchaseTools,
+  purchase: Purchase,
+): Promise<Done<void> | Refused<'in-progress' | 'already-done'>> {
+  const { status } = await readStatus(tools.db, purchase);
+  return status === 'WAITING' ? done(undefined) : refusalFor(status);
 }
 
 /** The columns that show a payment under way. */
@@ -42,9 +58,9 @@ export async function whileOnSale(
   return open ? done(undefined) : refused('not-open');
 }
 
-export function charge(tools: PurchaseTools, purchase: Purchase): Promise<ChargeOutcome> {
-  const { paymentKey, orderId, amount, currency, testCode, actor } = purchase;
-  return tools.provider.confirm({
+export async function charge(tools: PurchaseTools, purchase: Purchase): Promise<ChargeOutcome> {
+  const { paymentKey, orderId, amount, currency, testCode, actor, trace } = purchase;
+  const charged = await tools.provider.confirm({
     paymentKey,
     orderId,
     amount,
@@ -52,6 +68,8 @@ export function charge(tools: PurchaseTools, purchase: Purchase): Promise<Charge
     testCode,
     requestId: actor.requestId,
   });
+  if (charged.outcome === 'done') trace.mark('charged');
+  return charged;
 }
 
 /**
@@ -97,6 +115,7 @@ export async function chargeClaimed(
   purchase: Purchase,
   giveBack?: (transaction: ShopTransaction) => Promise<unknown>,
 ): Promise<PurchaseOutcome> {
+  purchase.trace.mark('claimed');
   const charged = await charge(tools, purchase);
   return recorded(tools, purchase, () =>
     tools.sql.transaction((transaction) => recordCharge(transaction, purchase, charged, giveBack)),
@@ -168,6 +187,7 @@ async function recorded(
     if (outcome.outcome === 'refused' && outcome.reason === 'contended') {
       return await notRecorded(tools, purchase, 'every attempt to record it met a conflict');
     }
+    if (outcome.outcome === 'done') purchase.trace.mark('committed');
     if (outcome.outcome !== 'unknown' || outcome.code !== NOT_RECORDED) return outcome;
     return await notRecorded(tools, purchase, 'the order was changed by somebody else meanwhile');
   } catch (cause) {

@@ -1,6 +1,7 @@
-import type { Done, Refused } from 'pawl';
+import type { DistributedLocks, Done, Refused } from 'pawl';
 import type { Declined, NotSent, PaymentProvider } from '../../payment/provider.ts';
 import type { ShopDatabase, ShopSql } from '../../store/database.ts';
+import type { Trace } from '../../trace.ts';
 import type { PublishRef } from '../publish.ts';
 import type { PublishedKeys } from './published-keys.ts';
 
@@ -11,6 +12,7 @@ export interface PurchaseTools {
   readonly provider: PaymentProvider;
   /** Absent where there is no Redis; the strategies that need it are not offered then. */
   readonly publishedKeys: PublishedKeys | undefined;
+  readonly locks: DistributedLocks;
   readonly settings: {
     /** How long to wait for another racer's row lock, in milliseconds. */
     readonly lockWaitMs: number;
@@ -29,6 +31,7 @@ export interface Purchase extends PublishRef {
   readonly amount: number;
   readonly currency: string;
   readonly testCode: string | undefined;
+  readonly trace: Trace;
 }
 
 /** The payment may have been captured: the order stays PENDING, and shows it. */

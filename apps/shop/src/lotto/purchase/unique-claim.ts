@@ -33,6 +33,6 @@ export const uniqueClaim: PurchaseStrategy = (tools) => async (purchase) => {
 /** A payment key that belongs to another order is no use here; else somebody is paying this order, or has. */
 async function refusedBecause({ trx }: ShopTransaction, purchase: Purchase, { holder }: ClaimHeld) {
   if (holder !== undefined && holder.order_id !== purchase.orderId) return refused('payload-mismatch');
-  const { status } = await readStatus(trx, purchase.lottoPublishId);
+  const { status } = await readStatus(trx, purchase);
   return status === 'WAITING' ? refused('in-progress') : refusalFor(status);
 }

@@ -11,6 +11,8 @@ export interface ColumnTypes {
   generatedId(column: ColumnDefinitionBuilder): ColumnDefinitionBuilder;
   /** The same where it is not the primary key; MySQL wants it to be unique. */
   generatedNumber(column: ColumnDefinitionBuilder): ColumnDefinitionBuilder;
+  /** Where the tables are made. */
+  readonly schema: RawBuilder<unknown>;
   /** Whether the database makes an index for every foreign key by itself. */
   readonly indexesForeignKeys: boolean;
   /** What else a table needs to be said. */
@@ -26,6 +28,7 @@ export const columnTypes: Readonly<Record<'postgres' | 'mysql', ColumnTypes>> = 
     now: sql`now()`,
     generatedId: (column) => column.primaryKey().generatedAlwaysAsIdentity(),
     generatedNumber: (column) => column.notNull().generatedAlwaysAsIdentity(),
+    schema: sql`current_schema()`,
     indexesForeignKeys: false,
     finish: (table) => table,
   },
@@ -35,6 +38,7 @@ export const columnTypes: Readonly<Record<'postgres' | 'mysql', ColumnTypes>> = 
     now: sql`current_timestamp(6)`,
     generatedId: (column) => column.primaryKey().autoIncrement(),
     generatedNumber: (column) => column.notNull().autoIncrement(),
+    schema: sql`database()`,
     indexesForeignKeys: true,
     // Said, because another engine would ignore transactions and foreign keys without a word.
     finish: (table) =>
