@@ -1,6 +1,7 @@
 import { adapterMutants } from './adapters.ts';
 import { idempotencyKeyMutants } from './idempotency-keys.ts';
 import { idempotencyStoreMutants } from './idempotency-stores.ts';
+import { lockMutants } from './locks.ts';
 import { migrationMutants } from './migrations.ts';
 import type { Mutant } from './mutant.ts';
 import { rowGuardMutants } from './row-guards.ts';
@@ -10,6 +11,7 @@ export const mutants: readonly Mutant[] = [
   ...rowGuardMutants,
   ...idempotencyKeyMutants,
   ...idempotencyStoreMutants,
+  ...lockMutants,
   ...adapterMutants,
   ...migrationMutants,
 ];

@@ -175,6 +175,20 @@ describe('where nobody else wants the lock', () => {
       outcomes.map((outcome) => (outcome.status === 'fulfilled' ? outcome.value : outcome.reason.code)),
     ).toEqual(['a', 'REJECTED', 'b']);
   });
+
+  test('what goes to the server together with such a key is answered as if it had gone alone', async () => {
+    const prefix = newPrefix();
+    const { locks, kinds } = await newProcess({ prefix });
+    await observer.hset(`${prefix}{poisoned}`, 'field', 'value');
+    const holder = holding(locks, 'key');
+    await holder.held;
+    const ended = holder.end();
+    // In one turn of the event loop: the lock is given back, then the other is asked for.
+    for (let tick = 0; tick < 20; tick++) await undefined;
+    await expect(locks.run('poisoned', async () => 'ran')).rejects.toMatchObject({ code: 'REJECTED' });
+    expect(await ended).toBe('held');
+    expect(kinds()).toEqual([]);
+  });
 });
 
 describe('while somebody holds the lock', () => {
@@ -594,6 +608,7 @@ describe('when Redis fails', () => {
     await redis.config('SET', 'maxmemory', '1');
     expect(await holder.end()).toBe('held');
     expect(kinds()).toEqual([]);
+    expect(await redis.dbsize()).toBe(0);
     await expect(locks.run('another', async () => 'ran')).rejects.toMatchObject({ code: 'REJECTED' });
   });
 

@@ -159,6 +159,32 @@ describe('race', () => {
     ],
     ['no run', ['race', 'coupon', '--runs', '0'], '--runs must be a whole number from 1'],
     [
+      'a fault of coupons',
+      ['race', 'coupon', '--fault', 'redis-killed'],
+      '--fault has no meaning in the experiment coupon',
+    ],
+    [
+      'an unknown fault',
+      ['race', 'lock', '--fault', 'fire'],
+      '--fault must be one of holder-stopped, redis-killed',
+    ],
+    [
+      'a lock that has no fault to fear',
+      ['race', 'lock', '--strategy', 'pessimistic'],
+      '--strategy must be one of redis-lock, ',
+    ],
+    [
+      'a scenario of locks',
+      ['race', 'lock', '--scenario', 'crowd'],
+      '--scenario has no meaning in the experiment lock',
+    ],
+    [
+      'a gateway of locks',
+      ['race', 'lock', '--gateway', 'toss'],
+      '--gateway has no meaning in the experiment lock',
+    ],
+    ['nobody who waits', ['race', 'lock', '--instances', '1'], 'lock needs 2 instances at least'],
+    [
       'a crowd at the spin lock',
       ['race', 'coupon', '--strategy', 'redis-spin-lock', '--scenario', 'crowd'],
       'nothing to race: redis-spin-lock is raced in workers-32 only',

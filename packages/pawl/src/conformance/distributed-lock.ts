@@ -39,8 +39,8 @@ const IMPATIENT_MS = 200;
 /** Longer than anything here is waited for. */
 const ENDLESS_MS = 300_000;
 const USED_ONCE = 1_000;
-/** A tenth of what the keys alone would take. */
-const GROWN_BYTES = (USED_ONCE * 5_000) / 10;
+/** Half of what the keys alone would take; connections that a pool opens meanwhile take some. */
+const GROWN_BYTES = (USED_ONCE * 5_000) / 2;
 
 /**
  * What is taken for one key by whoever folds case, width or form, does without blanks or the end of what is long, or makes

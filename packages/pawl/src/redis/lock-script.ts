@@ -1,6 +1,6 @@
-import { StoreError } from '../errors.ts';
 import { TOKENS_PER_GRANT } from '../lock-store.ts';
 import type { RedisPort } from '../ports.ts';
+import { classifyErrorReply } from './errors.ts';
 import { redisScript } from './script.ts';
 
 /** Digits of a fencing token, in microseconds since 1970; they are enough until the year 2286. */
@@ -104,7 +104,8 @@ end
  * KEYS: the lock of each step. ARGV: prefix of the channels, lease in milliseconds; then for each step its name, a place, and
  * with `free-take` and `free-wait` the place that is taken next. Answers for each step: to `take` and `wait` the first token
  * of the grant, or for how long the lock is somebody else's, as a number of milliseconds ≤ 0; to `renew` and `free` whether
- * the lock was held, 1 or 0; to the others both, this first.
+ * the lock was held, 1 or 0; to the others both, this first. To a step that had no effect because a key holds something else,
+ * or the server has no memory, why; one such step does not fail the others.
  *
  * A lock is a text: the last token that was given out for it; its mark; its owner's place. Free it is kept until its lease
  * would have been over, so that tokens grow also if the clock is put back meanwhile. The queue is a sorted set of places by
@@ -133,14 +134,17 @@ local answers, answered, at = {}, 0, 3
 for i = 1, #KEYS do
   local lock, step, place = KEYS[i], ARGV[at], ARGV[at + 1]
   at = at + 2
-  local held = redis.call('GET', lock)
-  local mark = held and string.byte(held, ${MARK_AT})
+  local held = redis.pcall('GET', lock)
+  local failed = type(held) == 'table' and held.err
+  local mark = held and not failed and string.byte(held, ${MARK_AT})
   local answer, further
   local takes = step == 'take' or step == 'wait'
   if takes and not now then readClock() end
-  if takes and mark == ${byte(FREE)} and held < nowText then
-    redis.call('PSETEX', lock, lease, afterNow .. place)
-    answer = now + 1
+  if failed then
+    answer = failed
+    if step == 'free-take' or step == 'free-wait' then further = failed end
+  elseif takes and mark == ${byte(FREE)} and held < nowText then
+    answer = redis.pcall('PSETEX', lock, lease, afterNow .. place).err or now + 1
   elseif mark == ${byte(HELD)} and step == 'free' and string.sub(held, ${OWNER_AT}) == place then
     setFree(lock)
     answer = 1
@@ -148,8 +152,7 @@ for i = 1, #KEYS do
     local ours = held and mark ~= ${byte(FREE)} and string.sub(held, ${OWNER_AT}) == place
     answer = ours and redis.call('PEXPIRE', lock, lease) or 0
   elseif takes and not held and redis.call('EXISTS', lock .. ':queue') == 0 then
-    redis.call('PSETEX', lock, lease, afterNow .. place)
-    answer = now + 1
+    answer = redis.pcall('PSETEX', lock, lease, afterNow .. place).err or now + 1
   else
     if not now then readClock() end
     slow = slow or withQueue()
@@ -242,27 +245,19 @@ export class LockSteps {
       args.push(step.name, step.place);
       if ('nextPlace' in step) args.push(step.nextPlace);
     }
-    let answers: readonly number[];
+    let answers: readonly unknown[];
     try {
-      answers = (await steps(this.#redis, locks, args)) as readonly number[];
+      answers = (await steps(this.#redis, locks, args)) as readonly unknown[];
     } catch (error) {
-      this.#failed(batch, error);
+      for (const { reject } of batch) reject(error);
       return;
     }
     let at = 0;
-    for (const { step, resolve } of batch) {
-      const answer = answers[at++] ?? 0;
-      const taken = 'nextPlace' in step ? (answers[at++] ?? 0) : answer;
-      resolve({ held: answer === 1, taken });
-    }
-  }
-
-  /** One key that holds something else must not fail all: taken again, each step has the effect that it had. */
-  #failed(batch: readonly Pending[], error: unknown): void {
-    const again = error instanceof StoreError && error.code === 'REJECTED' && batch.length > 1;
-    for (const pending of batch) {
-      if (again) void this.#run([pending]);
-      else pending.reject(error);
+    for (const { step, resolve, reject } of batch) {
+      const answer = answers[at++];
+      const taken = 'nextPlace' in step ? answers[at++] : answer;
+      if (typeof answer === 'string') reject(classifyErrorReply(new Error(answer), 'GET'));
+      else resolve({ held: answer === 1, taken: Number(taken) });
     }
   }
 }

@@ -18,7 +18,9 @@ import { openTerminal } from '../commands/terminal.ts';
 import { upCommand } from '../commands/up.ts';
 import { couponScenarioNames } from '../experiments/coupon-scenario-names.ts';
 import { couponStrategyNames } from '../experiments/coupon-strategies.ts';
+import { lockStrategyNames } from '../experiments/lock-strategies.ts';
 import { purchaseStrategyNames } from '../experiments/purchase-strategies.ts';
+import { lockFaultNames } from '../nemesis/lock-fault-names.ts';
 import { exitCodes } from '../report/report.ts';
 
 /** By convention 128 + the signal's number. */
@@ -52,7 +54,7 @@ const terminal = openTerminal(process.stdout, process.stderr);
 /** Options that are left to the experiment when they are not given. */
 const undecided = {
   ...{ strategy: undefined, scenario: undefined, instances: undefined, runs: undefined, json: undefined },
-  ...{ gateway: undefined },
+  ...{ gateway: undefined, fault: undefined },
   ...{ orders: undefined, fanout: undefined, purchases: undefined, seconds: undefined },
 };
 let exitCode: number = exitCodes.asExpected;
@@ -68,13 +70,14 @@ program
   .argument(
     '[experiment]',
     'purchase: simultaneous confirmations; bystanders: what others see of purchases that wait; ' +
-      'coupon: first come, first served',
+      'coupon: first come, first served; lock: faults that strike a lock that is held and waited for',
     parseExperiment,
     'purchase',
   )
   .option(
     '--strategy <names>',
-    `one or more of ${purchaseStrategyNames.join(', ')}; coupon: of ${couponStrategyNames.join(', ')} ` +
+    `one or more of ${purchaseStrategyNames.join(', ')}; coupon: of ${couponStrategyNames.join(', ')}; ` +
+      `lock: of ${lockStrategyNames.join(', ')} ` +
       '(default: all that fit the experiment)',
     collectNames,
   )
@@ -83,6 +86,7 @@ program
     `coupon: one or more of ${couponScenarioNames.join(', ')} (default: all, flood with conditional-update)`,
     collectNames,
   )
+  .option('--fault <names>', `lock: one or more of ${lockFaultNames.join(', ')} (default: all)`, collectNames)
   .option(
     '--instances <n>',
     `instances of the shop (default: ${defaults.purchase.instances}; bystanders: ${defaults.bystanders.instances})`,
@@ -110,7 +114,8 @@ program
   )
   .option(
     '--runs <n>',
-    `coupon: how often each strategy is raced in each scenario (default: ${defaults.coupon.runs})`,
+    `coupon: how often each strategy is raced in each scenario (default: ${defaults.coupon.runs}); ` +
+      `lock: under each fault (default: ${defaults.lock.runs})`,
     wholeNumber('--runs', 1, 1_000),
   )
   .option('--store <store>', STORE_FORMS, parseStore, 'postgres')
@@ -121,7 +126,7 @@ program
   )
   .option(
     '--seed <n>',
-    "seed of the payment provider's chance, and of the order in which members ask",
+    "seed of the payment provider's chance, of the order in which members ask, and of when a fault strikes",
     wholeNumber('--seed', 0, 2 ** 32 - 1),
     42,
   )

@@ -1,3 +1,4 @@
+import { byMember } from '../history/campaign.ts';
 import { byCampaign, type CouponEvidence } from '../history/coupon-evidence.ts';
 import { checkGrants } from './coupons/grants.ts';
 import { checkKeptAsTold } from './coupons/kept-as-told.ts';
@@ -16,16 +17,25 @@ const faultlessCouponCheckers: readonly CouponChecker[] = [
   checkOrder,
 ];
 
+export interface JudgeCouponsOptions {
+  checkers?: readonly CouponChecker[];
+  /** Least share of the members who asked, up to 1, that must have been answered `ok` to pass; absent: none. */
+  minGrantedShare?: number;
+}
+
 /**
  * Judges a race for coupons. `pass`: every checker ran and found nothing. `fail`: a violation. `unknown`: a checker could
  * not judge (also one search for an order that was given up), or the evidence shows no race: there is no campaign, or one of
  * which no request was answered `ok` and nothing was issued. Then the lab's own requests may be what is wrong, and a wrong
  * strategy must not pass for caught.
  *
- * Who is granted one needs no least number: everybody must be who could.
+ * Without faults it needs no least number of those who are granted one: everybody must be who could.
  */
-export function judgeCoupons(evidence: CouponEvidence): Judgement<CouponViolation> {
-  const { violations, crashes } = runCheckers(faultlessCouponCheckers, evidence);
+export function judgeCoupons(
+  evidence: CouponEvidence,
+  { checkers = faultlessCouponCheckers, minGrantedShare = 0 }: JudgeCouponsOptions = {},
+): Judgement<CouponViolation> {
+  const { violations, crashes } = runCheckers(checkers, evidence);
   const unknown = (unknownBecause: string): Judgement<CouponViolation> => ({
     verdict: 'unknown',
     violations,
@@ -39,5 +49,15 @@ export function judgeCoupons(evidence: CouponEvidence): Judgement<CouponViolatio
       `no request of ${answers.length} for coupon ${campaign.couponId} was answered 200, and nothing was issued`,
     );
   }
-  return { verdict: violations.length > 0 ? 'fail' : 'pass', violations, unknownBecause: null };
+  if (violations.length > 0) return { verdict: 'fail', violations, unknownBecause: null };
+  for (const { campaign, answers } of byCampaign(evidence)) {
+    const asked = byMember(answers);
+    const granted = [...asked.values()].filter((ofMember) =>
+      ofMember.some(({ result }) => result === 'ok'),
+    ).length;
+    if (granted >= asked.size * minGrantedShare) continue;
+    const share = `fewer than ${minGrantedShare * 100} %`;
+    return unknown(`only ${granted} of ${asked.size} members got coupon ${campaign.couponId}, ${share}`);
+  }
+  return { verdict: 'pass', violations, unknownBecause: null };
 }

@@ -1,5 +1,7 @@
-import type { CouponAnswer, Step } from '../history/coupon-answer.ts';
+import type { RacedAnswer } from '../history/answer.ts';
+import type { CouponAnswer } from '../history/coupon-answer.ts';
 import type { IssuedRow } from '../history/coupon-rows.ts';
+import type { Step } from '../history/steps.ts';
 
 /**
  * The interleaving of a lost update: of two requests that were given the same serial number, because the second read the
@@ -76,14 +78,21 @@ function firstOverlap(writers: readonly Writer[]): Pair | undefined {
 }
 
 function interleaving({ first, second, serial, times }: Pair & { serial: number; times: number }): string[] {
-  const steps = [first, second]
-    .flatMap(({ answer, steps }) => steps.map((step) => ({ ...step, answer })))
-    .sort((a, b) => a.atUs - b.atUs);
-  const startUs = steps[0]?.atUs ?? 0;
-  const lines = steps.map(({ name, atUs, answer: { instance, requestId } }) => {
+  const lines = stepLines(
+    [first, second].flatMap(({ answer, steps }) => steps.map((step) => ({ ...step, answer }))),
+  );
+  const more = times === 2 ? '' : `, and so did ${times - 2} more`;
+  return [...lines, `both wrote serial ${serial}${more}`];
+}
+
+/** One line a step, in the order of time, relative to the first. */
+export function stepLines(
+  steps: readonly (Step & { answer: Pick<RacedAnswer, 'instance' | 'requestId'> })[],
+): string[] {
+  const inOrder = steps.toSorted((a, b) => a.atUs - b.atUs);
+  const startUs = inOrder[0]?.atUs ?? 0;
+  return inOrder.map(({ name, atUs, answer: { instance, requestId } }) => {
     const ms = ((atUs - startUs) / 1000).toFixed(1);
     return `+${ms} ms ${instance ?? 'an instance'} ${name} (request ${requestId})`;
   });
-  const more = times === 2 ? '' : `, and so did ${times - 2} more`;
-  return [...lines, `both wrote serial ${serial}${more}`];
 }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { checkoutMains, type ServiceMains } from './checkout.ts';
 import { ClusterSetupError, LeftBehindError } from './errors.ts';
+import { type FaultyRedis, startFaultyRedis } from './faulty-redis.ts';
 import { type FindServer, serverFinder } from './find-server.ts';
 import { type GuardedProcess, type Guardian, startGuardian } from './guardian.ts';
 import { hostEnv } from './host-env.ts';
@@ -9,7 +10,7 @@ import { installedMariadb, mariadbPackage, startMariadb } from './mariadb.ts';
 import { MAX_CONNECTIONS } from './max-connections.ts';
 import { nginxPackage, startNginx } from './nginx.ts';
 import { type NodeService, startNodeService } from './node-service.ts';
-import { fixedPort, freePort, type PortChoice } from './ports.ts';
+import { fixedPort, freePort, type PortChoice, samePort } from './ports.ts';
 import { embeddedPostgresFolder, startPostgres } from './postgres.ts';
 import { redisPackage, startRedis } from './redis.ts';
 import { announceCluster } from './running-clusters.ts';
@@ -40,6 +41,8 @@ export interface ClusterOptions {
   shopEnv?: Readonly<Record<string, string>>;
   /** Settings for the payment sandbox beyond the lab's own, which they override. */
   sandboxEnv?: Readonly<Record<string, string>>;
+  /** `faulty`: the instances reach Redis, where it is installed, by way of a proxy, and the cluster has `faultyRedis`. */
+  redis?: 'faulty';
   /** Called with a sentence when a part is up or replaced. */
   onProgress?(text: string): void;
   /** Ends a start that is under way: it rejects with the signal's reason when everything has been cleared away. */
@@ -55,6 +58,7 @@ export interface Instance {
   /** `lotto-back-1` and so on, as it names itself. */
   name: string;
   baseUrl: string;
+  /** Another one when it has been started again. */
   pid: number;
 }
 
@@ -72,6 +76,8 @@ export interface Cluster {
   databaseUrl: string;
   /** Undefined when there is none; `notes` says how to install it. */
   redisUrl: string | undefined;
+  /** Undefined unless it was asked for, and where there is no Redis. */
+  faultyRedis: FaultyRedis | undefined;
   sandbox: { baseUrl: string; secretKey: string; pid: number; ledgerFile: string };
   instances: readonly Instance[];
   frontDoor: FrontDoor;
@@ -81,6 +87,12 @@ export interface Cluster {
   guardian: Guardian;
   /** By name: `postgres` or `mariadb`, `redis`, `payment-sandbox`, `lotto-back-1`, …, `nginx`. */
   servers: ReadonlyMap<string, GuardedProcess>;
+  /**
+   * Starts an instance again that has ended, on its port and with its settings, and waits until it answers.
+   *
+   * @throws as startServer does
+   */
+  startAgain(instance: Instance): Promise<GuardedProcess>;
   /**
    * Ends everything. Resolves when nothing is left; may be called any number of times.
    *
@@ -107,18 +119,29 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   // All at once and before anything runs, so that the answer comes in milliseconds.
   await Promise.all([ports.frontDoor, ports.sandbox, ...ports.instances].map(probeFixed));
   const guardian = await startGuardian();
-  const close = async () => {
+  const atEnd: (() => Promise<void>)[] = [];
+  const end = async () => {
     const problems = await guardian.end();
+    for (const work of atEnd.splice(0)) await work();
+    return problems;
+  };
+  const close = async () => {
+    const problems = await end();
     if (problems.length > 0) throw new LeftBehindError(problems);
   };
   const failed = new AbortController();
   const stop = AbortSignal.any([failed.signal, guardian.lost, ...(signal === undefined ? [] : [signal])]);
   try {
-    const parts = await startParts(guardian, options, ports, mains, { stop, fail: () => failed.abort() });
+    const control = {
+      stop,
+      fail: () => failed.abort(),
+      atEnd: (work: () => Promise<void>) => void atEnd.push(work),
+    };
+    const parts = await startParts(guardian, options, ports, mains, control);
     stop.throwIfAborted();
     return { ...parts, guardian, close };
   } catch (error) {
-    const problems = await guardian.end();
+    const problems = await end();
     if (problems.length > 0) throw new LeftBehindError(problems, { cause: error });
     // A part that is cut short by the end of the others fails in its own way; the cause is the end.
     guardian.lost.throwIfAborted();
@@ -136,6 +159,8 @@ interface Ports {
 interface StartControl {
   stop: AbortSignal;
   fail(): void;
+  /** Has something done when all servers have ended. */
+  atEnd(work: () => Promise<void>): void;
 }
 
 async function startParts(
@@ -143,7 +168,7 @@ async function startParts(
   options: ClusterOptions,
   ports: Ports,
   mains: ServiceMains,
-  { stop, fail }: StartControl,
+  { stop, fail, atEnd }: StartControl,
 ): Promise<Omit<Cluster, 'guardian' | 'close'>> {
   const find = options.findServer ?? serverFinder(hostEnv().PATH ?? '');
   const servers = new Map<string, GuardedProcess>();
@@ -153,9 +178,11 @@ async function startParts(
     options.onProgress?.(text);
     return text;
   };
+  let isStarting = true;
   const up = <Server extends RunningServer>(server: Server): Server => {
     servers.set(server.name, server);
-    options.onProgress?.(`${server.name} is up on port ${server.port} (${server.startMs} ms)`);
+    if (isStarting)
+      options.onProgress?.(`${server.name} is up on port ${server.port} (${server.startMs} ms)`);
     return server;
   };
 
@@ -178,7 +205,16 @@ async function startParts(
   };
   const redis = async () => {
     const found = await find(redisPackage);
-    if (found.found) return up(await startRedis(guardian, found.path, stop)).url;
+    if (found.found && options.redis === 'faulty') {
+      const faulty = await startFaultyRedis(guardian, found.path, {
+        clients: options.instances,
+        signal: stop,
+        onStarted: up,
+      });
+      atEnd(() => faulty.close());
+      return { urls: faulty.urls, faulty };
+    }
+    if (found.found) return { urls: [up(await startRedis(guardian, found.path, stop)).url] };
     note(`Redis is not installed: what needs it is skipped (${found.install})`);
     return undefined;
   };
@@ -202,10 +238,12 @@ async function startParts(
         },
       }),
     );
-  const [databaseUrl, redisUrl, gateway] = await allOrNone([database(), redis(), sandbox()], fail);
+  const [databaseUrl, itsRedis, gateway] = await allOrNone([database(), redis(), sandbox()], fail);
 
+  const redisUrls = itsRedis?.urls ?? [];
   const instance = async (port: PortChoice, index: number) => {
     const name = `lotto-back-${index + 1}`;
+    const redisUrl = redisUrls[index % redisUrls.length];
     return up(
       await startNodeService(guardian, {
         name,
@@ -244,15 +282,24 @@ async function startParts(
     return { kind: 'nginx', urls: [up(nginx).baseUrl] };
   };
   const frontDoor = await openFrontDoor();
+  isStarting = false;
+  const shown: Instance[] = instances.map(({ name, baseUrl, pid }) => ({ name, baseUrl, pid }));
 
   return {
     databaseUrl,
-    redisUrl,
+    redisUrl: redisUrls[0],
+    faultyRedis: itsRedis?.faulty,
     sandbox: { baseUrl: gateway.baseUrl, secretKey, pid: gateway.pid, ledgerFile },
-    instances: instances.map(({ name, baseUrl, pid }) => ({ name, baseUrl, pid })),
+    instances: shown,
     frontDoor,
     notes,
     servers,
+    async startAgain(ended) {
+      const index = shown.findIndex(({ name }) => name === ended.name);
+      const started = await instance(samePort(Number(new URL(ended.baseUrl).port)), index);
+      Object.assign(shown[index] ?? {}, { pid: started.pid });
+      return started;
+    },
   };
 }
 

@@ -34,6 +34,8 @@ export interface GuardedProcess {
    * @returns false when it had already ended.
    */
   signal(signal: NodeJS.Signals): Promise<boolean>;
+  /** Whether the lab has stopped or killed it: then its end is none of its own. */
+  wasEndedByLab(): boolean;
 }
 
 /** The process that outlives the lab just long enough to leave nothing behind. */
@@ -183,19 +185,23 @@ export async function startGuardian(): Promise<Guardian> {
 
   function track(request: SpawnRequest, pid: number): GuardedProcess {
     const exited = Promise.withResolvers<ServerExit>();
+    let endedByLab = false;
     const guarded: GuardedProcess = {
       name: request.name,
       pid,
       logFile: request.logFile,
       exited: exited.promise,
       async stop(limitMs = STOP_LIMIT_MS) {
+        endedByLab ||= tracked.has(pid);
         if (tracked.has(pid)) await call({ type: 'stop', pid, limitMs }, () => undefined);
         return exited.promise;
       },
       async signal(signal) {
         if (!tracked.has(pid)) return false;
+        endedByLab ||= signal === 'SIGKILL' || signal === 'SIGTERM';
         return call({ type: 'signal', pid, signal }, (reply) => reply.type === 'done' && reply.delivered);
       },
+      wasEndedByLab: () => endedByLab,
     };
     if (request.postmasterPidFile !== undefined) postmasterPidFiles.add(request.postmasterPidFile);
     tracked.set(pid, { process: guarded, ended: exited.resolve });

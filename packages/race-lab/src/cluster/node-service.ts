@@ -36,7 +36,8 @@ export async function startNodeService(
 ): Promise<NodeService> {
   const { name, main, env, port, signal } = options;
   const folder = join(guardian.directory, name);
-  await mkdir(folder, { mode: 0o700 });
+  // It may be started again.
+  await mkdir(folder, { mode: 0o700, recursive: true });
   const server = await startServer(
     guardian,
     {

@@ -36,6 +36,11 @@ export function fixedPort(port: number, option: string): PortChoice {
   };
 }
 
+/** The port of a server that has ended, for its successor. */
+export function samePort(port: number): PortChoice {
+  return { next: async () => port };
+}
+
 /** Whether a server could listen on `port` of 127.0.0.1 at this moment. */
 export function probePort(port: number): Promise<'free' | 'taken' | 'forbidden'> {
   return new Promise((resolve, reject) => {

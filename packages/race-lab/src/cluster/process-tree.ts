@@ -66,6 +66,17 @@ export function commandOf(pid: number): string {
   }
 }
 
+/** Whether a process stands still, by a signal such as SIGSTOP. */
+export function isStopped(pid: number): boolean {
+  try {
+    if (process.platform === 'linux')
+      return stateAndParent(readFileSync(`/proc/${pid}/stat`, 'latin1'))[0] === 'T';
+    return execFileSync('ps', ['-o', 'state=', '-p', String(pid)], { encoding: 'latin1' }).startsWith('T');
+  } catch {
+    return false; // It has ended.
+  }
+}
+
 /** From /proc, because a slim container has no `ps`. */
 function linuxProcesses(): [pid: number, parent: number][] {
   const processes: [number, number][] = [];
@@ -77,11 +88,14 @@ function linuxProcesses(): [pid: number, parent: number][] {
     } catch {
       continue; // It ended since the directory was read.
     }
-    // "pid (name) state parent …", where the name may hold spaces and parentheses.
-    const parent = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1];
-    processes.push([Number(entry), Number(parent)]);
+    processes.push([Number(entry), Number(stateAndParent(stat)[1])]);
   }
   return processes;
+}
+
+/** Of "pid (name) state parent …", where the name may hold spaces and parentheses. */
+function stateAndParent(stat: string): string[] {
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ', 2);
 }
 
 function psProcesses(): [pid: number, parent: number][] {

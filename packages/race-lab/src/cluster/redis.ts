@@ -24,8 +24,10 @@ export interface Redis extends RunningServer {
   folder: string;
 }
 
-/** To start one again that has ended, give it its port and its password. */
+/** To start one again that has ended, give it its name, its port and its password. */
 export interface RedisOptions {
+  /** Unique among what runs; names its folder too. Absent: `redis`. */
+  name?: string;
   /** Absent: any that is free. */
   port?: PortChoice;
   /** Absent: a new one. */
@@ -46,8 +48,8 @@ export async function startRedis(
   signal: AbortSignal,
   options: RedisOptions = {},
 ): Promise<Redis> {
-  const { password = randomBytes(24).toString('hex'), settings = {} } = options;
-  const folder = join(guardian.directory, 'redis');
+  const { name = 'redis', password = randomBytes(24).toString('hex'), settings = {} } = options;
+  const folder = join(guardian.directory, name);
   const configuration = join(folder, 'redis.conf');
   await mkdir(folder, { mode: 0o700, recursive: true });
   // In a private file, because everybody may read the arguments of a process.
@@ -62,7 +64,7 @@ export async function startRedis(
       'appendfsync everysec',
       'save ""',
       'maxmemory-policy noeviction',
-      ...Object.entries(settings).map(([name, value]) => `${name} ${value}`),
+      ...Object.entries(settings).map(([setting, value]) => `${setting} ${value}`),
       '',
     ].join('\n'),
     { mode: 0o600 },
@@ -73,7 +75,7 @@ export async function startRedis(
       port: options.port ?? freePort,
       startLimitMs: START_LIMIT_MS,
       command: (port) => ({
-        name: 'redis',
+        name,
         command: program,
         args: [configuration, '--port', String(port)],
         env: hostEnv(),

@@ -1,13 +1,17 @@
-import type { Cluster, GatewayMode } from '../cluster/cluster.ts';
+import type { Cluster, ClusterOptions, GatewayMode } from '../cluster/cluster.ts';
 import { databaseKind, type Store } from '../cluster/store.ts';
 import { bystanderStrategies, GATEWAY_MS, measureBystanders } from '../experiments/bystanders.ts';
 import { couponCells, leftOut } from '../experiments/coupon-cells.ts';
 import { raceCoupons } from '../experiments/coupon-race.ts';
 import { couponScenarioNames } from '../experiments/coupon-scenario-names.ts';
 import { couponStrategies, couponStrategyNames } from '../experiments/coupon-strategies.ts';
+import { raceLocks } from '../experiments/lock-race.ts';
+import { lockSandboxEnv, lockShopEnv } from '../experiments/lock-settings.ts';
+import { lockStrategyNames } from '../experiments/lock-strategies.ts';
 import { racePurchases } from '../experiments/purchase-race.ts';
 import { purchaseStrategyNames } from '../experiments/purchase-strategies.ts';
 import type { RunSetting } from '../experiments/run-context.ts';
+import { lockFaultNames } from '../nemesis/lock-fault-names.ts';
 import type { RunReport } from '../report/report.ts';
 import { withoutCredentials } from '../report/store-name.ts';
 import { BadArgumentsError, oneOf } from './arguments.ts';
@@ -17,6 +21,7 @@ export interface RaceArguments {
   experiment: RunReport['experiment'];
   strategy: readonly string[] | undefined;
   scenario: readonly string[] | undefined;
+  fault: readonly string[] | undefined;
   instances: number | undefined;
   orders: number | undefined;
   fanout: number | undefined;
@@ -35,15 +40,16 @@ export const defaults = {
   purchase: { instances: 4, orders: 100, fanout: 5 },
   bystanders: { instances: 1, purchases: 200, seconds: 10 },
   coupon: { instances: 4, runs: 1 },
+  lock: { instances: 4, runs: 3 },
 } as const;
 
 export const DEFAULT_GATEWAY: GatewayMode = 'as-published';
 
 /** A race whose arguments fit together. */
 export interface PlannedRace {
-  instances: number;
-  gateway: GatewayMode;
-  sandboxEnv: Readonly<Record<string, string>>;
+  cluster: Pick<ClusterOptions, 'instances' | 'gateway' | 'sandboxEnv' | 'shopEnv' | 'redis'> & {
+    gateway: GatewayMode;
+  };
   run(cluster: Cluster, by: RaceStart): Promise<RunReport[]>;
   /** The arguments that run the same race again. */
   again: string;
@@ -66,17 +72,18 @@ export function planRace(given: RaceArguments): PlannedRace {
       return planBystanders(given);
     case 'coupon':
       return planCoupon(given);
+    case 'lock':
+      return planLock(given);
   }
 }
 
 function planPurchase(given: RaceArguments): PlannedRace {
-  reject(given, ['purchases', 'seconds', 'scenario', 'runs']);
+  reject(given, ['purchases', 'seconds', 'scenario', 'fault', 'runs']);
   const { instances, orders, fanout } = withDefaults(given, defaults.purchase);
   const { gateway = DEFAULT_GATEWAY } = given;
   const strategies = namedIn('--strategy', purchaseStrategyNames, given.strategy) ?? purchaseStrategyNames;
   return {
-    ...{ instances, gateway },
-    sandboxEnv: {},
+    cluster: { instances, gateway },
     run: (cluster, { setting, signal, progress }) =>
       racePurchases(cluster, {
         ...{ strategies, orders, fanout, setting, signal },
@@ -91,7 +98,7 @@ function planPurchase(given: RaceArguments): PlannedRace {
 }
 
 function planBystanders(given: RaceArguments): PlannedRace {
-  reject(given, ['orders', 'fanout', 'scenario', 'runs']);
+  reject(given, ['orders', 'fanout', 'scenario', 'fault', 'runs']);
   const { instances, purchases, seconds } = withDefaults(given, defaults.bystanders);
   const { gateway = DEFAULT_GATEWAY } = given;
   const strategies = namedIn('--strategy', purchaseStrategyNames, given.strategy) ?? bystanderStrategies;
@@ -101,8 +108,10 @@ function planBystanders(given: RaceArguments): PlannedRace {
     throw new BadArgumentsError(`bystanders measures ${possible}: ${strategy} is not right to begin with`);
   }
   return {
-    ...{ instances, gateway },
-    sandboxEnv: { LATENCY_MIN_MS: String(GATEWAY_MS), LATENCY_MAX_MS: String(GATEWAY_MS) },
+    cluster: {
+      ...{ instances, gateway },
+      sandboxEnv: { LATENCY_MIN_MS: String(GATEWAY_MS), LATENCY_MAX_MS: String(GATEWAY_MS) },
+    },
     run: (cluster, { setting, signal, progress }) =>
       measureBystanders(cluster, {
         ...{ strategies, purchasesInFlight: purchases, seconds, setting, signal },
@@ -117,7 +126,7 @@ function planBystanders(given: RaceArguments): PlannedRace {
 }
 
 function planCoupon(given: RaceArguments): PlannedRace {
-  reject(given, ['orders', 'fanout', 'purchases', 'seconds', 'gateway']);
+  reject(given, ['orders', 'fanout', 'purchases', 'seconds', 'fault', 'gateway']);
   const { instances, runs } = withDefaults(given, defaults.coupon);
   const strategies = namedIn('--strategy', couponStrategyNames, given.strategy);
   const scenarios = namedIn('--scenario', couponScenarioNames, given.scenario);
@@ -128,9 +137,7 @@ function planCoupon(given: RaceArguments): PlannedRace {
     throw new BadArgumentsError(`nothing to race: ${possible.join(', ')} only`);
   }
   return {
-    instances,
-    gateway: DEFAULT_GATEWAY,
-    sandboxEnv: {},
+    cluster: { instances, gateway: DEFAULT_GATEWAY },
     run: (cluster, { setting, signal, progress }) =>
       raceCoupons(cluster, {
         ...{ cells, setting, signal },
@@ -143,6 +150,34 @@ function planCoupon(given: RaceArguments): PlannedRace {
       `--runs ${runs}`,
     ].join(' '),
     notes: leftOut(choice),
+  };
+}
+
+function planLock(given: RaceArguments): PlannedRace {
+  reject(given, ['orders', 'fanout', 'purchases', 'seconds', 'scenario', 'gateway']);
+  const { instances, runs } = withDefaults(given, defaults.lock);
+  if (instances < 2)
+    throw new BadArgumentsError('lock needs 2 instances at least: one has the lock, one waits');
+  const strategies = namedIn('--strategy', lockStrategyNames, given.strategy) ?? lockStrategyNames;
+  const faults = namedIn('--fault', lockFaultNames, given.fault);
+  return {
+    cluster: {
+      // One that charges again when it is asked again: whoever comes in beside the holder does harm that is seen.
+      ...{ instances, gateway: 'generous', redis: 'faulty' },
+      ...{ shopEnv: lockShopEnv, sandboxEnv: lockSandboxEnv },
+    },
+    run: (cluster, { setting, signal, progress }) =>
+      raceLocks(cluster, {
+        ...{ strategies, faults, runs, setting, signal },
+        onProgress: ({ strategy, fault, nth }) =>
+          progress(`racing ${strategy} under ${fault}: run ${nth} of ${runs}`),
+      }),
+    again: [
+      ...['lock', ...againWith(given, instances)],
+      ...(faults === undefined ? [] : [`--fault ${faults.join(',')}`]),
+      `--runs ${runs}`,
+    ].join(' '),
+    notes: [],
   };
 }
 
@@ -162,7 +197,15 @@ function againWith({ strategy, store, seed }: RaceArguments, instances: number):
   ];
 }
 
-type ExperimentOption = 'orders' | 'fanout' | 'purchases' | 'seconds' | 'scenario' | 'runs' | 'gateway';
+type ExperimentOption =
+  | 'orders'
+  | 'fanout'
+  | 'purchases'
+  | 'seconds'
+  | 'scenario'
+  | 'fault'
+  | 'runs'
+  | 'gateway';
 
 function reject(given: RaceArguments, options: readonly ExperimentOption[]) {
   for (const option of options) {

@@ -22,15 +22,12 @@ export async function raceCommand(
   signal: AbortSignal,
 ): Promise<number> {
   const { store, seed, json } = given;
-  const { instances, gateway, sandboxEnv, run, again, notes } = planRace(given);
+  const { cluster: wanted, run, again, notes } = planRace(given);
+  const { gateway } = wanted;
   if (json !== undefined) await checkWritable(json);
   const cluster = await startCluster({
-    instances,
-    store,
-    gateway,
-    seed,
-    sandboxEnv,
-    signal,
+    ...wanted,
+    ...{ store, seed, signal },
     onProgress: (text) => terminal.progress(`starting: ${text}`),
   });
   try {

@@ -70,6 +70,9 @@ const strategies = {
   // Raced as it was published, and no more: it polls every two seconds.
   'redis-spin-lock': { needs: 'redis', expected: either, onceIn: 'workers-32', answerLimitMs: 280_000 },
   'redis-lock': { needs: 'redis', expected: either },
+  'redis-lock-fenced': { needs: 'redis', expected: holds },
+  // The lock is given back before the commit, so the next holder reads what is not written yet.
+  'redis-lock-inside': { needs: 'redis', expected: breaks, brokeAsPublished: tookTwice },
   'redis-counter': { needs: 'redis', expected: holds },
 } as const satisfies Record<string, CouponStrategyUnderTest>;
 

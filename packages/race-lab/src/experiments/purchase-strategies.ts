@@ -54,6 +54,8 @@ const strategies = {
   'pessimistic-status': { needs: 'database', expected: holds, waitsForLocks: true },
   'pessimistic-held': { needs: 'database', expected: holds, waitsForLocks: true },
   'idempotency-key': { needs: 'redis', expected: holds },
+  'distributed-lock': { needs: 'database', expected: holds },
+  'distributed-lock-fenced': { needs: 'database', expected: holds },
 } as const satisfies Record<string, StrategyUnderTest>;
 
 export type PurchaseStrategyName = keyof typeof strategies;

@@ -110,6 +110,7 @@ export function emptyReport(cluster: Cluster, plan: RunPlan, startedAt: Date): R
     ledger: null,
     rows: {},
     coupon: null,
+    lock: null,
     bystanders: null,
     database,
     lockWaits: null,

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster } from '../cluster/cluster.ts';
+import type { GuardedProcess } from '../cluster/guardian.ts';
 
 /** How long the end of a server may take to be known, in milliseconds. */
 const NEWS_LIMIT_MS = 500;
@@ -15,7 +16,8 @@ export class ServerLostError extends Error {
 }
 
 /**
- * Runs `work` with the set of servers that have ended by themselves, which grows when it happens.
+ * Runs `work` with the set of servers that have ended by themselves, which grows when it happens. What the lab ends is not
+ * among them; what it starts meanwhile is, from when `watch` is told of it.
  *
  * @throws ServerLostError  `work` failed, and a server had ended.
  * @throws whatever else `work` throws
@@ -23,12 +25,16 @@ export class ServerLostError extends Error {
 export async function watchingServers<T>(
   cluster: Cluster,
   signal: AbortSignal,
-  work: (ended: ReadonlySet<string>) => Promise<T>,
+  work: (ended: ReadonlySet<string>, watch: (server: GuardedProcess) => void) => Promise<T>,
 ): Promise<T> {
   const ended = new Set<string>();
-  for (const server of cluster.servers.values()) void server.exited.then(() => ended.add(server.name));
+  const watch = (server: GuardedProcess) =>
+    void server.exited.then(() => {
+      if (!server.wasEndedByLab()) ended.add(server.name);
+    });
+  for (const server of cluster.servers.values()) watch(server);
   try {
-    return await work(ended);
+    return await work(ended, watch);
   } catch (error) {
     if (signal.aborted) throw error;
     // The news of a server's end may come after the error that it caused.

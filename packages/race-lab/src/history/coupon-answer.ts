@@ -1,5 +1,6 @@
 import type { Exchange, RaceRequest } from '../racer/exchange.ts';
 import { jsonObject, objectOf, type RacedAnswer, racedAnswerOf, textOf, wholeNumber } from './answer.ts';
+import { type Step, stepsOf } from './steps.ts';
 
 /** One request for a coupon. The headers that carry the member and `requestId` to the shop are the sender's business. */
 export interface CouponRequest extends RaceRequest {
@@ -7,12 +8,6 @@ export interface CouponRequest extends RaceRequest {
   memberId: number;
   /** Its own for every request, so that its row can be found. */
   requestId: string;
-}
-
-/** Something that a strategy did for a request, and when: by the monotonic clock, in microseconds. */
-export interface Step {
-  name: string;
-  atUs: number;
 }
 
 /** What one raced request for a coupon was told. Plain data. */
@@ -40,7 +35,7 @@ export function couponAnswerOf(exchange: Exchange<CouponRequest>): CouponAnswer 
     remaining: integer(data?.remaining),
     serialNumber: integer(data?.serialNumber),
     retries: wholeNumber(textOf(headers['x-retries'])),
-    steps: stepsIn(textOf(headers['x-steps'])),
+    steps: stepsOf(exchange),
   };
 }
 
@@ -58,12 +53,4 @@ export function underWay({ result, error, releasedAtUs, answeredAtUs }: CouponAn
 
 function integer(value: unknown): number | undefined {
   return Number.isSafeInteger(value) ? (value as number) : undefined;
-}
-
-/** `locked=123,read=124,…`; what is not of this form is left out. */
-function stepsIn(header: string | undefined): Step[] {
-  return (header ?? '').split(',').flatMap((part) => {
-    const [, name, us] = /^\s*([\w-]+)=(\d{1,15})\s*$/.exec(part) ?? [];
-    return name === undefined ? [] : [{ name, atUs: Number(us) }];
-  });
 }

@@ -1,5 +1,5 @@
 import { couponScenarioTitles } from '../experiments/coupon-figures.ts';
-import { type Column, latencyOf, layOut, seen, UNEXPECTED, violationsOf } from './columns.ts';
+import { type Column, latenciesOf, layOut, rangeOf, seenOf } from './columns.ts';
 import type { CouponReport, FloodReport, RunReport } from './report.ts';
 
 /** The runs of one strategy in one scenario, at least one. */
@@ -14,7 +14,7 @@ const columns: readonly Column<Cell>[] = [
   { title: 'other refusals', of: otherRefusals },
   { title: 'failed', of: (cell) => rangeOf(cell.filter(({ skipped }) => skipped === null).map(failuresOf)) },
   { title: 'retries', of: range(({ retries }) => retries) },
-  { title: 'all p50/p95 ms', of: latencies },
+  { title: 'all p50/p95 ms', of: latenciesOf },
   { title: 'issues/s', of: range(({ issuesPerSecond }) => issuesPerSecond) },
   { title: 'expected', of: (cell) => cell[0]?.expected ?? '' },
   { title: 'seen', of: seenOf },
@@ -104,14 +104,6 @@ function range(figure: (coupon: CouponReport) => number | null): (cell: Cell) =>
   return (cell) => rangeOf(cell.flatMap(({ coupon }) => (coupon && figure(coupon)) ?? []));
 }
 
-function rangeOf(figures: readonly number[]): string {
-  if (figures.length === 0) return '–';
-  // What happens less than ten times a second is told more exactly.
-  const digits = figures.every((figure) => Number.isInteger(figure) || figure >= 10) ? 0 : 1;
-  const [least, most] = [Math.min(...figures).toFixed(digits), Math.max(...figures).toFixed(digits)];
-  return least === most ? least : `${least}–${most}`;
-}
-
 /** Answers that are neither a coupon nor a refusal, and requests without an answer. */
 function failuresOf({ responses }: RunReport): number {
   const failed = Object.entries(responses).filter(([status]) => status !== '200' && !/^4\d\d$/.test(status));
@@ -130,29 +122,4 @@ function allRefusals({ refusals, flood }: CouponReport): Record<string, number> 
   const floods: FloodReport['refusals'] = flood?.refusals ?? {};
   const codes = [...new Set([...Object.keys(refusals), ...Object.keys(floods)])];
   return Object.fromEntries(codes.map((code) => [code, (refusals[code] ?? 0) + (floods[code] ?? 0)]));
-}
-
-function latencies(cell: Cell): string {
-  const all = cell.flatMap(({ latencyMs }) => latencyMs.all ?? []);
-  if (all.length < 2) return latencyOf(all[0] ?? null);
-  return `${rangeOf(all.map(({ p50 }) => p50))}/${rangeOf(all.map(({ p95 }) => p95))}`;
-}
-
-function seenOf(cell: Cell): string {
-  const [first] = cell;
-  if (first === undefined) return '';
-  if (cell.length === 1 || first.skipped !== null) return seen(first);
-  const count = (verdict: RunReport['verdict']) => cell.filter((report) => report.verdict === verdict).length;
-  const broken = cell.flatMap(({ verdict, violations }) => (verdict === 'fail' ? violations : []));
-  const kinds = [...Map.groupBy(broken, ({ invariant }) => invariant)].map(([invariant, some]) => ({
-    invariant,
-    count: some.reduce((total, violation) => total + violation.count, 0),
-  }));
-  const parts = [
-    count('pass') > 0 ? `${count('pass')} of ${cell.length} hold` : '',
-    count('fail') > 0 ? `${count('fail')} of ${cell.length} break ${violationsOf(kinds)}` : '',
-    count('unknown') > 0 ? `${count('unknown')} of ${cell.length} UNKNOWN` : '',
-  ].filter((part) => part !== '');
-  const unexpected = cell.some(({ verdict, asExpected }) => verdict !== 'unknown' && !asExpected);
-  return `${parts.join(', ')}${unexpected ? `  ${UNEXPECTED}` : ''}`;
 }

@@ -4,6 +4,7 @@ import type { ProcessorUse } from '../experiments/processor-use.ts';
 import type { LedgerSummary } from '../history/counts.ts';
 import type { Percentiles } from '../history/percentiles.ts';
 import type { LockWaitsReport } from '../locks/watch.ts';
+import type { LockFaultName } from '../nemesis/lock-fault-names.ts';
 
 /** What a run is expected to show. `either`: the strategy is published as uncertain. */
 export type Expectation = 'holds' | 'breaks' | 'either';
@@ -16,7 +17,8 @@ export interface ControlReport {
   /**
    * Whether the control failed as it must. `purchase`: the unguarded strategy asked the provider twice for at least
    * half of its orders. `bystanders`: with the lock held across the payment, the bystanders had to wait. `coupon`:
-   * without a guard the same scenario went wrong in the way that it is made to.
+   * without a guard the same scenario went wrong in the way that it is made to. `lock`: without a guard the same requests
+   * lost an update, or charged twice.
    */
   raced: boolean;
   /** What it showed, as the rest of a sentence. */
@@ -96,6 +98,34 @@ export interface FloodRound {
   processors: { unloaded: ProcessorUse; loaded: ProcessorUse };
 }
 
+/** What a fault did to a lock that was held and waited for, and what came of it. */
+export interface LockReport {
+  fault: LockFaultName;
+  /** When a lock ends by itself. */
+  leaseMs: number;
+  /** What the fault did, in a sentence; null where it never found the lock held and waited for. */
+  did: string | null;
+  /** How often the run was begun until the fault struck. */
+  attempts: number;
+  requests: number;
+  /** Refusals and failures by their code, the most frequent first. */
+  refusals: Record<string, number>;
+  /** The coupon's stock in the end; null where an order is paid. */
+  stock: { initial: number; issued: number; remaining: number | null } | null;
+  /** How often somebody had the lock, as far as those tell who were answered. */
+  sections: number;
+  /** Those that began while another instance worked under the lock still, and those that were fenced off by a later one. */
+  overlaps: number;
+  /** From the fault until somebody got the lock anew; null when nobody did. */
+  resumedAfterMs: number | null;
+  /** The longest time for which nobody is known to have had the lock while somebody waited; null with fewer than one section. */
+  standstillMs: number | null;
+  /** What that may be; null where the fault takes the lock itself away, or its holder. */
+  standstillLimitMs: number | null;
+  /** How the first damage came about, in lines by time; null when there is none or it is not known. */
+  damage: string[] | null;
+}
+
 export interface DatabaseReport extends DatabaseSettings {
   /** The isolation of the shop's sessions, as an instance tells it; null when it does not. */
   shopIsolation: string | null;
@@ -104,7 +134,7 @@ export interface DatabaseReport extends DatabaseSettings {
 /** One run, as `--json` writes it and as the table prints it. The fields are a contract. */
 export interface RunReport {
   schema: 'race-lab/1';
-  experiment: 'purchase' | 'bystanders' | 'coupon';
+  experiment: 'purchase' | 'bystanders' | 'coupon' | 'lock';
   strategy: string;
   /** Without the credentials of a URL. */
   store: string;
@@ -128,6 +158,8 @@ export interface RunReport {
   rows: Record<string, number>;
   /** Null in other experiments, and where the run did not take place. */
   coupon: CouponReport | null;
+  /** Likewise. */
+  lock: LockReport | null;
   /** Null in other experiments. */
   bystanders: BystandersReport | null;
   /** What the database says of its durability and isolation; null when it could not be asked. */

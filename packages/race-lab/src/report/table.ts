@@ -3,6 +3,7 @@ import { inOneLine } from '../locks/statement-text.ts';
 import type { LockWaitExample, LockWaitsReport } from '../locks/watch.ts';
 import { type Column, latencyOf, layOut, seen } from './columns.ts';
 import { couponRemarksOf, couponTableOf, scenarioLines } from './coupon-table.ts';
+import { faultLines, lockRemarksOf, lockTableOf } from './lock-table.ts';
 import type { RunReport } from './report.ts';
 
 const MOST_PATTERNS = 4;
@@ -35,11 +36,13 @@ const bystanderColumns: readonly Column<RunReport>[] = [
   { title: 'seen', of: seen },
 ];
 
-/** The runs of one experiment as a table: one line each under the titles, and of coupons one for all runs of a kind. */
+/** The runs of one experiment as a table: one line each under the titles, and of coupons and locks one for all runs of a kind. */
 export function tableOf(reports: readonly RunReport[]): string {
   switch (reports[0]?.experiment) {
     case 'coupon':
       return couponTableOf(reports);
+    case 'lock':
+      return lockTableOf(reports);
     case 'bystanders':
       return layOut(bystanderColumns, reports);
     default:
@@ -60,6 +63,7 @@ export function headingOf(reports: readonly RunReport[]): string[] {
       `store ${store}, ${provider}seed ${seed}, commit ${commit}`,
     databaseLine(report.database),
     ...scenarioLines(reports),
+    ...faultLines(reports),
   ];
 }
 
@@ -71,6 +75,8 @@ function loadOf({ experiment, orders, fanout, bystanders }: RunReport): string {
       return `${bystanders?.purchasesInFlight ?? 'no'} purchases under way at a provider that takes 1 s, a GET /ping and a POST /api/orders every 20 ms`;
     case 'coupon':
       return 'First-come coupons';
+    case 'lock':
+      return 'Locks under faults';
   }
 }
 
@@ -90,7 +96,7 @@ function databaseLine(database: RunReport['database']): string {
 /** What the table has no room for: how close the requests came, and what went wrong first. */
 export function remarksOf(reports: readonly RunReport[]): string[] {
   const ran = reports.filter(({ skipped }) => skipped === null);
-  const remarks = ran[0]?.experiment === 'coupon' ? couponRemarksOf(ran) : raceRemarksOf(ran);
+  const remarks = ownRemarksOf(ran);
   for (const { strategy, bystanders } of ran) {
     if (bystanders === null || bystanders.measured === 1) continue;
     remarks.push(`${strategy} was measured ${bystanders.measured} times, because bystanders were late.`);
@@ -121,6 +127,17 @@ export function remarksOf(reports: readonly RunReport[]): string[] {
   return remarks;
 }
 
+function ownRemarksOf(ran: readonly RunReport[]): string[] {
+  switch (ran[0]?.experiment) {
+    case 'coupon':
+      return couponRemarksOf(ran);
+    case 'lock':
+      return lockRemarksOf(ran);
+    default:
+      return raceRemarksOf(ran);
+  }
+}
+
 /** How close the requests of an order came, and whether the control raced. */
 function raceRemarksOf(ran: readonly RunReport[]): string[] {
   const remarks: string[] = [];
@@ -141,8 +158,9 @@ function raceRemarksOf(ran: readonly RunReport[]): string[] {
 }
 
 /** A run, where one strategy has several. */
-function nameOf({ strategy, coupon }: RunReport): string {
-  return coupon === null ? strategy : `${strategy}, ${coupon.scenario}`;
+function nameOf({ strategy, coupon, lock }: RunReport): string {
+  const kind = coupon?.scenario ?? lock?.fault;
+  return kind === undefined ? strategy : `${strategy}, ${kind}`;
 }
 
 function lockWaitsText(strategy: string, waits: LockWaitsReport): string[] {

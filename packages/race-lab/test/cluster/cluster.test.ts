@@ -9,8 +9,10 @@ import { installedMariadb, type Mariadb, mariadbPackage, startMariadb } from '..
 import { nginxPackage } from '../../src/cluster/nginx.ts';
 import { freePort } from '../../src/cluster/ports.ts';
 import { embeddedPostgresFolder, type Postgres, startPostgres } from '../../src/cluster/postgres.ts';
+import { redisPackage } from '../../src/cluster/redis.ts';
 import { STORE_FORMS, type Store } from '../../src/cluster/store.ts';
 import { withDatabaseName, withSearchPath } from '../../src/cluster/throw-away-schema.ts';
+import { watchingServers } from '../../src/experiments/server-watch.ts';
 import {
   freeRange,
   labSchemas,
@@ -20,10 +22,12 @@ import {
   STAND_IN,
   temporaryDirectory,
   testGuardian,
+  until,
 } from './helpers.ts';
 
 const LIMIT_MS = 10_000;
 const mariadb = installedMariadb(await serverFinder(process.env.PATH ?? '')(mariadbPackage));
+const redis = await serverFinder(process.env.PATH ?? '')(redisPackage);
 const asRoot = process.getuid?.() === 0;
 const CLEAN = { files: [], processes: [] };
 const options: ClusterOptions = {
@@ -325,6 +329,45 @@ test.for([
   });
   if (moment === 'at once') abort.abort(reason);
   await expect(starting).rejects.toBe(reason);
+  expect(remainsOf(tmp)).toEqual(CLEAN);
+});
+
+test('an instance that was killed starts again on its port, with its settings, and is left out of no balance', async () => {
+  const tmp = temporaryDirectory();
+  const cluster = await testCluster({ shopEnv: { PURCHASE_STRATEGY: 'unique-claim' } });
+  const [instance] = cluster.instances;
+  if (instance === undefined) throw new Error('there is no instance');
+  const { baseUrl, name, pid } = instance;
+  await watchingServers(cluster, never, async (ended, watch) => {
+    await cluster.servers.get(name)?.signal('SIGKILL');
+    await cluster.servers.get(name)?.exited;
+    const again = await cluster.startAgain(instance);
+    watch(again);
+    expect(again.pid).not.toBe(pid);
+    expect(instance).toMatchObject({ baseUrl, name, pid: again.pid });
+    expect(cluster.servers.get(name)).toBe(again);
+    expect(await envOf(baseUrl)).toMatchObject({ SERVER_NAME: name, PURCHASE_STRATEGY: 'unique-claim' });
+    expect(ended).toEqual(new Set());
+    // Whoever ends by himself is told, also when he had been started again.
+    process.kill(again.pid, 'SIGKILL');
+    await again.exited;
+    await until(() => ended.has(name));
+  });
+  await cluster.close();
+  expect(remainsOf(tmp)).toEqual(CLEAN);
+});
+
+test.skipIf(!redis.found)('with a faulty Redis every instance has a way of its own to it', async () => {
+  const tmp = temporaryDirectory();
+  const cluster = await testCluster({ redis: 'faulty' });
+  const urls = await Promise.all(
+    cluster.instances.map(async ({ baseUrl }) => (await envOf(baseUrl)).REDIS_URL),
+  );
+  expect(urls).toEqual(cluster.faultyRedis?.urls);
+  expect(new Set(urls).size).toBe(2);
+  await cluster.faultyRedis?.killAndRestart('lost');
+  expect(await cluster.faultyRedis?.withSession((session) => session.command('DBSIZE'))).toBe(0);
+  await cluster.close();
   expect(remainsOf(tmp)).toEqual(CLEAN);
 });
 

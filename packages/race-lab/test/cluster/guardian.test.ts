@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { GuardianLostError } from '../../src/cluster/errors.ts';
 import type { GuardedProcess, Guardian } from '../../src/cluster/guardian.ts';
-import { descendantsOf } from '../../src/cluster/process-tree.ts';
+import { descendantsOf, isStopped } from '../../src/cluster/process-tree.ts';
 import { isRunning, nothing, read, remainsOf, standInRequest, testGuardian, until } from './helpers.ts';
 
 /** A stand-in that listens, so that its signal handlers are in place. */
@@ -50,14 +50,31 @@ test('one server can be stopped, and one that ignores the signal is killed after
   expect(await deaf.signal('SIGKILL')).toBe(false);
 });
 
+test('only who was ended by the lab was ended by it, and not who was paused or ended by itself', async () => {
+  const { guardian } = await testGuardian();
+  const stopped = await startStandIn(guardian, 'stopped');
+  const killed = await startStandIn(guardian, 'killed');
+  const paused = await startStandIn(guardian, 'paused');
+  expect(stopped.wasEndedByLab()).toBe(false);
+  await Promise.all([stopped.stop(), killed.signal('SIGKILL'), paused.signal('SIGSTOP')]);
+  expect([stopped, killed, paused].map((server) => server.wasEndedByLab())).toEqual([true, true, false]);
+  process.kill(paused.pid, 'SIGKILL');
+  await paused.exited;
+  // Too late: it had ended.
+  await paused.stop();
+  expect(paused.wasEndedByLab()).toBe(false);
+});
+
 test('one server can be paused, resumed and killed', async () => {
   const { guardian } = await testGuardian();
   const server = await startStandIn(guardian, 'victim');
   const state = () => /^State:\s+(\S)/m.exec(read(`/proc/${server.pid}/status`))?.[1];
   expect(await server.signal('SIGSTOP')).toBe(true);
   await until(() => state() === 'T', 5_000, state);
+  expect(isStopped(server.pid)).toBe(true);
   expect(await server.signal('SIGCONT')).toBe(true);
   await until(() => state() !== 'T', 5_000, state);
+  expect(isStopped(server.pid)).toBe(false);
   expect(await server.signal('SIGKILL')).toBe(true);
   expect(await server.exited).toEqual({ code: null, signal: 'SIGKILL' });
 });

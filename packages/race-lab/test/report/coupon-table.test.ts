@@ -43,6 +43,7 @@ const good: RunReport = {
   ledger: null,
   rows: { coupons: 1, issued: 100 },
   coupon,
+  lock: null,
   bystanders: null,
   database: null,
   lockWaits: null,

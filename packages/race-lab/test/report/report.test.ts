@@ -31,6 +31,7 @@ const good: RunReport = {
   ledger: { requests: 100, captures: 100, refunds: 0, ordersRequestedTwice: 0, ordersCapturedTwice: 0 },
   rows: { orders: 100, bills: 100, audit: 200 },
   coupon: null,
+  lock: null,
   bystanders: null,
   database: {
     product: 'MariaDB',

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { lostUpdate } from '../../../src/checkers/lost-updates.ts';
-import type { CouponAnswer, Step } from '../../../src/history/coupon-answer.ts';
+import type { CouponAnswer } from '../../../src/history/coupon-answer.ts';
+import type { Step } from '../../../src/history/steps.ts';
 import { about, granted, rowsOf, story } from './coupon-histories.ts';
 
 /** A member's success with serial `3 - remaining`, and what his instance did for it: `name atMs`, one after the other. */
