@@ -49,7 +49,7 @@ const coreMutants: readonly Mutant[] = [
   },
   {
     file: CORE,
-    line: 'if (lines.get(key) === line) lines.delete(key);',
+    line: 'if (lines[key] === line) delete lines[key];',
     why: 'who comes when nobody has the key any more asks anew, and nothing is kept of it',
     test: core('those of one process > who wants the key when nobody has it any more asks anew'),
   },
@@ -69,7 +69,7 @@ const coreMutants: readonly Mutant[] = [
   },
   {
     file: CORE,
-    line: 'for (const line of [...lines.values()]) line.dismiss();',
+    line: 'for (const line of Object.values(lines)) line.dismiss();',
     why: 'nobody waits for what is closed',
     test: core('closing > refuses who waits, waits until their places are given up, and closes the store'),
   },
@@ -157,7 +157,7 @@ const coreMutants: readonly Mutant[] = [
   },
   {
     file: CORE,
-    line: 'this.#waiters.size === 0 ? this.#leave() : undefined',
+    line: 'this.#waiters.length === 0 ? this.#leave() : undefined',
     replacement: 'this.#leave()',
     why: 'the place is that of all who wait',
     test: core(
@@ -318,18 +318,18 @@ const coreMutants: readonly Mutant[] = [
   },
   {
     file: 'src/deadlines.ts',
-    line: `  #look(): void {
-    this.#timer = undefined;`,
-    replacement: '  #look(): void {',
+    line: `    this.#timer = undefined;
+  }
+}`,
+    replacement: '  }\n}',
     why: 'who comes when all others have gone is watched over',
     test: deadlines('what comes when all before has been told, or has ended, has its own limit'),
   },
   {
     file: 'src/deadlines.ts',
-    line: '      this.#items.delete(item);\n      this.#tooLate',
-    replacement: '      this.#tooLate',
-    why: 'it is told once, and nothing is kept',
-    test: deadlines('what comes when all before has been told, or has ended, has its own limit'),
+    line: 'if (watched.ended) return;',
+    why: 'what has ended is taken out of the list once',
+    test: deadlines('what has been told, and is deleted then, takes nobody else with it'),
   },
 ];
 
@@ -397,9 +397,9 @@ const luaMutants: readonly Mutant[] = [
   },
   {
     file: LUA,
-    line: `      redis.call('HDEL', waiting, place)
-      if untilUs`,
-    replacement: '      if untilUs',
+    line: `        redis.call('HDEL', waiting, place)
+        if untilUs`,
+    replacement: '        if untilUs',
     why: 'nothing is kept of who has been served',
     test: MODEL,
   },
@@ -420,27 +420,27 @@ const luaMutants: readonly Mutant[] = [
   },
   {
     file: LUA,
-    line: `        owner = ''
-      end
-    end`,
-    replacement: '      end\n    end',
+    line: `          owner = ''
+        end
+      end`,
+    replacement: '        end\n      end',
     why: 'who does not hear of it holds nothing',
     test: MODEL,
   },
   {
     file: LUA,
-    line: `      redis.call('PEXPIRE', lock, lease)
-    else`,
-    replacement: '    else',
+    line: `        redis.call('PEXPIRE', lock, lease)
+      else`,
+    replacement: '      else',
     why: 'who asks again after a lost answer has a whole lease',
     test: script('one step > asked again answers the same, and leases the lock anew'),
   },
   {
     file: LUA,
-    line: `    if owner == place then
-      redis.call`,
-    replacement: `    if false then
-      redis.call`,
+    line: `      if owner == place then
+        redis.call`,
+    replacement: `      if false then
+        redis.call`,
     why: 'who asks again after a lost answer has what he has been granted',
     test: script('one step > asked again answers the same, and leases the lock anew'),
   },
@@ -459,12 +459,12 @@ const luaMutants: readonly Mutant[] = [
   },
   {
     file: LUA,
-    line: `    if owner == place then
-      owner = ''
-      return 1`,
-    replacement: `    if owner ~= '' then
-      owner = ''
-      return 1`,
+    line: `      if owner == place then
+        owner = ''
+        return 1`,
+    replacement: `      if owner ~= '' then
+        owner = ''
+        return 1`,
     why: 'nobody gives back what somebody else holds',
     test: redis(
       'a holder that was away for longer than its lease does not give back the lock of its successor',
@@ -479,7 +479,7 @@ const luaMutants: readonly Mutant[] = [
   },
   {
     file: LUA,
-    line: `if owner == '' then setFree(lock) end`,
+    line: `if owner == '' then \${SET_FREE} end`,
     why: 'a lock that nobody waits for is free at once',
     test: MODEL,
   },
@@ -631,8 +631,8 @@ const placeMutants: readonly Mutant[] = [
   },
   {
     file: PLACE,
-    line: 'this.#ask.wait && this.#queue.listening',
-    replacement: 'this.#ask.wait',
+    line: 'this.#asked && this.#queue.listening',
+    replacement: 'this.#asked',
     why: 'who cannot hear does not stand where he would be passed over',
     test: redis('who waits > and cannot listen looks often, and is not passed over for it'),
   },

@@ -1,4 +1,4 @@
-import { Deadlines } from './deadlines.ts';
+import { Deadlines, type Watched } from './deadlines.ts';
 import { LeaseLostError, MisuseError } from './errors.ts';
 import { LeaseRenewal, RENEWALS_PER_LEASE } from './lease-renewal.ts';
 import { type LockGrant, type LockPlace, type LockStore, TOKENS_PER_GRANT } from './lock-store.ts';
@@ -101,7 +101,8 @@ export function distributedLocks(store: LockStore, options: DistributedLockOptio
     // Before the first renewal is due.
     watch: new Deadlines(times.leaseMs / RENEWALS_PER_LEASE / 2, (hold) => hold.renewFromNowOn()),
   };
-  const lines = new Map<string, Line>();
+  /** No Map, for the reason that `Deadlines` is none. */
+  const lines: Record<string, Line> = Object.create(null);
   let underWay = 0;
   const idle = Promise.withResolvers<void>();
   let closing: Promise<void> | undefined;
@@ -112,17 +113,17 @@ export function distributedLocks(store: LockStore, options: DistributedLockOptio
   }
 
   function lineOf(key: string): Line {
-    const found = lines.get(key);
+    const found = lines[key];
     if (found !== undefined) return found;
     const line = new Line(key, settings, () => {
-      if (lines.get(key) === line) lines.delete(key);
+      if (lines[key] === line) delete lines[key];
     });
-    lines.set(key, line);
+    lines[key] = line;
     return line;
   }
 
   async function close(): Promise<void> {
-    for (const line of [...lines.values()]) line.dismiss();
+    for (const line of Object.values(lines)) line.dismiss();
     if (underWay > 0) await idle.promise;
     await store.close();
   }
@@ -168,6 +169,7 @@ interface Waiter {
   refused(after?: Promise<void>): void;
   failed(error: unknown): void;
   tooLate(): void;
+  patience: Watched<Waiter> | undefined;
 }
 
 /**
@@ -178,7 +180,8 @@ class Line {
   readonly #key: string;
   readonly #settings: Settings;
   readonly #over: () => void;
-  readonly #waiters = new Set<Waiter>();
+  /** In the order of their coming. */
+  readonly #waiters: Waiter[] = [];
   /** Where the process stands in the queue; undefined while it holds the lock. */
   #place: LockPlace | undefined;
   /** Until the lock serves somebody, or has been given back because nobody wanted it any more. */
@@ -201,8 +204,10 @@ class Line {
         refused: (after) => resolve(after?.then(() => undefined)),
         failed: reject,
         tooLate: () => this.#tooLate(waiter),
+        patience: undefined,
       };
-      this.#add(waiter);
+      this.#waiters.push(waiter);
+      if (waitMs > 0) waiter.patience = this.#settings.patience.add(waiter);
       if (!this.#begun) this.#queue();
     });
   }
@@ -270,7 +275,7 @@ class Line {
   #tooLate(waiter: Waiter): void {
     this.#delete(waiter);
     const trouble = this.#place?.trouble;
-    const left = this.#waiters.size === 0 ? this.#leave() : undefined;
+    const left = this.#waiters.length === 0 ? this.#leave() : undefined;
     if (trouble === undefined) waiter.refused(left);
     else waiter.failed(trouble);
   }
@@ -284,20 +289,16 @@ class Line {
   }
 
   #dismiss(tell: (waiter: Waiter) => void): void {
-    for (const waiter of this.#waiters) {
+    for (const waiter of [...this.#waiters]) {
       this.#delete(waiter);
       tell(waiter);
     }
   }
 
-  #add(waiter: Waiter): void {
-    this.#waiters.add(waiter);
-    if (this.#settings.times.waitMs > 0) this.#settings.patience.add(waiter);
-  }
-
   #delete(waiter: Waiter): void {
-    this.#waiters.delete(waiter);
-    this.#settings.patience.delete(waiter);
+    if (waiter === this.#waiters[0]) this.#waiters.shift();
+    else this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+    if (waiter.patience !== undefined) this.#settings.patience.delete(waiter.patience);
   }
 }
 
@@ -334,6 +335,7 @@ class Hold {
   #renewal: LeaseRenewal | undefined;
   #lost = false;
   #ended = false;
+  readonly #watched: Watched<Hold>;
 
   constructor(key: string, settings: Settings, grant: LockGrant) {
     this.#key = key;
@@ -343,7 +345,7 @@ class Hold {
     grant.onLost((cause) => {
       if (!this.#lost && !this.#ended) this.#renewed().lose('the store has told so', { cause });
     });
-    settings.watch.add(this);
+    this.#watched = settings.watch.add(this);
   }
 
   get signal(): AbortSignal {
@@ -413,7 +415,7 @@ class Hold {
 
   #end(): void {
     this.#ended = true;
-    this.#settings.watch.delete(this);
+    this.#settings.watch.delete(this.#watched);
     this.#renewal?.stop();
   }
 

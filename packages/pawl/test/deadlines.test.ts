@@ -50,10 +50,10 @@ test('each has the whole limit, whenever it came', () => {
 
 test('what has ended in time is never told, also if it was what the timer was set for', () => {
   const { deadlines, late } = start();
-  deadlines.add('one');
+  const one = deadlines.add('one');
   passes(400);
   deadlines.add('two');
-  deadlines.delete('one');
+  deadlines.delete(one);
   passes(LIMIT_MS - 1);
   expect(late).toEqual([]);
   passes(1);
@@ -65,14 +65,26 @@ test('what comes when all before has been told, or has ended, has its own limit'
   deadlines.add('one');
   passes(LIMIT_MS);
   passes(LIMIT_MS / 2);
-  deadlines.add('two');
-  deadlines.delete('two');
+  const two = deadlines.add('two');
+  deadlines.delete(two);
   passes(LIMIT_MS / 2);
   deadlines.add('three');
   passes(LIMIT_MS - 1);
   expect(late).toEqual(['one']);
   passes(1);
   expect(late).toEqual(['one', 'three']);
+});
+
+test('what has been told, and is deleted then, takes nobody else with it', () => {
+  const { deadlines, late } = start();
+  const one = deadlines.add('one');
+  passes(400);
+  deadlines.add('two');
+  deadlines.add('three');
+  passes(600);
+  deadlines.delete(one);
+  passes(400);
+  expect(late).toEqual(['one', 'two', 'three']);
 });
 
 test('after a standstill all that is late is told at once, in its order', () => {

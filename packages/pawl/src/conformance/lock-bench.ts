@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { numberOf } from './business-tables.ts';
 import { Closers } from './closers.ts';
 import { SESSION_LOCKS, SESSIONS_WAITING } from './database.ts';
+import { MOST_AT_ONCE } from './lock-times.ts';
 import type { LocksSpec } from './locks-world.ts';
 import { addressOf, openRedis, openSql, type ServerAddress } from './open.ts';
 import { type CuttingProxy, startProxy } from './proxy.ts';
@@ -45,8 +46,6 @@ export interface LockStoreSubject {
   readonly execArgv: readonly string[] | undefined;
 }
 
-/** So many locks has a host at most: each is a session. */
-const SESSIONS = 40;
 /** How long it takes to wait in a store that cannot be asked who does, in milliseconds. */
 const SETTLED_MS = 200;
 
@@ -58,7 +57,7 @@ export async function onSqlLocks(
   const spec = ({ port = server.port }: { port?: number | undefined } = {}): LocksSpec => ({
     kind: 'sql',
     module,
-    connection: { ...server, port, connections: SESSIONS },
+    connection: { ...server, port, connections: MOST_AT_ONCE },
   });
   const closers = new Closers();
   await closers.around(async () => {

@@ -9,5 +9,8 @@ export const LONG = { leaseMs: 60_000, waitMs: PATIENT_MS };
 
 export const NO_WAIT = { ...LONG, waitMs: 0 };
 
+/** So many keys does a host hold, or wait for, at most; each may be a session. */
+export const MOST_AT_ONCE = 40;
+
 /** A lease that somebody waits for to be over. */
 export const SHORT = { ...LONG, leaseMs: 500 };

@@ -208,7 +208,8 @@ class Place implements LockPlace {
     clearTimeout(this.#timer);
     this.#looking = true;
     this.#lookAgain = false;
-    const waits = this.#ask.wait && this.#queue.listening;
+    // Not the first time: a lock that is free needs no queue, and a place in it no messages.
+    const waits = this.#ask.wait && this.#asked && this.#queue.listening;
     const sentMs = performance.now();
     if (waits) {
       // Before it is sent: the message may be there before the answer.

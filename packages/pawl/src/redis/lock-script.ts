@@ -14,88 +14,100 @@ const HELD = '-';
 const WANTED = '+';
 const byte = (mark: string) => mark.charCodeAt(0);
 
-/** What is needed where somebody waits, made only then: to make a function costs as much as to give a free lock away. */
+/** The moment of the script, to the microsecond: as a number, as digits, and as what stands in front of who is granted a lock now. */
+const READ_CLOCK = `
+    local time = redis.call('TIME')
+    now = time[1] * 1000000 + time[2]
+    nowText = string.format('%0${DIGITS}.0f', now)
+    afterNow = string.format('%0${DIGITS}.0f${HELD}', now + ${TOKENS_PER_GRANT})
+`;
+
+/** A server without memory does not take the mark, but lets go. */
+const SET_FREE = `
+    local marked = redis.pcall('SETRANGE', lock, ${MARK_AT - 1}, '${FREE}')
+    if type(marked) == 'table' then redis.call('DEL', lock) end
+`;
+
+/** What is needed where somebody waits, made only then: to make these functions costs as much as to give a free lock away. */
 const WITH_QUEUE = `
-local function withQueue()
-  local lock, queue, waiting, last, owner, isThere
+    local lock, queue, waiting, last, owner
 
-  local function grant(place, itsLease)
-    last = math.max(last, now) + ${TOKENS_PER_GRANT}
-    owner = place
-    local mark = redis.call('EXISTS', queue) == 1 and '${WANTED}' or '${HELD}'
-    redis.call('PSETEX', lock, itsLease, string.format('%0${DIGITS}.0f', last) .. mark .. place)
-  end
+    local function grant(place, itsLease)
+      last = math.max(last, now) + ${TOKENS_PER_GRANT}
+      owner = place
+      local mark = redis.call('EXISTS', queue) == 1 and '${WANTED}' or '${HELD}'
+      redis.call('PSETEX', lock, itsLease, string.format('%0${DIGITS}.0f', last) .. mark .. place)
+    end
 
-  local function keepFor(key)
-    if redis.call('PTTL', key) < tonumber(lease) then redis.call('PEXPIRE', key, lease) end
-  end
+    local function keepFor(key)
+      if redis.call('PTTL', key) < tonumber(lease) then redis.call('PEXPIRE', key, lease) end
+    end
 
-  local function enqueue(place)
-    redis.call('ZADD', queue, 'NX', string.format('%.0f', now), place)
-    redis.call('HSET', waiting, place, string.format('%.0f ', now + lease * 1000) .. lease)
-    keepFor(queue)
-    keepFor(waiting)
-    if owner ~= '' then redis.call('SETRANGE', lock, ${MARK_AT - 1}, '${WANTED}') end
-  end
+    local function enqueue(place)
+      redis.call('ZADD', queue, 'NX', string.format('%.0f', now), place)
+      redis.call('HSET', waiting, place, string.format('%.0f ', now + lease * 1000) .. lease)
+      keepFor(queue)
+      keepFor(waiting)
+      if owner ~= '' then redis.call('SETRANGE', lock, ${MARK_AT - 1}, '${WANTED}') end
+    end
 
-  -- Gives the lock to the first who is still there. Who asks learns of it by the answer, others by a message. Whose process
-  -- is not connected does not hear it, and who has not been heard of for a lease may never: they have lost their place.
-  local function handOver(asks)
-    while true do
-      local place = redis.call('ZPOPMIN', queue)[1]
-      if not place then return end
-      local untilUs, itsLease = string.match(redis.call('HGET', waiting, place) or '', '^(%d+) (%d+)$')
-      redis.call('HDEL', waiting, place)
-      if untilUs and tonumber(untilUs) > now then
-        grant(place, itsLease)
-        if place == asks then return end
-        local process, number = string.match(place, '^(.*):(%d+)$')
-        local message = number .. string.format(' %.0f ', last - ${TOKENS_PER_GRANT - 1}) .. lock
-        if redis.call('PUBLISH', channels .. process, message) > 0 then return end
-        owner = ''
+    -- Gives the lock to the first who is still there. Who asks learns of it by the answer, others by a message. Whose process
+    -- is not connected does not hear it, and who has not been heard of for a lease may never: they have lost their place.
+    local function handOver(asks)
+      while true do
+        local place = redis.call('ZPOPMIN', queue)[1]
+        if not place then return end
+        local untilUs, itsLease = string.match(redis.call('HGET', waiting, place) or '', '^(%d+) (%d+)$')
+        redis.call('HDEL', waiting, place)
+        if untilUs and tonumber(untilUs) > now then
+          grant(place, itsLease)
+          if place == asks then return end
+          local process, number = string.match(place, '^(.*):(%d+)$')
+          local message = number .. string.format(' %.0f ', last - ${TOKENS_PER_GRANT - 1}) .. lock
+          if redis.call('PUBLISH', channels .. process, message) > 0 then return end
+          owner = ''
+        end
       end
     end
-  end
 
-  local function take(place, waits)
-    if owner == place then
-      redis.call('PEXPIRE', lock, lease)
-    else
-      if waits then enqueue(place) end
-      if owner == '' then handOver(place) end
-      if owner == '' then grant(place, lease) end
+    local function take(place, waits)
+      if owner == place then
+        redis.call('PEXPIRE', lock, lease)
+      else
+        if waits then enqueue(place) end
+        if owner == '' then handOver(place) end
+        if owner == '' then grant(place, lease) end
+      end
+      if owner == place then return last - ${TOKENS_PER_GRANT - 1} end
+      return -math.max(redis.call('PTTL', lock), 0)
     end
-    if owner == place then return last - ${TOKENS_PER_GRANT - 1} end
-    return -math.max(redis.call('PTTL', lock), 0)
-  end
 
-  local function free(place)
-    if owner == place then
-      owner = ''
-      return 1
+    local function free(place)
+      if owner == place then
+        owner = ''
+        return 1
+      end
+      redis.call('ZREM', queue, place)
+      redis.call('HDEL', waiting, place)
+      return 0
     end
-    redis.call('ZREM', queue, place)
-    redis.call('HDEL', waiting, place)
-    return 0
-  end
 
-  return function(key, held, step, place, nextPlace)
-    lock, queue, waiting = key, key .. ':queue', key .. ':waiting'
-    last, owner = 0, ''
-    if held then
-      last = tonumber(string.sub(held, 1, ${DIGITS}))
-      if string.byte(held, ${MARK_AT}) ~= ${byte(FREE)} then owner = string.sub(held, ${OWNER_AT}) end
+    withQueue = function(key, held, step, place, nextPlace)
+      lock, queue, waiting = key, key .. ':queue', key .. ':waiting'
+      last, owner = 0, ''
+      if held then
+        last = tonumber(string.sub(held, 1, ${DIGITS}))
+        if string.byte(held, ${MARK_AT}) ~= ${byte(FREE)} then owner = string.sub(held, ${OWNER_AT}) end
+      end
+      if step == 'take' or step == 'wait' then return take(place, step == 'wait') end
+      local was = free(place)
+      if step ~= 'free' then return was, take(nextPlace, step == 'free-wait') end
+      if was == 1 then
+        handOver('')
+        if owner == '' then ${SET_FREE} end
+      end
+      return was
     end
-    if step == 'take' or step == 'wait' then return take(place, step == 'wait') end
-    local was = free(place)
-    if step ~= 'free' then return was, take(nextPlace, step == 'free-wait') end
-    if was == 1 then
-      handOver('')
-      if owner == '' then setFree(lock) end
-    end
-    return was
-  end
-end
 `;
 
 /**
@@ -113,23 +125,7 @@ end
  */
 const steps = redisScript(`
 local channels, lease = ARGV[1], ARGV[2]
-local now, nowText, afterNow
-
--- Only where it is needed: to give a lock back it is not.
-local function readClock()
-  local time = redis.call('TIME')
-  now = time[1] * 1000000 + time[2]
-  nowText = string.format('%0${DIGITS}.0f', now)
-  afterNow = string.format('%0${DIGITS}.0f${HELD}', now + ${TOKENS_PER_GRANT})
-end
-
--- A server without memory does not take it, but lets go.
-local function setFree(lock)
-  local marked = redis.pcall('SETRANGE', lock, ${MARK_AT - 1}, '${FREE}')
-  if type(marked) == 'table' then redis.call('DEL', lock) end
-end
-${WITH_QUEUE}
-local slow
+local now, nowText, afterNow, withQueue
 local answers, answered, at = {}, 0, 3
 for i = 1, #KEYS do
   local lock, step, place = KEYS[i], ARGV[at], ARGV[at + 1]
@@ -137,16 +133,16 @@ for i = 1, #KEYS do
   local held = redis.pcall('GET', lock)
   local failed = type(held) == 'table' and held.err
   local mark = held and not failed and string.byte(held, ${MARK_AT})
-  local answer, further
   local takes = step == 'take' or step == 'wait'
-  if takes and not now then readClock() end
+  local answer, further
+  if takes and not now then ${READ_CLOCK} end
   if failed then
     answer = failed
     if step == 'free-take' or step == 'free-wait' then further = failed end
   elseif takes and mark == ${byte(FREE)} and held < nowText then
     answer = redis.pcall('PSETEX', lock, lease, afterNow .. place).err or now + 1
   elseif mark == ${byte(HELD)} and step == 'free' and string.sub(held, ${OWNER_AT}) == place then
-    setFree(lock)
+    ${SET_FREE}
     answer = 1
   elseif step == 'renew' then
     local ours = held and mark ~= ${byte(FREE)} and string.sub(held, ${OWNER_AT}) == place
@@ -154,9 +150,9 @@ for i = 1, #KEYS do
   elseif takes and not held and redis.call('EXISTS', lock .. ':queue') == 0 then
     answer = redis.pcall('PSETEX', lock, lease, afterNow .. place).err or now + 1
   else
-    if not now then readClock() end
-    slow = slow or withQueue()
-    answer, further = slow(lock, held, step, place, ARGV[at])
+    if not now then ${READ_CLOCK} end
+    if not withQueue then ${WITH_QUEUE} end
+    answer, further = withQueue(lock, held, step, place, ARGV[at])
   end
   answered = answered + 1
   answers[answered] = answer
