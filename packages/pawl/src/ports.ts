@@ -157,13 +157,17 @@ export interface SessionLock {
 export interface SessionLockStatements {
   /**
    * Has the lock for this session, and the session for this lock, until `release` and `restore`. With `wait` it lasts until it
-   * is the session's turn, whatever the limits of its user.
+   * is the session's turn, whatever the limits of its user, but no longer than `waitMs`, in milliseconds, where that is above
+   * 0. Without `wait` it is answered at once.
    *
    * @returns a fencing token: the database's time, read while it had the lock, in microseconds since 1970. Undefined: it was not
-   *   granted, and the session must be restored.
+   *   granted, and the session must be restored, or ask again.
    * @throws StoreError
    */
-  take(session: SqlSession, lock: SessionLock & { readonly wait: boolean }): Promise<number | undefined>;
+  take(
+    session: SqlSession,
+    lock: SessionLock & { readonly wait: boolean; readonly waitMs?: number },
+  ): Promise<number | undefined>;
   /** Lets the lease begin anew. @returns whether the session has the lock. @throws StoreError */
   renew(session: SqlSession, lock: SessionLock): Promise<boolean>;
   /** @returns whether the session had the lock. @throws StoreError */
@@ -242,6 +246,8 @@ export interface RedisSubscriber {
 export interface RedisSubscription {
   /** Nothing is told any more. */
   stop(): void;
+  /** Something was missed although the connection seems to be there: it is dropped, and another is opened. */
+  replace(): void;
 }
 
 /**

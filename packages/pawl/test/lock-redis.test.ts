@@ -474,7 +474,7 @@ describe('who waits', () => {
       ...options,
       waitMs: 3_000,
       port: counting(count),
-      subscriber: () => ({ subscribe: () => ({ stop: () => undefined }) }),
+      subscriber: () => ({ subscribe: () => ({ stop: () => undefined, replace: () => undefined }) }),
     });
     const served = deaf.locks.run('key', async () => 'served');
     await until(() => count.commands >= 2);
@@ -487,28 +487,105 @@ describe('who waits', () => {
     const options = { prefix, leaseMs: LONG_MS };
     const holder = holding((await newProcess(options)).locks, 'key');
     await holder.held;
-    let asked = 0;
-    let away = true;
-    // It is put into the queue and does not hear of it; and then it cannot leave it.
-    const lost = await newProcess({
-      ...options,
-      waitMs: 300,
-      port: (port) => ({
-        async command(...args) {
-          const answer = away && ++asked > 2 ? undefined : await port.command(...args);
-          if (away && asked > 1) throw new StoreError('CONNECTION_LOST', 'unknown', 'lost');
-          return answer;
-        },
-      }),
-    });
-    await expect(lost.locks.run('key', async () => 'ran')).rejects.toMatchObject({ effect: 'unknown' });
-    away = false;
-    expect(await queued(prefix, 'key')).toBe(1);
+    // A step of its own was late, and put it into the queue after it had left.
+    const [channel = ''] = (await observer.pubsub('CHANNELS', `${prefix}granted:*`)) as string[];
+    const forgotten = `${channel.slice(`${prefix}granted:`.length)}:999`;
+    await observer.zadd(`${prefix}{key}:queue`, 1, forgotten);
+    await observer.hset(`${prefix}{key}:waiting`, forgotten, `${9e15} ${LONG_MS} told`);
+    await observer.setrange(`${prefix}{key}`, 16, '+');
     const next = await newProcess({ ...options, waitMs: LONG_MS });
     const served = next.locks.run('key', async () => 'served');
     await until(async () => (await queued(prefix, 'key')) === 2);
     await holder.end();
     expect(await served).toBe('served');
+  });
+});
+
+describe('who was connected all the time', () => {
+  test('and hears nothing has his connection replaced, and is told again', async () => {
+    const prefix = newPrefix();
+    const options = { prefix, leaseMs: 900, waitMs: LONG_MS };
+    const first = await newProcess(options);
+    let deaf = true;
+    let heard = 0;
+    let replaced = 0;
+    const second = await newProcess({
+      ...options,
+      subscriber: (subscriber) => ({
+        subscribe: (channel, listener) => {
+          const subscription = subscriber.subscribe(channel, {
+            ...{ listening: () => listener.listening(), lost: () => listener.lost() },
+            message: (text) => {
+              if (deaf) return;
+              heard++;
+              listener.message(text);
+            },
+          });
+          return {
+            stop: () => subscription.stop(),
+            replace: () => {
+              replaced++;
+              deaf = false;
+              subscription.replace();
+            },
+          };
+        },
+      }),
+    });
+    const handOver = async () => {
+      const holder = holding(first.locks, 'key');
+      await holder.held;
+      const waits = second.locks.run('key', async () => 'served');
+      await until(async () => (await queued(prefix, 'key')) === 1);
+      await holder.end();
+      expect(await waits).toBe('served');
+    };
+    await handOver();
+    await until(() => replaced === 1);
+    await until(async () => {
+      await handOver();
+      return heard > 0;
+    });
+    expect(replaced).toBe(1);
+  });
+
+  test('and whose lock could not be given back gives it back as soon as it can be, not at the end of the lease', async () => {
+    const options = { prefix: newPrefix(), leaseMs: LONG_MS, waitMs: LONG_MS };
+    let lost = 0;
+    const first = await newProcess({
+      ...options,
+      port: (port) => ({
+        async command(...args) {
+          if (args.includes('free') && lost++ === 0)
+            throw new StoreError('CONNECTION_LOST', 'unknown', 'lost');
+          return port.command(...args);
+        },
+      }),
+    });
+    expect(await first.locks.run('key', async () => 'done')).toBe('done');
+    expect(first.kinds()).toEqual(['not-released']);
+    const second = await newProcess(options);
+    expect(await second.locks.run('key', async () => 'served')).toBe('served');
+  });
+
+  test('and whose request came late, when he had given up, keeps nothing of it', async () => {
+    const options = { prefix: newPrefix(), leaseMs: LONG_MS };
+    const late = Promise.withResolvers<void>();
+    let asked = 0;
+    const first = await newProcess({
+      ...options,
+      waitMs: 50,
+      port: (port) => ({
+        async command(...args) {
+          if (args.includes('take') && asked++ === 0) await late.promise;
+          return port.command(...args);
+        },
+      }),
+    });
+    expect(await first.locks.run('key', async () => 'ran')).toMatchObject({ reason: 'lock-timeout' });
+    late.resolve();
+    const second = await newProcess({ ...options, waitMs: LONG_MS });
+    expect(await second.locks.run('key', async () => 'served')).toBe('served');
   });
 });
 

@@ -5,7 +5,7 @@ import { until } from '../../../test/barrier.ts';
 import { newRedis } from '../../../test/stores.ts';
 import { ioredisPort } from '../src/adapters/ioredis.ts';
 import { type RedisPort, TOKENS_PER_GRANT } from '../src/index.ts';
-import { type LockStep, LockSteps } from '../src/redis/lock-script.ts';
+import { HEARD, type LockStep, LockSteps } from '../src/redis/lock-script.ts';
 
 /** Nobody's lease ends but where the test ends it. */
 const LEASE_MS = 600_000;
@@ -17,7 +17,7 @@ const commands = new Redis(inject('redisUrl'), {
   lazyConnect: true,
 });
 const listener = redis.duplicate({ autoResubscribe: false });
-/** What was published for `p1` and `p2`, who listen: `channel: text`. Nobody listens for `deaf`. */
+/** What was published for `p1` and `p2`, who listen: `channel: text`. Nobody listens for `deaf`, but one who listens to all. */
 const messages: string[] = [];
 let port: RedisPort;
 let locks = 0;
@@ -26,6 +26,7 @@ beforeAll(async () => {
   for (const client of [redis, commands, listener]) await client.connect();
   port = ioredisPort(commands, { commandTimeoutMs: 10_000 });
   await listener.subscribe(`${channels}p1`, `${channels}p2`);
+  await listener.psubscribe(`${channels}*`);
   listener.on('message', (channel, text) => messages.push(`${channel.slice(channels.length)}: ${text}`));
 });
 afterAll(() => {
@@ -37,10 +38,11 @@ const newLock = () => `${prefix}a lock ${++locks}`;
 /** The steps of a lock, by hand. */
 function stepsOf(lock: string, leaseMs = LEASE_MS) {
   const steps = new LockSteps(port, channels, leaseMs);
-  const step = (name: 'take' | 'wait' | 'renew' | 'free') => (place: string) =>
+  const step = (name: 'take' | 'wait' | 'poll' | 'renew' | 'free') => (place: string) =>
     steps.take({ name, lock, place });
   return {
-    ...{ take: step('take'), wait: step('wait'), renew: step('renew'), free: step('free') },
+    ...{ take: step('take'), wait: step('wait'), poll: step('poll') },
+    ...{ renew: step('renew'), free: step('free') },
     freeWait: (place: string, nextPlace: string) => steps.take({ name: 'free-wait', lock, place, nextPlace }),
   };
 }
@@ -158,11 +160,63 @@ describe('one step', () => {
   });
 });
 
+describe('one step of who queues', () => {
+  test('tells whether he will be told, and that he should have been', async () => {
+    const lock = newLock();
+    const { take, wait, poll, free } = stepsOf(lock);
+    await take('p1:1');
+    expect((await wait('p2:1')).heard).toBe(HEARD.yes);
+    expect((await poll('p2:1')).heard).toBe(HEARD.no);
+    expect((await wait('p2:1')).heard).toBe(HEARD.yes);
+    expect((await wait('deaf:1')).heard).toBe(HEARD.no);
+    await free('p1:1');
+    expect((await wait('p2:1')).heard).toBe(HEARD.granted);
+  });
+
+  test('and polls is granted the lock in his turn, without a message', async () => {
+    const lock = newLock();
+    const { take, wait, poll, free } = stepsOf(lock);
+    await take('p1:1');
+    await wait('deaf:1');
+    await poll('p2:1');
+    await wait('p1:2');
+    messages.length = 0;
+    await free('p1:1');
+    expect((await wait('deaf:1')).taken).toBeGreaterThan(0);
+    await free('deaf:1');
+    expect((await poll('p2:1')).taken).toBeGreaterThan(0);
+    await free('p2:1');
+    await until(() => messages.length > 0);
+    expect(messages).toEqual([expect.stringMatching(/^p1: 2 /)]);
+  });
+
+  test('fails alone, whatever is under its keys', async () => {
+    const [good, bad, worse] = [newLock(), newLock(), newLock()];
+    const steps = new LockSteps(port, channels, LEASE_MS);
+    await redis.set(bad, 'what somebody else has put here');
+    await stepsOf(worse).take('p1:1');
+    await redis.set(`${worse}:queue`, 'no queue');
+    const outcomes = await Promise.allSettled([
+      steps.take({ name: 'take', lock: good, place: 'p1:1' }),
+      steps.take({ name: 'take', lock: bad, place: 'p1:1' }),
+      steps.take({ name: 'wait', lock: worse, place: 'p2:1' }),
+      steps.take({ name: 'free-wait', lock: bad, place: 'p1:1', nextPlace: 'p1:2' }),
+      steps.take({ name: 'take', lock: newLock(), place: 'p1:1' }),
+    ]);
+    expect(outcomes.map(({ status }) => status)).toEqual([
+      ...['fulfilled', 'rejected', 'rejected', 'rejected', 'fulfilled'],
+    ]);
+  });
+});
+
 const PLACES = ['p1:1', 'p1:2', 'p2:1', 'p2:2', 'deaf:1', 'deaf:2'];
 
-/** A step; or what time does: the lease of the lock ends, or nothing has been heard for a lease of somebody in the queue. */
+/**
+ * A step; or what time does: the lease of the lock ends, nothing has been heard for a lease of somebody in the queue, or somebody
+ * who was to be told listens no more.
+ */
 interface Choice {
-  readonly name: LockStep['name'] | 'lease-ends' | 'falls-silent';
+  readonly name: LockStep['name'] | 'lease-ends' | 'falls-silent' | 'goes-deaf';
   readonly place: string;
   readonly nextPlace: string;
 }
@@ -176,10 +230,10 @@ const choices: fc.Arbitrary<Choice> = fc.oneof(
         'take',
         'wait',
         'wait',
-        'wait',
+        'poll',
         'free',
         'renew',
-        'free-take',
+        'free-poll',
         'free-wait',
       ),
       place: places,
@@ -190,34 +244,37 @@ const choices: fc.Arbitrary<Choice> = fc.oneof(
   {
     weight: 3,
     arbitrary: fc.record({
-      name: fc.constantFrom<Choice['name'][]>('free', 'free', 'renew', 'free-take', 'free-wait'),
+      name: fc.constantFrom<Choice['name'][]>('free', 'free', 'renew', 'free-poll', 'free-wait'),
       place: fc.constant('owner'),
       nextPlace: places,
     }),
   },
   fc.record({
-    name: fc.constantFrom<Choice['name'][]>('lease-ends', 'falls-silent'),
+    name: fc.constantFrom<Choice['name'][]>('lease-ends', 'falls-silent', 'goes-deaf'),
     place: places,
     nextPlace: places,
   }),
 );
 
+const isDeaf = (place: string) => place.startsWith('deaf');
+
 /** What a lock is, in so many words: who holds it, and who waits. */
 class SpecifiedLock {
   owner: string | undefined;
-  queue: { readonly place: string; silent: boolean }[] = [];
+  queue: { readonly place: string; silent: boolean; told: boolean }[] = [];
   /** How often it was granted. */
   grants = 0;
   /** To whom it was granted by a message, and in which of the grants. */
   readonly told: { readonly place: string; readonly grant: number }[] = [];
 
   /** @returns whether `place` holds it now. */
-  take(place: string, waits: boolean): boolean {
+  take(place: string, how: 'take' | 'wait' | 'poll'): boolean {
     if (this.owner === place) return true;
     const waiting = this.queue.find((one) => one.place === place);
-    if (waits) {
-      if (waiting === undefined) this.queue.push({ place, silent: false });
-      else waiting.silent = false;
+    if (how !== 'take') {
+      const alive = { silent: false, told: how === 'wait' && !isDeaf(place) };
+      if (waiting === undefined) this.queue.push({ place, ...alive });
+      else Object.assign(waiting, alive);
     }
     if (this.owner === undefined) this.#handOver(place);
     if (this.owner === undefined) this.#grant(place);
@@ -225,11 +282,11 @@ class SpecifiedLock {
   }
 
   /** @returns whether `place` held it. */
-  free(place: string, asks?: string, waits = false): boolean {
+  free(place: string, asks?: string, how: 'wait' | 'poll' = 'wait'): boolean {
     const held = this.owner === place;
     if (held) this.owner = undefined;
     else this.queue = this.queue.filter((one) => one.place !== place);
-    if (asks !== undefined) this.take(asks, waits);
+    if (asks !== undefined) this.take(asks, how);
     else if (held) this.#handOver(undefined);
     return held;
   }
@@ -239,9 +296,9 @@ class SpecifiedLock {
       const next = this.queue.shift();
       if (next === undefined) return;
       if (next.silent) continue;
-      if (next.place !== asks && next.place.startsWith('deaf')) continue;
+      if (next.told && next.place !== asks && isDeaf(next.place)) continue;
       this.#grant(next.place);
-      if (next.place !== asks) this.told.push({ place: next.place, grant: this.grants });
+      if (next.told && next.place !== asks) this.told.push({ place: next.place, grant: this.grants });
       return;
     }
   }
@@ -272,22 +329,30 @@ test('whatever comes in whatever order: one holder at a time, in the order of th
           const waiting = specified.queue[PLACES.indexOf(place) % Math.max(1, specified.queue.length)];
           if (waiting !== undefined) {
             waiting.silent = true;
-            await redis.hset(`${lock}:waiting`, waiting.place, `1 ${LEASE_MS}`);
+            await redis.hset(`${lock}:waiting`, waiting.place, `1 ${LEASE_MS} told`);
+          }
+          continue;
+        }
+        if (choice.name === 'goes-deaf') {
+          for (const waiting of specified.queue.filter((one) => isDeaf(one.place) && !one.silent)) {
+            waiting.told = true;
+            await redis.hset(`${lock}:waiting`, waiting.place, `${9e15} ${LEASE_MS} told`);
           }
           continue;
         }
         const { name, nextPlace } = choice;
         // It is a place of its own, and not one that has, or waits for, anything.
         if (nextPlace === place && name.startsWith('free-')) continue;
-        const further = name === 'free-take' || name === 'free-wait';
+        const further = name === 'free-poll' || name === 'free-wait';
         const answer = await steps.take(further ? { name, lock, place, nextPlace } : { name, lock, place });
         if (name === 'renew') expect(answer.held).toBe(specified.owner === place);
         else if (name === 'free') expect(answer.held).toBe(specified.free(place));
         else {
           const asks = further ? nextPlace : place;
-          const waits = name === 'wait' || name === 'free-wait';
-          if (further) expect(answer.held).toBe(specified.free(place, asks, waits));
-          else specified.take(place, waits);
+          const how = name === 'free-wait' ? 'wait' : name === 'free-poll' ? 'poll' : name;
+          if (further)
+            expect(answer.held).toBe(specified.free(place, asks, how === 'poll' ? 'poll' : 'wait'));
+          else specified.take(place, how);
           expect(answer.taken > 0).toBe(specified.owner === asks);
           if (answer.taken > 0) {
             const { grants } = specified;

@@ -72,16 +72,20 @@ function listening({ subscriber }: { subscriber: RedisSubscriber }, channel: str
     listening: () => told.push('(listening)'),
     lost: () => told.push('(lost)'),
   };
-  const { stop } = subscriber.subscribe(channel, listener);
+  const { stop, replace } = subscriber.subscribe(channel, listener);
   const times = (what: string) => told.filter((one) => one === what).length;
-  return { told, stop, heard: (what: string, count = 1) => until(() => times(what) >= count) };
+  return { told, stop, replace, heard: (what: string, count = 1) => until(() => times(what) >= count) };
+}
+
+/** What the server calls the connection of that name. */
+async function idOf(connectionName: string): Promise<string> {
+  const clients = String(await redis.client('LIST'));
+  return new RegExp(`^id=(\\d+) .*name=${connectionName} `, 'm').exec(clients)?.[1] ?? 'none of that name';
 }
 
 /** The server closes the connection of that name. */
 async function cut(connectionName: string): Promise<void> {
-  const clients = String(await redis.client('LIST'));
-  const id = new RegExp(`^id=(\\d+) .*name=${connectionName} `, 'm').exec(clients)?.[1];
-  expect(await redis.client('KILL', 'ID', id ?? 'none of that name')).toBe(1);
+  expect(await redis.client('KILL', 'ID', await idOf(connectionName))).toBe(1);
 }
 
 const subscribers = async (channel: string) => Number((await redis.pubsub('NUMSUB', channel))[1]);
@@ -129,6 +133,20 @@ describe.each(DRIVERS)('the %s subscriber', (driver) => {
     await redis.publish(channel, 'text');
     await heard('text');
     expect(told).toEqual(['(listening)', 'text']);
+  });
+
+  test('whose connection is replaced listens on another', async () => {
+    const client = await connected(driver);
+    const channel = newName();
+    const { told, heard, replace } = listening(client, channel);
+    await heard('(listening)');
+    const before = await idOf(client.connectionName);
+    replace();
+    await heard('(listening)', 2);
+    await until(async () => (await idOf(client.connectionName)) !== before);
+    await redis.publish(channel, 'text');
+    await heard('text');
+    expect(told).toEqual(['(listening)', '(lost)', '(listening)', 'text']);
   });
 
   test('tells of a connection that was cut, and when it listens again, and hears each message once', async () => {
@@ -263,6 +281,7 @@ describe.each(DRIVERS)('the %s subscriber', (driver) => {
 class ScriptedClient extends EventEmitter {
   status = 'ready';
   isReady = true;
+  isOpen = true;
   readonly options = { autoResubscribe: false };
   readonly answers: PromiseWithResolvers<void>[] = [];
 
@@ -274,6 +293,14 @@ class ScriptedClient extends EventEmitter {
 
   async unsubscribe(): Promise<never> {
     throw new Error('not connected');
+  }
+
+  connect(): Promise<never> {
+    return this.unsubscribe();
+  }
+
+  destroy(): void {
+    this.isOpen = false;
   }
 
   loses(): void {

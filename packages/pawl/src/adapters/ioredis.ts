@@ -68,6 +68,8 @@ export interface IoredisSubscriberClient {
   on(event: 'message', listener: (channel: string, text: string) => void): unknown;
   on(event: 'ready' | 'close', listener: () => void): unknown;
   readonly status: string;
+  /** Absent before the first connection. */
+  readonly stream?: { destroy(): unknown };
   readonly options: { readonly autoResubscribe?: boolean | undefined };
 }
 
@@ -111,6 +113,9 @@ export function ioredisSubscriber(client: IoredisSubscriberClient): RedisSubscri
       listeners.set(channel, listener);
       if (client.status === 'ready') listen(channel, listener);
       return {
+        replace() {
+          client.stream?.destroy();
+        },
         stop() {
           listeners.delete(channel);
           // The next connection listens to those that are left; and a client that was never connected would connect for this.

@@ -42,9 +42,7 @@ export function nodeRedisPort(client: NodeRedisClient, options: RedisPortOptions
       replaceConnection() {
         // Where somebody closes it, or it is connecting again already, there is nothing to replace.
         if (!client.isOpen || !client.isReady) return;
-        client.destroy();
-        // It tells of its failures by `error` events, and goes on trying as its reconnectStrategy says.
-        client.connect().catch(() => undefined);
+        reopen(client);
       },
     },
     options,
@@ -56,7 +54,10 @@ export interface NodeRedisSubscriberClient {
   subscribe(channel: string, listener: (text: string) => void): Promise<unknown>;
   unsubscribe(channel: string, listener: (text: string) => void): Promise<unknown>;
   on(event: 'ready' | 'reconnecting' | 'end', listener: () => void): unknown;
+  readonly isOpen: boolean;
   readonly isReady: boolean;
+  connect(): Promise<unknown>;
+  destroy(): void;
 }
 
 /**
@@ -102,6 +103,9 @@ export function nodeRedisSubscriber(client: NodeRedisSubscriberClient): RedisSub
       });
       if (client.isReady) listen(channel);
       return {
+        replace() {
+          if (client.isOpen && client.isReady) reopen(client);
+        },
         stop() {
           listeners.delete(channel);
           // Where it fails, messages go on to come for which nobody waits.
@@ -110,6 +114,12 @@ export function nodeRedisSubscriber(client: NodeRedisSubscriberClient): RedisSub
       };
     },
   };
+}
+
+function reopen(client: Pick<NodeRedisClient, 'connect' | 'destroy'>): void {
+  client.destroy();
+  // It tells of its failures by `error` events, and goes on trying as its reconnectStrategy says.
+  client.connect().catch(() => undefined);
 }
 
 /**

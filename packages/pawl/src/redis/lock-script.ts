@@ -7,12 +7,23 @@ import { redisScript } from './script.ts';
 const DIGITS = 16;
 const MARK_AT = DIGITS + 1;
 const OWNER_AT = DIGITS + 2;
-/** How a lock is marked. */
+/** How a lock is marked: free, and nobody is in its queue, or he would have it. */
 const FREE = '0';
+/** Held, and nobody is in its queue: whoever is put into it marks the lock, in the same script. */
 const HELD = '-';
-/** Somebody may be in its queue. */
+/** Held, and somebody may be in its queue. */
 const WANTED = '+';
 const byte = (mark: string) => mark.charCodeAt(0);
+
+/** How a place that queues will hear that the lock is its own. */
+export const HEARD = {
+  /** It must look. */
+  no: 0,
+  /** By a message. */
+  yes: 1,
+  /** It should have heard: the lock was its own already. */
+  granted: 2,
+} as const;
 
 /** The moment of the script, to the microsecond: as a number, as digits, and as what stands in front of who is granted a lock now. */
 const READ_CLOCK = `
@@ -43,43 +54,60 @@ const WITH_QUEUE = `
       if redis.call('PTTL', key) < tonumber(lease) then redis.call('PEXPIRE', key, lease) end
     end
 
-    local function enqueue(place)
+    local function channelOf(place)
+      return channels .. string.match(place, '^(.*):')
+    end
+
+    -- Whether its process is connected to be told. (PUBLISH also counts those who listen to everything.)
+    local function isHeard(place)
+      local listeners = redis.pcall('PUBSUB', 'NUMSUB', channelOf(place))
+      -- Who may not ask must believe it.
+      return listeners.err or listeners[2] > 0
+    end
+
+    local function enqueue(place, polls)
+      local heard = not polls and isHeard(place)
+      local entry = string.format('%.0f ', now + lease * 1000) .. lease .. (heard and ' told' or ' polls')
       redis.call('ZADD', queue, 'NX', string.format('%.0f', now), place)
-      redis.call('HSET', waiting, place, string.format('%.0f ', now + lease * 1000) .. lease)
+      redis.call('HSET', waiting, place, entry)
       keepFor(queue)
       keepFor(waiting)
       if owner ~= '' then redis.call('SETRANGE', lock, ${MARK_AT - 1}, '${WANTED}') end
+      return heard
     end
 
-    -- Gives the lock to the first who is still there. Who asks learns of it by the answer, others by a message. Whose process
-    -- is not connected does not hear it, and who has not been heard of for a lease may never: they have lost their place.
+    -- Gives the lock to the first who is still there. Who asks learns of it by the answer, others by a message, or when they
+    -- look. Whose process is not connected any more, and who has not been heard of for a lease, has lost his place.
     local function handOver(asks)
       while true do
         local place = redis.call('ZPOPMIN', queue)[1]
         if not place then return end
-        local untilUs, itsLease = string.match(redis.call('HGET', waiting, place) or '', '^(%d+) (%d+)$')
+        local entry = redis.call('HGET', waiting, place) or ''
+        local untilUs, itsLease, how = string.match(entry, '^(%d+) (%d+) (%a+)$')
         redis.call('HDEL', waiting, place)
-        if untilUs and tonumber(untilUs) > now then
+        if untilUs and tonumber(untilUs) > now and (how == 'polls' or place == asks or isHeard(place)) then
           grant(place, itsLease)
-          if place == asks then return end
-          local process, number = string.match(place, '^(.*):(%d+)$')
-          local message = number .. string.format(' %.0f ', last - ${TOKENS_PER_GRANT - 1}) .. lock
-          if redis.call('PUBLISH', channels .. process, message) > 0 then return end
-          owner = ''
+          if how == 'told' and place ~= asks then
+            local message = string.match(place, '%d+$') .. string.format(' %.0f ', last - ${TOKENS_PER_GRANT - 1}) .. lock
+            redis.pcall('PUBLISH', channelOf(place), message)
+          end
+          return
         end
       end
     end
 
-    local function take(place, waits)
+    local function take(place, how)
+      local heard = ${HEARD.no}
       if owner == place then
         redis.call('PEXPIRE', lock, lease)
+        heard = ${HEARD.granted}
       else
-        if waits then enqueue(place) end
+        if how ~= 'take' and enqueue(place, how == 'poll') then heard = ${HEARD.yes} end
         if owner == '' then handOver(place) end
         if owner == '' then grant(place, lease) end
       end
-      if owner == place then return last - ${TOKENS_PER_GRANT - 1} end
-      return -math.max(redis.call('PTTL', lock), 0)
+      if owner == place then return last - ${TOKENS_PER_GRANT - 1}, heard end
+      return -math.max(redis.call('PTTL', lock), 0), heard
     end
 
     local function free(place)
@@ -97,11 +125,12 @@ const WITH_QUEUE = `
       last, owner = 0, ''
       if held then
         last = tonumber(string.sub(held, 1, ${DIGITS}))
+        if not last then error('WRONGTYPE the key holds no lock', 0) end
         if string.byte(held, ${MARK_AT}) ~= ${byte(FREE)} then owner = string.sub(held, ${OWNER_AT}) end
       end
-      if step == 'take' or step == 'wait' then return take(place, step == 'wait') end
+      if step == 'take' or step == 'wait' or step == 'poll' then return take(place, step) end
       local was = free(place)
-      if step ~= 'free' then return was, take(nextPlace, step == 'free-wait') end
+      if step ~= 'free' then return was, take(nextPlace, string.sub(step, 6)) end
       if was == 1 then
         handOver('')
         if owner == '' then ${SET_FREE} end
@@ -114,10 +143,10 @@ const WITH_QUEUE = `
  * All steps of all locks, in one script that takes any number of them at once.
  *
  * KEYS: the lock of each step. ARGV: prefix of the channels, lease in milliseconds; then for each step its name, a place, and
- * with `free-take` and `free-wait` the place that is taken next. Answers for each step: to `take` and `wait` the first token
- * of the grant, or for how long the lock is somebody else's, as a number of milliseconds ≤ 0; to `renew` and `free` whether
- * the lock was held, 1 or 0; to the others both, this first. To a step that had no effect because a key holds something else,
- * or the server has no memory, why; one such step does not fail the others.
+ * with `free-wait` and `free-poll` the place that is taken next. Answers for each step, in this order: with `renew` and all
+ * that frees, whether the lock was held, 1 or 0; with all that takes, the first token of the grant, or for how long the lock is
+ * somebody else's, as a number of milliseconds ≤ 0; with all that queues, how it will hear of a grant (`HEARD`). The first of
+ * them is a text where the step failed: a key holds something else, the server has no memory. It does not fail the others.
  *
  * A lock is a text: the last token that was given out for it; its mark; its owner's place. Free it is kept until its lease
  * would have been over, so that tokens grow also if the clock is put back meanwhile. The queue is a sorted set of places by
@@ -133,12 +162,11 @@ for i = 1, #KEYS do
   local held = redis.pcall('GET', lock)
   local failed = type(held) == 'table' and held.err
   local mark = held and not failed and string.byte(held, ${MARK_AT})
-  local takes = step == 'take' or step == 'wait'
-  local answer, further
+  local takes = step == 'take' or step == 'wait' or step == 'poll'
+  local answer, second, third
   if takes and not now then ${READ_CLOCK} end
   if failed then
     answer = failed
-    if step == 'free-take' or step == 'free-wait' then further = failed end
   elseif takes and mark == ${byte(FREE)} and held < nowText then
     answer = redis.pcall('PSETEX', lock, lease, afterNow .. place).err or now + 1
   elseif mark == ${byte(HELD)} and step == 'free' and string.sub(held, ${OWNER_AT}) == place then
@@ -152,14 +180,20 @@ for i = 1, #KEYS do
   else
     if not now then ${READ_CLOCK} end
     if not withQueue then ${WITH_QUEUE} end
-    answer, further = withQueue(lock, held, step, place, ARGV[at])
+    local done
+    done, answer, second, third = pcall(withQueue, lock, held, step, place, ARGV[at])
+    if not done then answer = type(answer) == 'table' and answer.err or tostring(answer) end
   end
   answered = answered + 1
   answers[answered] = answer
-  if further then
-    at = at + 1
+  if step ~= 'take' and step ~= 'free' and step ~= 'renew' then
     answered = answered + 1
-    answers[answered] = further
+    answers[answered] = second or 0
+    if not takes then
+      at = at + 1
+      answered = answered + 1
+      answers[answered] = third or 0
+    end
   end
 end
 return answers`);
@@ -168,16 +202,20 @@ return answers`);
 const STEPS_AT_ONCE = 100;
 
 /**
- * - `take`: takes the lock where it is free and nobody waits for it. `wait`: or queues. Asked again they answer the same,
- *   and the place counts as alive for another lease.
+ * - `take`: takes the lock where it is free and nobody waits for it. `wait`: or queues, to be told. `poll`: or queues, without
+ *   a message. Asked again they answer the same, and the place counts as alive for another lease.
  * - `renew`: for another lease, where it is held.
  * - `free`: gives it to who is next, where it is held; gives up the place that waits, else.
- * - `free-take`, `free-wait`: and takes a further place.
+ * - `free-wait`, `free-poll`: and takes a further place.
  */
 export type LockStep =
-  | { readonly name: 'take' | 'wait' | 'renew' | 'free'; readonly lock: string; readonly place: string }
   | {
-      readonly name: 'free-take' | 'free-wait';
+      readonly name: 'take' | 'wait' | 'poll' | 'renew' | 'free';
+      readonly lock: string;
+      readonly place: string;
+    }
+  | {
+      readonly name: 'free-wait' | 'free-poll';
       readonly lock: string;
       readonly place: string;
       readonly nextPlace: string;
@@ -188,6 +226,8 @@ export interface LockAnswer {
   readonly held: boolean;
   /** To a step that takes it: the first token of the grant; else for how long it is somebody else's, in milliseconds, ≤ 0. */
   readonly taken: number;
+  /** To a step that queues. */
+  readonly heard: number;
 }
 
 interface Pending {
@@ -251,9 +291,11 @@ export class LockSteps {
     let at = 0;
     for (const { step, resolve, reject } of batch) {
       const answer = answers[at++];
+      const queues = step.name !== 'take' && step.name !== 'renew' && step.name !== 'free';
       const taken = 'nextPlace' in step ? answers[at++] : answer;
-      if (typeof answer === 'string') reject(classifyErrorReply(new Error(answer), 'GET'));
-      else resolve({ held: answer === 1, taken: Number(taken) });
+      const heard = queues ? answers[at++] : HEARD.no;
+      if (typeof answer === 'string') reject(classifyErrorReply(new Error(answer), 'EVAL'));
+      else resolve({ held: answer === 1, taken: Number(taken), heard: Number(heard) });
     }
   }
 }
