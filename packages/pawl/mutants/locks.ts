@@ -2,6 +2,7 @@
 import type { Mutant, NamedTest } from './mutant.ts';
 
 const core = (name: string): NamedTest => ({ file: 'test/distributed-lock.test.ts', name });
+const renewal = (name: string): NamedTest => ({ file: 'test/lease-renewal.test.ts', name });
 const deadlines = (name: string): NamedTest => ({ file: 'test/deadlines.test.ts', name });
 const redis = (name: string): NamedTest => ({ file: 'test/lock-redis.test.ts', name });
 const script = (name: string): NamedTest => ({ file: 'test/lock-script.test.ts', name });
@@ -120,8 +121,8 @@ const coreMutants: readonly Mutant[] = [
   },
   {
     file: CORE,
-    line: 'wait: times.waitMs > 0 }',
-    replacement: 'wait: true }',
+    line: 'wait: times.waitMs > 0,',
+    replacement: 'wait: true,',
     why: 'who does not want to wait does not stand in the queue',
     test: core('who does not want to wait > says so to the store, and is refused where the lock is not free'),
   },
@@ -182,7 +183,7 @@ const coreMutants: readonly Mutant[] = [
   },
   {
     file: CORE,
-    line: 'settings.watch.add(this);',
+    line: 'this.#watched ??= this.#settings.watch.add(this);',
     why: 'a lease is renewed, though nobody looks at the signal',
     test: core(
       'the lease > is renewed three times in its length while the work goes on, also if nobody looks at the signal',
@@ -219,10 +220,36 @@ const coreMutants: readonly Mutant[] = [
   },
   {
     file: CORE,
-    line: 'else this.#lost = true;',
+    line: ' && this.#hasServed',
     why: 'nobody is told of the loss of what nobody had',
     test: core(
-      'a grant of which the process hears late > is given back where it is not held any more, and another is waited for',
+      'a loss > of a lock that has served nobody > and that has ended by the time that it is given back is not told',
+    ),
+  },
+  {
+    file: CORE,
+    line: `if (this.#hasServed) this.#tell('not-released'`,
+    replacement: `this.#tell('not-released'`,
+    why: 'nobody is told that his work has ended who had none',
+    test: core(
+      'a loss > of a lock that has served nobody > and that cannot be given back is not told either',
+    ),
+  },
+  {
+    file: CORE,
+    line: 'renewal.look();',
+    why: 'who looks after a standstill does not go on as if nothing had been',
+    test: core(
+      'the lease > counts as lost after one in the middle of the work, also to who has looked before, and before a timer runs',
+    ),
+  },
+  {
+    file: CORE,
+    line: 'this.#renewed().catchUp();',
+    replacement: 'this.#renewed();',
+    why: 'what was not renewed in time for a standstill is renewed before anything else is done',
+    test: core(
+      'the lease > is renewed at once after one, where nobody has looked: what is still held is not told of as lost',
     ),
   },
   {
@@ -256,13 +283,6 @@ const coreMutants: readonly Mutant[] = [
   },
   {
     file: CORE,
-    line: 'if (!this.#ended) this.#tellOfLoss(reason);',
-    replacement: 'this.#tellOfLoss(reason);',
-    why: 'who looks at the signal long after his work has lost nothing',
-    test: core('the signal > of work that has ended long ago tells of no loss'),
-  },
-  {
-    file: CORE,
     line: 'if (this.#ended) this.#renewal.stop();',
     why: 'a lock that was given back is not renewed',
     test: core('the signal > of work that has ended renews nothing, and is not aborted by what comes later'),
@@ -291,8 +311,8 @@ const coreMutants: readonly Mutant[] = [
   },
   {
     file: CORE,
-    line: `if (!this.#lost) this.#tell('lease-lost', reason);`,
-    replacement: `this.#tell('lease-lost', reason);`,
+    line: 'if (!this.#lost && this.#hasServed)',
+    replacement: 'if (this.#hasServed)',
     why: 'a loss is told once',
     test: core('a loss > that a renewal finds is told once, by the signal and the listener'),
   },
@@ -305,23 +325,21 @@ const coreMutants: readonly Mutant[] = [
   },
   {
     file: 'src/deadlines.ts',
-    line: 'this.#timer = this.#lookAfter(leftMs);',
+    line: 'first === undefined ? undefined : this.#lookAfter(Math.max(0, this.#leftMs(first)));',
+    replacement: 'undefined;',
     why: 'there is somebody after the first',
     test: deadlines('each has the whole limit, whenever it came'),
   },
   {
     file: 'src/deadlines.ts',
-    line: `      if (leftMs > 0) {`,
-    replacement: '      if (false) {',
+    line: 'if (this.#leftMs(first) > 0) break;',
     why: 'who came later has his whole time',
     test: deadlines('each has the whole limit, whenever it came'),
   },
   {
     file: 'src/deadlines.ts',
-    line: `    this.#timer = undefined;
-  }
-}`,
-    replacement: '  }\n}',
+    line: 'first === undefined ? undefined',
+    replacement: 'first === undefined ? this.#timer',
     why: 'who comes when all others have gone is watched over',
     test: deadlines('what comes when all before has been told, or has ended, has its own limit'),
   },
@@ -330,6 +348,36 @@ const coreMutants: readonly Mutant[] = [
     line: 'if (watched.ended) return;',
     why: 'what has ended is taken out of the list once',
     test: deadlines('what has been told, and is deleted then, takes nobody else with it'),
+  },
+  {
+    file: 'src/deadlines.ts',
+    line: '    } finally {',
+    replacement: '    } catch (error) {\n      throw error;\n    }\n    {',
+    why: 'one that cannot be told does not end the deadlines of all others',
+    test: deadlines('one that fails to be told keeps no other from it'),
+  },
+  {
+    file: 'src/lease-renewal.ts',
+    line: '    this.catchUp();\n',
+    why: 'after a standstill the store decides, whichever timer runs first',
+    test: renewal(
+      'after a standstill the end waits for a renewal that is due and was not sent: one that succeeds',
+    ),
+  },
+  {
+    file: 'src/lease-renewal.ts',
+    line: 'performance.now() >= this.#leaseEndMs && ',
+    why: 'what is not over is not lost',
+    test: renewal(
+      'who looks after a standstill is told before any timer runs; the lease is renewed all the same',
+    ),
+  },
+  {
+    file: 'src/lease-renewal.ts',
+    line: 'if (this.#stopped || this.#lost.signal.aborted) return;',
+    replacement: 'if (this.#lost.signal.aborted) return;',
+    why: 'who looks at the signal of work that is over has lost nothing',
+    test: renewal('who looks while he is finishing, or when it is over, is told of nothing'),
   },
 ];
 
@@ -390,8 +438,8 @@ const luaMutants: readonly Mutant[] = [
   },
   {
     file: LUA,
-    line: 'if untilUs and tonumber(untilUs) > now then',
-    replacement: 'if untilUs then',
+    line: 'if untilUs and tonumber(untilUs) > now and (',
+    replacement: 'if untilUs and (',
     why: 'who has not been heard of for a lease is passed over',
     test: MODEL,
   },
@@ -405,14 +453,34 @@ const luaMutants: readonly Mutant[] = [
   },
   {
     file: LUA,
-    line: 'if place == asks then return end',
-    why: 'who learns it by his answer need not listen',
+    line: `if how == 'told' and place ~= asks then`,
+    replacement: `if how == 'told' then`,
+    why: 'who learns it by his answer is sent no message',
     test: MODEL,
   },
   {
     file: LUA,
-    line: `if redis.call('PUBLISH', channels .. process, message) > 0 then return end`,
-    replacement: `redis.call('PUBLISH', channels .. process, message) do return end`,
+    line: `how == 'polls' or `,
+    why: 'who polls has his turn like everybody else',
+    test: MODEL,
+  },
+  {
+    file: LUA,
+    line: 'not polls and isHeard(place)',
+    replacement: 'not polls',
+    why: 'who is not connected is granted the lock all the same, and looks',
+    test: MODEL,
+  },
+  {
+    file: LUA,
+    line: 'string.sub(step, 6)',
+    replacement: `'take'`,
+    why: 'who has had his turns stands in the queue again',
+    test: MODEL,
+  },
+  {
+    file: LUA,
+    line: ` and (how == 'polls' or place == asks or isHeard(place))`,
     why: 'nobody waits for a lease of somebody who does not hear that it is his turn',
     test: redis(
       'while somebody holds the lock > a waiter whose process has died is passed over at once, however long the lease',
@@ -420,18 +488,9 @@ const luaMutants: readonly Mutant[] = [
   },
   {
     file: LUA,
-    line: `          owner = ''
-        end
-      end`,
-    replacement: '        end\n      end',
-    why: 'who does not hear of it holds nothing',
-    test: MODEL,
-  },
-  {
-    file: LUA,
     line: `        redis.call('PEXPIRE', lock, lease)
-      else`,
-    replacement: '      else',
+        heard`,
+    replacement: '        heard',
     why: 'who asks again after a lost answer has a whole lease',
     test: script('one step > asked again answers the same, and leases the lock anew'),
   },
@@ -554,7 +613,7 @@ const luaMutants: readonly Mutant[] = [
   },
   {
     file: LUA,
-    line: `if (typeof answer === 'string') reject(classifyErrorReply(new Error(answer), 'GET'));\n      else `,
+    line: `if (typeof answer === 'string') reject(classifyErrorReply(new Error(answer), 'EVAL'));\n      else `,
     why: 'a step that failed has not been taken',
     test: redis(
       'where nobody else wants the lock > what goes to the server together with such a key is answered as if it had gone alone',
@@ -581,7 +640,7 @@ const placeMutants: readonly Mutant[] = [
   },
   {
     file: PLACE,
-    line: `steps.take({ name: 'free', lock: rest.join(' '), place: name }).catch(() => undefined);`,
+    line: 'steps.take(step).catch(() => undefined);',
     why: 'a lock that is granted to who is not there any more goes on to the next',
     test: redis(
       'who waits > in a place that is not known any more holds nothing: what is granted to it goes on to the next',
@@ -605,8 +664,8 @@ const placeMutants: readonly Mutant[] = [
   },
   {
     file: PLACE,
-    line: 'if (waits && performance.now() - (this.#queuedAtMs ?? sentMs) < this.#ask.leaseMs)',
-    replacement: 'if (waits)',
+    line: `if (how !== 'take' && performance.now() - (this.#queuedAtMs ?? sentMs) < this.#ask.leaseMs)`,
+    replacement: `if (how !== 'take')`,
     why: 'a grant may have come and gone while nothing could be asked',
     test: redis(
       'while somebody holds the lock > a message of a grant that has ended since is not taken for another one',
@@ -631,14 +690,15 @@ const placeMutants: readonly Mutant[] = [
   },
   {
     file: PLACE,
-    line: 'this.#asked && this.#queue.listening',
-    replacement: 'this.#asked',
-    why: 'who cannot hear does not stand where he would be passed over',
-    test: redis('who waits > and cannot listen looks often, and is not passed over for it'),
+    line: 'if (heard === HEARD.granted && this.#told) this.#queue.expects(this);',
+    why: 'a connection that is deaf is replaced',
+    test: redis(
+      'who was connected all the time > and hears nothing has his connection replaced, and is told again',
+    ),
   },
   {
     file: PLACE,
-    line: 'this.#lookAfter(waits ? soonMs : Math.min(soonMs, UNHEARD_LOOK_MS));',
+    line: 'if (!this.#looking) this.#lookAfter(heard ? soonMs : Math.min(soonMs, UNHEARD_LOOK_MS));',
     why: 'a message that is lost costs a lease at most',
     test: redis('while somebody holds the lock > a message that is lost costs a lease at most'),
   },
@@ -662,11 +722,18 @@ const placeMutants: readonly Mutant[] = [
   },
   {
     file: PLACE,
-    line: `const name = waits ? 'free-wait' : 'free-take';`,
-    replacement: `const name = 'free-take';`,
-    why: 'who has had his sixteen turns stands in the queue again',
+    line: 'if (performance.now() < endMs) setTimeout(again, UNHEARD_LOOK_MS).unref();',
+    why: 'a lock is given back as soon as it can be',
     test: redis(
-      'while somebody holds the lock > a process has sixteen turns of its own, then it stands behind those who wait',
+      'who was connected all the time > and whose lock could not be given back gives it back as soon as it can be, not at the end of the lease',
+    ),
+  },
+  {
+    file: PLACE,
+    line: 'if (this.#left && taken > 0) void this.leave();',
+    why: 'what is granted after its place was left is given back',
+    test: redis(
+      'who was connected all the time > and whose request came late, when he had given up, keeps nothing of it',
     ),
   },
 ];
@@ -850,6 +917,23 @@ const memoryMutants: readonly Mutant[] = [
     line: 'if (this.#held) this.#lease();',
     why: 'a lock that is renewed has another lease',
     test: memory('the lease > begins anew with each renewal'),
+  },
+  {
+    file: MEMORY,
+    line: 'this.#overdue = setImmediate(() => this.#lose());\n      this.#overdue.unref();',
+    replacement: 'this.#lose();',
+    why: 'a renewal that is due goes before the end of the lease',
+    test: memory(
+      'after a standstill of the process > a renewal that is due goes before the end of the lease, also where its timer runs later',
+    ),
+  },
+  {
+    file: MEMORY,
+    line: 'clearImmediate(this.#overdue);',
+    why: 'what has been renewed does not end',
+    test: memory(
+      'after a standstill of the process > a renewal that is due goes before the end of the lease, also where its timer runs later',
+    ),
   },
   {
     file: MEMORY,

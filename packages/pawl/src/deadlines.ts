@@ -54,15 +54,20 @@ export class Deadlines<Item> {
   }
 
   #look(): void {
-    for (let first = this.#first; first !== undefined; first = this.#first) {
-      const leftMs = first.beganAtMs + this.#limitMs - performance.now();
-      if (leftMs > 0) {
-        this.#timer = this.#lookAfter(leftMs);
-        return;
+    try {
+      for (let first = this.#first; first !== undefined; first = this.#first) {
+        if (this.#leftMs(first) > 0) break;
+        this.delete(first);
+        this.#tooLate(first.item);
       }
-      this.delete(first);
-      this.#tooLate(first.item);
+    } finally {
+      // Also where `tooLate` has thrown: the others have their time all the same.
+      const first = this.#first;
+      this.#timer = first === undefined ? undefined : this.#lookAfter(Math.max(0, this.#leftMs(first)));
     }
-    this.#timer = undefined;
+  }
+
+  #leftMs({ beganAtMs }: Watched<Item>): number {
+    return beganAtMs + this.#limitMs - performance.now();
   }
 }

@@ -12,11 +12,20 @@ export interface DistributedLockOptions {
    * third of that while the work runs. Default 10 s.
    */
   readonly leaseMs?: number;
-  /** How long a lock is renewed for one piece of work, in milliseconds; then its lease runs out. Default 5 min; 0 never renews. */
+  /**
+   * How long a lock is renewed, in milliseconds; then its lease runs out. It counts from the grant, so a later piece of work
+   * of the same grant has up to a third of a lease less. Default 5 min; 0 never renews.
+   */
   readonly renewForMs?: number;
-  /** How long to wait for a lock, in milliseconds. Default 10 s; 0 takes it only where it is free and nobody waits for it. */
+  /**
+   * How long to wait for a lock, in milliseconds, in the order of coming within a process; processes take turns, of up to
+   * sixteen pieces of work each. Default 10 s; 0 takes it only where it is free and nobody waits for it.
+   */
   readonly waitMs?: number;
-  /** Told of what the outcome of the work does not say. */
+  /**
+   * Told of what the outcome of the work does not say. Without it a lock that is lost is lost silently, but to work that looks
+   * at its `lease.signal`.
+   */
   readonly onEvent?: (event: LockEvent) => void;
 }
 
@@ -42,8 +51,10 @@ export interface LockLease {
   readonly token: number;
   /**
    * Aborted, with a `LeaseLostError`, when somebody else has the lock, or may have it: it could not be confirmed in time.
-   * Look before every step that must not be taken twice (`signal.throwIfAborted()`). It cannot tell a process that stands
-   * still; the fence can.
+   * Look before every step that must not be taken twice, and each time through the lease
+   * (`lease.signal.throwIfAborted()`): that compares the clock with the known end of the lease, while a signal that was kept
+   * from before may stay as it was after a standstill until timers run. A process that stands still between the look and the
+   * step is told by neither; the fence stops it.
    */
   readonly signal: AbortSignal;
 }
@@ -54,14 +65,16 @@ export interface DistributedLocks {
    * `work`: what is committed after the lock was given back may be overwritten by whoever read before the commit. It is not
    * reentrant: `work` that asks for its own key waits for itself.
    *
-   * `lock-timeout`: it was not granted within `waitMs`, or `close` was called; `work` did not run.
+   * `lock-timeout`: it was not granted within `waitMs`, or `close` was called; `work` did not run. Work that itself answers
+   * `lock-timeout`, of a lock inside, say, cannot be told from that: give its refusal another form.
    *
    * **What it does not promise:** that nobody else runs. A lease ends while its holder stands still (a pause, a full
    * processor, a network that is cut), and a store may forget. Whatever `work` returns or throws is passed on even then,
    * because it has had its effect; `lease.signal` and `onEvent` tell of the loss, and fencing makes it harmless.
    *
-   * Those of one process who want the same key stand in one line: the process asks for them together, and serves up to
-   * sixteen of them one after the other before it queues again behind the other processes.
+   * Those of one process who want the same key stand in one line, in the order of coming: the process asks for them together,
+   * and serves up to sixteen of them one after the other, those whose work begins within a third of a lease, before it queues
+   * again behind the other processes. So between processes the order is that of their turns.
    *
    * @throws StoreError  The store could not be asked; `work` did not run. After `effect: 'unknown'` the lock may be taken until
    *   its lease is over. And whatever `work` throws; the lock is given back then too.
@@ -74,7 +87,7 @@ export interface DistributedLocks {
   ): Promise<Result | Refused<'lock-timeout'>>;
   /**
    * Refuses everybody who waits, and from now on everybody who comes. Resolves when all work that holds a lock has ended, and
-   * the store is closed.
+   * the store is closed: `work` that awaits it waits for itself.
    */
   close(): Promise<void>;
 }
@@ -241,7 +254,9 @@ class Line {
   #queue(): void {
     this.#begun = true;
     const { store, times } = this.#settings;
-    this.#await(store.queue(this.#key, { leaseMs: times.leaseMs, wait: times.waitMs > 0 }));
+    this.#await(
+      store.queue(this.#key, { leaseMs: times.leaseMs, wait: times.waitMs > 0, waitMs: times.waitMs }),
+    );
   }
 
   #await(place: LockPlace): void {
@@ -297,7 +312,10 @@ class Line {
 
   #delete(waiter: Waiter): void {
     if (waiter === this.#waiters[0]) this.#waiters.shift();
-    else this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+    else {
+      const at = this.#waiters.indexOf(waiter);
+      if (at > 0) this.#waiters.splice(at, 1);
+    }
     if (waiter.patience !== undefined) this.#settings.patience.delete(waiter.patience);
   }
 }
@@ -335,7 +353,8 @@ class Hold {
   #renewal: LeaseRenewal | undefined;
   #lost = false;
   #ended = false;
-  readonly #watched: Watched<Hold>;
+  /** From the first piece of work on: before that nobody needs to be told of anything. */
+  #watched: Watched<Hold> | undefined;
 
   constructor(key: string, settings: Settings, grant: LockGrant) {
     this.#key = key;
@@ -345,11 +364,12 @@ class Hold {
     grant.onLost((cause) => {
       if (!this.#lost && !this.#ended) this.#renewed().lose('the store has told so', { cause });
     });
-    this.#watched = settings.watch.add(this);
   }
 
   get signal(): AbortSignal {
-    return this.#renewed().signal;
+    const renewal = this.#renewed();
+    renewal.look();
+    return renewal.signal;
   }
 
   /** Whether the lease has so much left that no renewal is due. */
@@ -362,8 +382,6 @@ class Hold {
     const sentMs = performance.now();
     try {
       if (await this.#grant.renew()) this.#leasedAtMs = sentMs;
-      // Nobody has worked under it, so nobody is told.
-      else this.#lost = true;
     } catch (cause) {
       this.#tell('renewal-failed', cause);
     }
@@ -378,6 +396,7 @@ class Hold {
   }
 
   takeToken(): number {
+    this.#watched ??= this.#settings.watch.add(this);
     return this.#grant.firstToken + this.#tokensTaken++;
   }
 
@@ -394,7 +413,7 @@ class Hold {
   }
 
   renewFromNowOn(): void {
-    this.#renewed();
+    this.#renewed().catchUp();
   }
 
   #renewed(): LeaseRenewal {
@@ -404,9 +423,7 @@ class Hold {
       renew: () => this.#grant.renew(),
       isFinishing: () => false,
       onFailed: (cause) => this.#tell('renewal-failed', cause),
-      onLost: (reason) => {
-        if (!this.#ended) this.#tellOfLoss(reason);
-      },
+      onLost: (reason) => this.#tellOfLoss(reason),
     });
     // Somebody looks at the signal of work that is over.
     if (this.#ended) this.#renewal.stop();
@@ -415,7 +432,7 @@ class Hold {
 
   #end(): void {
     this.#ended = true;
-    this.#settings.watch.delete(this.#watched);
+    if (this.#watched !== undefined) this.#settings.watch.delete(this.#watched);
     this.#renewal?.stop();
   }
 
@@ -423,13 +440,18 @@ class Hold {
     try {
       if (!(await released)) this.#tellOfLoss(new LeaseLostError('the lock was not held any more'));
     } catch (cause) {
-      this.#tell('not-released', cause);
+      if (this.#hasServed) this.#tell('not-released', cause);
     }
   }
 
   #tellOfLoss(reason: LeaseLostError): void {
-    if (!this.#lost) this.#tell('lease-lost', reason);
+    if (!this.#lost && this.#hasServed) this.#tell('lease-lost', reason);
     this.#lost = true;
+  }
+
+  /** Where nobody has worked under it, nobody need be told what became of it. */
+  get #hasServed(): boolean {
+    return this.#tokensTaken > 0;
   }
 
   #tell(kind: LockEvent['kind'], cause: unknown): void {

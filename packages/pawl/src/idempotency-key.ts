@@ -71,7 +71,8 @@ export interface IdempotencyLease {
   readonly attempt: number;
   /**
    * Aborted, with a `LeaseLostError`, when somebody else has taken over, or may have: the lease could not be confirmed in
-   * time. It is renewed all the same, as long as nobody has.
+   * time. It is renewed all the same, as long as nobody has. Look at it through the lease: after a standstill a copy from
+   * before is told later.
    */
   readonly signal: AbortSignal;
 }
@@ -309,7 +310,10 @@ class Running {
     });
     const lease: SqlIdempotencyLease = {
       attempt: this.#holding.attempt,
-      signal: renewal.signal,
+      get signal() {
+        renewal.look();
+        return renewal.signal;
+      },
       completeIn: (transaction, answer) => this.#completeIn(transaction, answer),
     };
     let ended: Ended;

@@ -30,6 +30,8 @@ export class LeaseRenewal {
   readonly #lost = new AbortController();
   readonly #intervalMs: number;
   #leaseEndMs: number;
+  /** When the next renewal is due. */
+  #dueMs = 0;
   /** When the renewal was sent that has not been answered. */
   #sentMs: number | undefined;
   #stopped = false;
@@ -55,8 +57,25 @@ export class LeaseRenewal {
     clearTimeout(this.#endTimer);
   }
 
+  /**
+   * Counts as lost from now on where its end has passed and no renewal has been confirmed. Timers tell that late: after a
+   * standstill they run when the work has gone on already.
+   */
+  look(): void {
+    if (this.#stopped || this.#lost.signal.aborted) return;
+    const over = performance.now() >= this.#leaseEndMs && !this.#options.isFinishing();
+    if (over) this.#tell('it could not be renewed in time');
+  }
+
+  /** Sends the renewal that is due, where its timer has not run yet. */
+  catchUp(): void {
+    if (!this.#stopped && performance.now() >= this.#dueMs) void this.#renew();
+  }
+
   #renewAfter(momentMs: number): void {
-    const waitMs = Math.max(0, momentMs + this.#intervalMs - performance.now());
+    clearTimeout(this.#renewTimer);
+    this.#dueMs = momentMs + this.#intervalMs;
+    const waitMs = Math.max(0, this.#dueMs - performance.now());
     this.#renewTimer = setTimeout(() => this.#renew(), waitMs);
     this.#renewTimer.unref();
   }
@@ -82,20 +101,20 @@ export class LeaseRenewal {
     if (!this.#stopped) this.#awaitEnd();
   }
 
-  #awaitEnd(): void {
+  #awaitEnd(waitMs = Math.max(0, this.#leaseEndMs - performance.now())): void {
     clearTimeout(this.#endTimer);
     if (this.#lost.signal.aborted) return;
-    const nowMs = performance.now();
-    // After a standstill both timers are overdue: the renewal that has just been sent will tell.
-    const answerMs = this.#sentMs === undefined ? 0 : this.#sentMs + this.#intervalMs;
-    const endMs = Math.max(this.#leaseEndMs, answerMs);
-    if (nowMs >= endMs && !this.#options.isFinishing()) {
-      this.#tell('it could not be renewed in time');
-      return;
-    }
-    const waitMs = nowMs >= endMs ? this.#intervalMs : endMs - nowMs;
-    this.#endTimer = setTimeout(() => this.#awaitEnd(), waitMs);
+    this.#endTimer = setTimeout(() => this.#end(), waitMs);
     this.#endTimer.unref();
+  }
+
+  #end(): void {
+    // After a standstill both timers are overdue, and either may run first: the renewal, once it is sent, will tell.
+    this.catchUp();
+    const answerMs = this.#sentMs === undefined ? 0 : this.#sentMs + this.#intervalMs;
+    const leftMs = Math.max(this.#leaseEndMs, answerMs) - performance.now();
+    if (leftMs <= 0) this.look();
+    this.#awaitEnd(leftMs > 0 ? leftMs : this.#intervalMs);
   }
 
   /** It is known to be lost, from somewhere else than a renewal. */

@@ -21,18 +21,26 @@ export interface LockAsk {
   readonly leaseMs: number;
   /** False takes the lock only where it is free and nobody waits for it. */
   readonly wait: boolean;
+  /**
+   * After which, in milliseconds, who asks is likely to leave. The place stays until he does; a store may let it wait in
+   * steps of this length, and each step begins at the queue's end.
+   */
+  readonly waitMs?: number;
 }
 
 export interface LockPlace {
   /**
-   * Resolves when it is this place's turn; with undefined where it was not to wait and would have to. It goes on asking while the store cannot be asked, but for the first time. Never
-   * settles once the place has been left.
+   * Resolves when it is this place's turn; with undefined where it was not to wait and would have to. It goes on asking while
+   * the store cannot be asked, but for the first time. Never settles once the place has been left.
    *
    * @throws StoreError  The store could not be asked for the first time; the place has been left. After `effect: 'unknown'`
    *   the key may be taken until the lease is over.
    */
   readonly granted: Promise<LockGrant | undefined>;
-  /** Why the store could not be asked the last time that it was; undefined when it could. */
+  /**
+   * Why the store could not be asked the last time; undefined where it could, or is being asked again. Whoever gives up
+   * waiting is told of it: he cannot know whether the lock was held.
+   */
   readonly trouble: StoreError | undefined;
   /** Gives the place up, and the lock where it was granted meanwhile. Never throws: what cannot be given back ends by itself. */
   leave(): Promise<void>;

@@ -20,10 +20,20 @@ export interface SqlLockStoreOptions {
  * The lease is the server's limit for a session that is idle (`idle_session_timeout`; `wait_timeout` in whole seconds, rounded
  * up), set for as long as the lock is held: a holder that stands still loses its session, and with it the lock; one that
  * dies loses it at once. The holder is told when its session ends (`onLost`). Where a connection breaks without anybody's
- * notice, a held lock ends with its lease, and who waits does not hear of it until TCP does: turn on its keep-alive.
+ * notice, a held lock ends with its lease; who waits without `waitMs` does not hear of it until TCP does: turn on its
+ * keep-alive.
  *
  * A free lock costs two round trips with its return on PostgreSQL, and one more when it has to wait; four on MySQL, the last of
- * which nobody waits for. Who leaves while it waits cuts its connection, and the next lock opens another.
+ * which nobody waits for, and two more when it has to wait.
+ *
+ * Who asks with `waitMs`, as `distributedLocks` does, waits in statements that the server ends after so long (MySQL counts in
+ * whole seconds, rounded up); as long as he has not left he asks again, behind all others. Who leaves within a second of
+ * such an end keeps the connection until then. Who leaves at another time cuts it, and the next lock opens another: the
+ * server may have the old session for a second more, in which the pool counts it on PostgreSQL, and does not on MySQL. An
+ * answer that is a lease late is not waited for: the link has fallen silent, and is cut.
+ *
+ * **The pool must be large enough.** Who finds no free connection in it waits for one as long as the adapter's limit says, and
+ * is then told `UNAVAILABLE`, and not `lock-timeout`: it cannot be told from a server that is down.
  *
  * Tokens are the database's time in microseconds, of which a grant uses the next 16; between two grants of a key lie the end of
  * the first and at least one message. So they grow as long as the database's clock does not go back; where it does (a
@@ -65,6 +75,12 @@ const ENDED_FROM_OUTSIDE: ReadonlySet<StoreErrorCode> = new Set([
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 1_000;
 
+/** Whoever leaves when his statement ends within so long, in milliseconds, lets it: a server takes as long to notice a cut. */
+const RUNS_OUT_MS = 1_000;
+
+/** By how much a server may round the limit of a wait up, in milliseconds. */
+const ROUNDING_MS = 1_000;
+
 class SqlPlace implements LockPlace {
   readonly granted: Promise<LockGrant | undefined>;
   trouble: StoreError | undefined;
@@ -73,6 +89,8 @@ class SqlPlace implements LockPlace {
   /** On which it is asking. */
   #session: SqlOwnSession | undefined;
   #grant: SqlGrant | undefined;
+  /** When its statement ends by itself, by `performance.now()`. */
+  #endsAtMs = Number.POSITIVE_INFINITY;
   #pause: NodeJS.Timeout | undefined;
   #left = false;
 
@@ -90,7 +108,7 @@ class SqlPlace implements LockPlace {
     this.#left = true;
     clearTimeout(this.#pause);
     // Nothing but its end makes a server forget a statement that blocks.
-    this.#session?.cut();
+    if (Math.abs(this.#endsAtMs - performance.now()) > RUNS_OUT_MS) this.#session?.cut();
     // What cannot be given back ends with its session.
     await this.#grant?.release().catch(() => undefined);
   }
@@ -110,7 +128,8 @@ class SqlPlace implements LockPlace {
           !(asked ? this.#ask.wait : ENDED_FROM_OUTSIDE.has(error.code))
         ) {
           this.#left = true;
-          throw error;
+          // The lock may be taken until the lease is over, whatever came later.
+          throw error instanceof StoreError && this.trouble?.effect === 'unknown' ? this.trouble : error;
         }
         this.trouble = error;
       }
@@ -131,13 +150,20 @@ class SqlPlace implements LockPlace {
     this.trouble = undefined;
     this.#session = session;
     try {
-      const leasedAtMs = performance.now();
-      const firstToken = await session.dialect.sessionLock.take(session, this.#ask);
-      if (firstToken !== undefined) return this.#granted(session, firstToken, leasedAtMs);
-      if (this.#ask.wait)
-        throw new StoreError('STATEMENT_CANCELED', 'none', 'the wait for the lock was ended');
-      putBack(session, this.#ask);
-      return undefined;
+      // All that a free lock needs, and not had before somebody who waits.
+      let grant = await this.#take(session, { wait: false });
+      while (grant === undefined && this.#ask.wait && !this.#left) {
+        grant = await this.#take(session, { wait: true });
+      }
+      if (this.#left) {
+        if (grant === undefined) putBack(session, this.#ask);
+        // What cannot be given back ends with its session.
+        else await grant.release().catch(() => undefined);
+        return never();
+      }
+      if (grant === undefined) putBack(session, this.#ask);
+      this.#grant = grant;
+      return grant;
     } catch (error) {
       // It may have the lock: nobody else may be given it.
       session.cut();
@@ -147,11 +173,15 @@ class SqlPlace implements LockPlace {
     }
   }
 
-  #granted(session: SqlOwnSession, firstToken: number, leasedAtMs: number): LockGrant | Promise<never> {
-    // Its answer had come when the session was cut.
-    if (this.#left) return never();
-    this.#grant = new SqlGrant(this.#sessions, session, this.#ask, { firstToken, leasedAtMs });
-    return this.#grant;
+  async #take(session: SqlOwnSession, { wait }: Pick<LockAsk, 'wait'>): Promise<SqlGrant | undefined> {
+    const { leaseMs, waitMs = 0 } = this.#ask;
+    const leasedAtMs = performance.now();
+    const limitMs = !wait ? 0 : waitMs || Number.POSITIVE_INFINITY;
+    this.#endsAtMs = leasedAtMs + limitMs;
+    const taken = session.dialect.sessionLock.take(session, { ...this.#ask, wait });
+    const firstToken = await cutAfter(limitMs + leaseMs + (wait ? ROUNDING_MS : 0), session, taken);
+    if (firstToken === undefined) return undefined;
+    return new SqlGrant(this.#sessions, session, this.#ask, { firstToken, leasedAtMs });
   }
 
   #pauseFor(ms: number): Promise<void> {
@@ -266,6 +296,7 @@ function putBack(session: SqlOwnSession, { leaseMs }: Ask): void {
 }
 
 function cutAfter<T>(limitMs: number, session: SqlOwnSession, answer: Promise<T>): Promise<T> {
+  if (limitMs === Number.POSITIVE_INFINITY) return answer;
   // In two halves: after a standstill of this process an overdue timer runs before the answer is read that has arrived.
   let limit = setTimeout(() => {
     limit = setTimeout(() => session.cut(), limitMs / 2);

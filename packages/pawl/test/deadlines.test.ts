@@ -111,6 +111,23 @@ test('what is late is forgotten before it is told: it may be told of again', () 
   expect(late.map((atMs) => Math.round((atMs - beganAtMs) / LIMIT_MS))).toEqual([1, 2, 3]);
 });
 
+test('one that fails to be told keeps no other from it', () => {
+  const late: string[] = [];
+  const deadlines = new Deadlines(LIMIT_MS, (item: string) => {
+    if (item === 'fails') throw new Error(item);
+    late.push(item);
+  });
+  deadlines.add('fails');
+  deadlines.add('at the same time');
+  passes(400);
+  deadlines.add('later');
+  expect(() => passes(600)).toThrow('fails');
+  passes(1);
+  expect(late).toEqual(['at the same time']);
+  passes(399);
+  expect(late).toEqual(['at the same time', 'later']);
+});
+
 test('one timer watches over a thousand things, and none when there are none', () => {
   const { deadlines, late } = start();
   for (let count = 0; count < 1_000; count++) deadlines.add(String(count));

@@ -686,6 +686,33 @@ describe('the lease', () => {
     expect(section.became).toBe('done');
   });
 
+  test('counts as lost after one in the middle of the work, also to who has looked before, and before a timer runs', async () => {
+    const { store, enter, kinds } = newLocks();
+    const section = enter();
+    await store.place.grant(1);
+    expect(section.lease?.signal.aborted).toBe(false);
+    await passes(RENEWED_EVERY_MS);
+    standsStill(LEASE_MS);
+    expect(() => section.lease?.signal.throwIfAborted()).toThrow(LeaseLostError);
+    expect(kinds()).toEqual(['lease-lost']);
+    // It is kept from others all the same.
+    await passes(LEASE_MS);
+    expect(store.place.renewals).toBeGreaterThanOrEqual(3);
+    await section.end();
+    expect([section.became, kinds()]).toEqual(['done', ['lease-lost']]);
+  });
+
+  test('is renewed at once after one, where nobody has looked: what is still held is not told of as lost', async () => {
+    const { store, enter, kinds } = newLocks();
+    const section = enter();
+    await store.place.grant(1);
+    standsStill(LEASE_MS);
+    await passes(RENEWED_EVERY_MS / 2);
+    expect(store.place.renewals).toBe(1);
+    await passes(LEASE_MS);
+    expect([section.lease?.signal.aborted, kinds()]).toEqual([false, []]);
+  });
+
   test('that is over when the work ends is not handed over', async () => {
     const { store, enter } = newLocks();
     const [first, second] = [enter(), enter()];
@@ -781,6 +808,63 @@ describe('a loss', () => {
     await passes(RENEWED_EVERY_MS + 1);
     await first.end();
     expect(kinds()).toEqual(['lease-lost']);
+  });
+
+  describe('of a lock that has served nobody', () => {
+    /** Of which the process hears late, when nobody waits for it any more. */
+    async function unwanted() {
+      const begun = newLocks();
+      begun.enter();
+      const answer = Promise.withResolvers<boolean>();
+      const { place } = begun.store;
+      place.renews = () => answer.promise;
+      await passes(WAIT_MS - 1);
+      await place.grant(1, RENEWED_EVERY_MS + 1);
+      await passes(1);
+      return { ...begun, place, answer };
+    }
+
+    test('and that has ended by the time that it is given back is not told', async () => {
+      const { place, answer, kinds } = await unwanted();
+      place.releases = async () => false;
+      answer.resolve(true);
+      await settles();
+      expect([place.releasings, kinds()]).toEqual([['release'], []]);
+    });
+
+    test('and that cannot be given back is not told either', async () => {
+      const { place, answer, kinds } = await unwanted();
+      place.releases = () => Promise.reject(down());
+      answer.resolve(true);
+      await settles();
+      expect([place.releasings, kinds()]).toEqual([['release'], []]);
+    });
+
+    test('and of which the store tells is not told', async () => {
+      const { place, answer, kinds } = await unwanted();
+      place.tellOfLoss(new Error('gone'));
+      answer.resolve(false);
+      await settles();
+      expect([place.releasings, kinds()]).toEqual([['release'], []]);
+    });
+
+    test('and that is queued for again is not told', async () => {
+      const { store, enter, kinds } = newLocks();
+      enter();
+      const before = store.place;
+      before.renews = () => Promise.reject(down());
+      before.releases = async () => false;
+      await before.grant(1, LEASE_MS);
+      expect([before.releasings, kinds()]).toEqual([['releaseAndQueue'], ['renewal-failed']]);
+    });
+
+    test('is renewed by nothing but its confirmation', async () => {
+      const { place, answer } = await unwanted();
+      await passes(5 * LEASE_MS);
+      answer.resolve(true);
+      await passes(5 * LEASE_MS);
+      expect(place.renewals).toBe(1);
+    });
   });
 
   test('is not told where a renewal that failed is made up for', async () => {

@@ -3,6 +3,7 @@ import { barrier, together, until } from '../../../test/barrier.ts';
 import {
   done,
   idempotencyKeys,
+  memoryIdempotencyStore,
   type SqlPort,
   sqlIdempotencyStore,
   transact,
@@ -290,5 +291,17 @@ describe.each(['postgres', 'mariadb'] as const)('the retention, %s', (name) => {
       else await opened.store.complete(id, FIRST, GIVEN, LONG.retentionMs);
       expect(await isLong(id), how).toBe(true);
     }
+  });
+});
+
+test('who was stalled for longer than his lease sees it in the same turn, if he looks through the lease', async () => {
+  const leaseMs = 200;
+  const keys = idempotencyKeys(memoryIdempotencyStore(), { leaseMs });
+  await keys.run(newRequest(), async (lease) => {
+    expect(lease.signal.aborted).toBe(false);
+    const endMs = performance.now() + 2 * leaseMs;
+    while (performance.now() < endMs);
+    expect(lease.signal.aborted).toBe(true);
+    return done(answer('late'));
   });
 });

@@ -11,12 +11,17 @@ beforeEach(() => {
 });
 
 afterEach(() => {
+  vi.restoreAllMocks();
   vi.useRealTimers();
 });
 
-function start(more: Partial<LeaseRenewalOptions> = {}): { signal: AbortSignal; told: unknown[] } {
+function start(more: Partial<LeaseRenewalOptions> = {}): {
+  renewal: LeaseRenewal;
+  signal: AbortSignal;
+  told: unknown[];
+} {
   const told: unknown[] = [];
-  const { signal } = new LeaseRenewal({
+  const renewal = new LeaseRenewal({
     leaseMs: LEASE_MS,
     renewForMs: 100 * LEASE_MS,
     claimedAtMs: performance.now(),
@@ -26,7 +31,7 @@ function start(more: Partial<LeaseRenewalOptions> = {}): { signal: AbortSignal; 
     onLost: (reason) => told.push(reason),
     ...more,
   });
-  return { signal, told };
+  return { renewal, signal: renewal.signal, told };
 }
 
 const passes = (ms: number) => vi.advanceTimersByTimeAsync(ms);
@@ -102,6 +107,55 @@ test('after a standstill the renewal decides, and not the timer that is overdue 
   expect(signal.aborted).toBe(false);
   await passes(50);
   expect([signal.aborted, told]).toEqual([false, []]);
+});
+
+test.each([
+  ['succeeds', async () => true, false],
+  ['is not answered', silence, true],
+])(
+  'after a standstill the end waits for a renewal that is due and was not sent: one that %s',
+  async (_, renew, lost) => {
+    const timers = vi.spyOn(globalThis, 'setTimeout');
+    const { signal } = start({ renew });
+    const end = timers.mock.calls.find(([, ms]) => ms === LEASE_MS)?.[0];
+    if (end === undefined) throw new Error('nothing waits for the end');
+    timers.mockRestore();
+    const standstill = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 2 * LEASE_MS);
+    // Its timer may be the first of those that are overdue.
+    end();
+    expect(signal.aborted).toBe(false);
+    standstill.mockRestore();
+    await passes(4 * LEASE_MS);
+    expect(signal.aborted).toBe(lost);
+  },
+);
+
+test('who looks after a standstill is told before any timer runs; the lease is renewed all the same', async () => {
+  let renewals = 0;
+  const { renewal, signal, told } = start({ renew: async () => renewals++ >= 0 });
+  await passes(RENEWED_EVERY_MS);
+  const confirmedMs = performance.now();
+  const standstill = vi.spyOn(performance, 'now').mockReturnValue(confirmedMs + LEASE_MS - 1);
+  renewal.look();
+  expect(signal.aborted).toBe(false);
+  standstill.mockReturnValue(confirmedMs + LEASE_MS);
+  renewal.look();
+  expect(signal.reason).toBeInstanceOf(LeaseLostError);
+  renewal.look();
+  standstill.mockRestore();
+  await passes(3 * LEASE_MS);
+  expect([renewals, told]).toEqual([10, [signal.reason]]);
+});
+
+test('who looks while he is finishing, or when it is over, is told of nothing', async () => {
+  let finishing = true;
+  const { renewal, signal } = start({ renew: silence, isFinishing: () => finishing });
+  await passes(2 * LEASE_MS);
+  renewal.look();
+  renewal.stop();
+  finishing = false;
+  renewal.look();
+  expect(signal.aborted).toBe(false);
 });
 
 test('a lease that could not be confirmed is renewed all the same, so that nobody need take it over', async () => {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -147,11 +148,17 @@ describe('the line', () => {
 
 describe('the lease', () => {
   beforeEach(() => {
-    vi.useFakeTimers();
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
   });
   afterEach(() => {
     vi.useRealTimers();
   });
+
+  /** A lease that is over ends one turn of the loop later. */
+  const passes = async (ms: number) => {
+    vi.advanceTimersByTime(ms);
+    await nextTurn();
+  };
 
   test('ends by itself: who is next has the lock, and the holder is told', async () => {
     const store = memoryLockStore();
@@ -159,9 +166,9 @@ describe('the lease', () => {
     const next = store.queue('key', ASK).granted;
     const told = vi.fn();
     grant.onLost(told);
-    vi.advanceTimersByTime(LEASE_MS - 1);
+    await passes(LEASE_MS - 1);
     expect(told).not.toHaveBeenCalled();
-    vi.advanceTimersByTime(1);
+    await passes(1);
     expect(told).toHaveBeenCalledExactlyOnceWith(expect.any(LeaseLostError));
     const after = held(await next);
     expect(await grant.renew()).toBe(false);
@@ -172,7 +179,7 @@ describe('the lease', () => {
   test('begins anew with each renewal', async () => {
     const grant = await take(memoryLockStore(), 'key');
     for (let time = 0; time < 5; time++) {
-      vi.advanceTimersByTime(LEASE_MS - 1);
+      await passes(LEASE_MS - 1);
       expect(await grant.renew()).toBe(true);
     }
   });
@@ -181,9 +188,9 @@ describe('the lease', () => {
     const store = memoryLockStore();
     const grant = await take(store, 'key');
     const leaving = store.queue('key', ASK);
-    vi.advanceTimersByTime(LEASE_MS - 1);
+    await passes(LEASE_MS - 1);
     await leaving.leave();
-    vi.advanceTimersByTime(1);
+    await passes(1);
     expect(await grant.renew()).toBe(false);
   });
 
@@ -195,7 +202,7 @@ describe('the lease', () => {
     await grant.release();
     expect(vi.getTimerCount()).toBe(0);
     await take(store, 'key');
-    vi.advanceTimersByTime(LEASE_MS - 1);
+    await passes(LEASE_MS - 1);
     expect(await store.queue('key', NO_WAIT).granted).toBeUndefined();
     expect(told).not.toHaveBeenCalled();
   });
@@ -203,11 +210,62 @@ describe('the lease', () => {
   test('that is over is queued for again from the end of the line', async () => {
     const store = memoryLockStore();
     const grant = await take(store, 'key');
-    vi.advanceTimersByTime(LEASE_MS);
+    await passes(LEASE_MS);
     const again = grant.releaseAndQueue();
     expect(await again.released).toBe(false);
     expect(await held(await again.granted).release()).toBe(true);
   });
+});
+
+describe('after a standstill of the process', () => {
+  const STANDSTILL_MS = 300;
+  const standStill = () => {
+    const endMs = performance.now() + STANDSTILL_MS;
+    while (performance.now() < endMs);
+  };
+
+  test('a renewal that is due goes before the end of the lease, also where its timer runs later', async () => {
+    const SHORT = { leaseMs: 200, wait: true };
+    const store = memoryLockStore();
+    // Timers of the same length run together when the first of them is due.
+    await store.queue('other', SHORT).granted;
+    await sleep(80);
+    const grant = held(await store.queue('key', SHORT).granted);
+    const told = vi.fn();
+    grant.onLost(told);
+    const renewed = sleep(140).then(() => {
+      expect(told).not.toHaveBeenCalled();
+      return grant.renew();
+    });
+    standStill();
+    expect(await renewed).toBe(true);
+    await nextTurn();
+    expect(told).not.toHaveBeenCalled();
+    expect(await grant.release()).toBe(true);
+  });
+
+  test.each([0, 100])(
+    'of a holder, %i ms after it began, nobody else has the lock, and nobody is told',
+    async (ms) => {
+      const store = memoryLockStore();
+      const onEvent = vi.fn();
+      const [holder, other] = [
+        distributedLocks(store, { leaseMs: 200, onEvent }),
+        distributedLocks(store, { leaseMs: 200, onEvent }),
+      ];
+      const order: string[] = [];
+      let waits: Promise<unknown> | undefined;
+      await holder.run('key', async () => {
+        waits = other.run('key', async () => order.push('other'));
+        if (ms > 0) await sleep(ms);
+        standStill();
+        await sleep(50);
+        order.push('holder');
+      });
+      await waits;
+      expect([order, onEvent.mock.calls]).toEqual([['holder', 'other'], []]);
+    },
+  );
 });
 
 test('tokens grow from grant to grant, over all keys, and whatever the clock does', async () => {

@@ -13,6 +13,8 @@ export interface LockPool {
 export interface LockPoolOptions {
   /** Most connections. */
   readonly connections?: number;
+  /** How long one waits for a connection. */
+  readonly acquireTimeoutMs?: number;
   /** Another port of 127.0.0.1 than the server's. */
   readonly port?: number;
   readonly user?: { readonly name: string; readonly password: string };
@@ -20,10 +22,10 @@ export interface LockPoolOptions {
 
 /** Far less than anything that the tests wait for: a statement that waits for a lock must not know it. */
 const QUERY_TIMEOUT_MS = 300;
-const ACQUIRE_TIMEOUT_MS = 10_000;
 
 /** What a process of a service has for locks: a store over a pool for it alone. */
-export function lockPool(url: string, { connections = 8, port, user }: LockPoolOptions = {}): LockPool {
+export function lockPool(url: string, options: LockPoolOptions = {}): LockPool {
+  const { port, user } = options;
   const at = new URL(url);
   const server = {
     host: at.hostname,
@@ -32,16 +34,21 @@ export function lockPool(url: string, { connections = 8, port, user }: LockPoolO
     password: user?.password ?? at.password,
     database: at.pathname.slice(1),
   };
-  return at.protocol === 'postgres:' ? pgLockPool(server, connections) : mysql2LockPool(server, connections);
+  return at.protocol === 'postgres:' ? pgLockPool(server, options) : mysql2LockPool(server, options);
 }
 
 type Server = Readonly<Record<'host' | 'user' | 'password' | 'database', string>> & { readonly port: number };
 
-function pgLockPool(server: Server, connections: number): LockPool {
+function withDefaults({ connections = 8, acquireTimeoutMs = 10_000 }: LockPoolOptions) {
+  return { connections, acquireTimeoutMs };
+}
+
+function pgLockPool(server: Server, options: LockPoolOptions): LockPool {
+  const { connections, acquireTimeoutMs } = withDefaults(options);
   const pool = new pg.Pool({
     ...server,
     max: connections,
-    connectionTimeoutMillis: ACQUIRE_TIMEOUT_MS,
+    connectionTimeoutMillis: acquireTimeoutMs,
     query_timeout: QUERY_TIMEOUT_MS,
   });
   const sessions = pgSessions(pool);
@@ -52,10 +59,11 @@ function pgLockPool(server: Server, connections: number): LockPool {
   };
 }
 
-function mysql2LockPool(server: Server, connections: number): LockPool {
-  const pool = createPool({ ...server, connectionLimit: connections });
+function mysql2LockPool(server: Server, options: LockPoolOptions): LockPool {
+  const { connections, acquireTimeoutMs } = withDefaults(options);
+  const pool = createPool({ ...server, connectionLimit: connections, connectTimeout: acquireTimeoutMs });
   const sessions = mysql2Sessions(pool, {
-    acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
+    acquireTimeoutMs,
     queryTimeoutMs: QUERY_TIMEOUT_MS,
   });
   return {

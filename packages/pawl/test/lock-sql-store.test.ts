@@ -9,6 +9,7 @@ import { startProxy } from '../../../test/proxy.ts';
 import { SESSION_LOCKS, SESSIONS_WAITING } from '../src/conformance/database.ts';
 import {
   distributedLocks,
+  type LockAsk,
   type LockGrant,
   type LockPlace,
   sqlLockStore,
@@ -47,7 +48,7 @@ function newPool(options?: LockPoolOptions, url = store.url): LockPool {
 }
 
 /** It is given up after the test, with what was granted to it. */
-function stand(pool: LockPool, key: string, ask = ASK): LockPlace {
+function stand(pool: LockPool, key: string, ask: LockAsk = ASK): LockPlace {
   const place = pool.store.queue(key, ask);
   places.push(place);
   return place;
@@ -63,7 +64,7 @@ function held(grant: LockGrant | undefined): LockGrant {
 }
 
 /** Queues, and resolves when the server knows of one more who waits. */
-async function queue(pool: LockPool, key: string, ask = ASK): Promise<LockPlace> {
+async function queue(pool: LockPool, key: string, ask: LockAsk = ASK): Promise<LockPlace> {
   const before = new Set(await waiters());
   const place = stand(pool, key, ask);
   await until(async () => (await waiters()).some((id) => !before.has(id)));
@@ -149,6 +150,26 @@ function heard(child: ChildProcess, what: HolderMessage, times = 1): Promise<voi
       if (message === what && ++heard === times) resolve();
     });
   });
+}
+
+/** Sessions of this database but the store's own: most that there were while `work` ran. */
+async function mostSessions(work: () => Promise<unknown>): Promise<number> {
+  const text =
+    store.kind === 'postgres'
+      ? `SELECT COUNT(*) AS n FROM pg_stat_activity
+           WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()`
+      : `SELECT COUNT(*) AS n FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()`;
+  let working = true;
+  let most = 0;
+  const counting = async () => {
+    while (working) most = Math.max(most, Number((await store.query(text)).rows[0]?.n));
+  };
+  const counted = counting();
+  await work().finally(() => {
+    working = false;
+  });
+  await counted;
+  return most;
 }
 
 async function endPools(): Promise<void> {
@@ -292,6 +313,77 @@ describe.each(['postgres', 'mariadb'] as const)('locks of sessions: %s', (name) 
       expect(await held(await next.granted).release()).toBe(true);
     });
 
+    const IMPATIENT = { waitMs: 50 };
+    const KEYS = 8;
+    const ROUNDS = 20;
+
+    test('is left again and again without more sessions than the pools have connections', async () => {
+      const keys = Array.from({ length: KEYS }, newKey);
+      const holder = newPool({ connections: KEYS });
+      for (const key of keys) await take(holder, key);
+      const processes = [newPool({ connections: 10 }), newPool({ connections: 10 })].map((pool) =>
+        distributedLocks(pool.store, IMPATIENT),
+      );
+      const waits = async () => {
+        for (let round = 0; round < ROUNDS; round++) {
+          await together(2 * KEYS, async (index) => {
+            const locks = processes[index % 2] as (typeof processes)[0];
+            const outcome = await locks.run(keys[index >> 1] ?? '', async () => 'had it');
+            expect(outcome).toMatchObject({ outcome: 'refused', reason: 'lock-timeout' });
+          });
+        }
+      };
+      expect(await mostSessions(waits)).toBeLessThanOrEqual(KEYS + 20 + 1);
+      for (const locks of processes) await locks.close();
+    });
+
+    test('is left long before the wait would end, and the pool counts the session until it is gone', async () => {
+      const key = newKey();
+      await take(newPool({ connections: 1 }), key);
+      const pool = newPool({ connections: 2 });
+      const leaves = async () => {
+        for (let time = 0; time < 4; time++) {
+          const place = await queue(pool, key, { ...ASK, waitMs: LEASE_MS });
+          await place.leave();
+        }
+        await expectAllFree(pool, 2);
+      };
+      // A pool of mysql2 forgets a connection that is cut.
+      const most = await mostSessions(leaves);
+      if (store.kind === 'postgres') expect(most).toBeLessThanOrEqual(1 + 2 + 1);
+    });
+
+    test('keeps who waits for longer than a statement of his, on the same session', async () => {
+      const key = newKey();
+      const grant = await take(newPool(), key);
+      const pool = newPool({ connections: 1 });
+      const place = await queue(pool, key, { ...ASK, ...IMPATIENT });
+      const [session] = await waiters();
+      const next = await queue(newPool(), key);
+      await store.query(store.kind === 'postgres' ? 'SELECT pg_sleep(0.5)' : 'SELECT SLEEP(0.5)');
+      expect(place.trouble).toBeUndefined();
+      await grant.release();
+      await held(await next.granted).release();
+      const again = held(await place.granted);
+      expect(await holderOf(key)).toBe(session);
+      expect(await again.release()).toBe(true);
+    });
+
+    test('gives back what is granted to who has left meanwhile', async () => {
+      const key = newKey();
+      const grant = await take(newPool(), key);
+      const pool = newPool({ connections: 1 });
+      const place = await queue(pool, key, { ...ASK, waitMs: 900 });
+      const [session] = await waiters();
+      await place.leave();
+      expect(await exists(Number(session))).toBe(true);
+      await grant.release();
+      await until(async () => (await holderOf(key)) === undefined);
+      expect(await (await take(newPool(), key)).release()).toBe(true);
+      await expectAllFree(pool, 1);
+      expect(await exists(Number(session))).toBe(true);
+    });
+
     test('never grants anything to who has left, also before he had a connection', async () => {
       const key = newKey();
       const pool = newPool({ connections: 1 });
@@ -433,6 +525,34 @@ describe.each(['postgres', 'mariadb'] as const)('locks of sessions: %s', (name) 
       await expect(grant.renew()).rejects.toMatchObject({ code: 'CONNECTION_LOST', effect: 'unknown' });
       await told;
       expect(await grant.release()).toBe(false);
+    });
+
+    test('whose link has fallen silent before is asked again over another, also by who does not want to wait', async () => {
+      const proxy = await startProxy(store.url);
+      onTestFinished(() => proxy.close());
+      // A pool of PostgreSQL still counts the one that was cut.
+      const connections = store.kind === 'postgres' ? 2 : 1;
+      const pool = newPool({ port: proxy.port, connections, acquireTimeoutMs: 500 });
+      for (const ask of [ASK, NO_WAIT]) {
+        const key = newKey();
+        await idleLimit(pool);
+        const before = proxy.connections();
+        proxy.fallSilent();
+        proxy.speakAgain();
+        const grant = await take(pool, key, { ...ask, leaseMs: SHORT_LEASE_MS });
+        expect(proxy.connections()).toBe(before + 1);
+        expect(await grant.release()).toBe(true);
+      }
+      await idleLimit(pool);
+      const locks = distributedLocks(pool.store, { leaseMs: SHORT_LEASE_MS, waitMs: 0 });
+      proxy.fallSilent();
+      await expect(locks.run(newKey(), async () => undefined)).rejects.toMatchObject({
+        code: 'CONNECTION_LOST',
+        effect: 'unknown',
+      });
+      await proxy.close();
+      // Nor does the pool hope for the connection that it has begun to open.
+      await expect(pool.sessions.session()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     });
 
     test('queues again on another session where its own has ended', async () => {

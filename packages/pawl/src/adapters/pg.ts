@@ -1,5 +1,6 @@
 import { StoreError } from '../errors.ts';
 import type { SqlOwnSession, SqlPort, SqlResult, SqlSessions } from '../ports.ts';
+import { CHECK_CLIENT_MS } from '../postgres/distributed-lock.ts';
 import { postgres } from '../postgres/index.ts';
 import { LONGEST_TIMER_MS } from '../timers.ts';
 import { neverCommitted } from './never-committed.ts';
@@ -10,6 +11,7 @@ import { endsTransaction } from './transaction-text.ts';
 export interface PgClient {
   query(statement: string | PgQuery, values?: readonly unknown[]): Promise<PgResult>;
   release(destroy?: boolean): void;
+  end(): Promise<void>;
   on(event: 'error', listener: (error: Error) => void): unknown;
 }
 
@@ -180,8 +182,12 @@ interface Loss {
   told: ((cause: unknown) => void) | undefined;
 }
 
+/** When the server has noticed that a connection is gone on which it was at work, in milliseconds. */
+const NOTICED_MS = CHECK_CLIENT_MS * 1.2;
+
 function ownSession(client: PgClient, loss: Loss): SqlOwnSession {
   let lent = true;
+  let inFlight = 0;
   function giveBack(destroy: boolean): void {
     if (!lent) return;
     lent = false;
@@ -192,10 +198,15 @@ function ownSession(client: PgClient, loss: Loss): SqlOwnSession {
     dialect: postgres,
     async execute({ text, values }) {
       const statement = { text, values: [...values], query_timeout: LONGEST_TIMER_MS };
-      const result: PgResult | PgResult[] = await query(client, statement);
-      // Of several statements, an array.
-      const last = Array.isArray(result) ? result.at(-1) : result;
-      return normalise(last);
+      inFlight++;
+      try {
+        const result: PgResult | PgResult[] = await query(client, statement);
+        // Of several statements, an array.
+        const last = Array.isArray(result) ? result.at(-1) : result;
+        return normalise(last);
+      } finally {
+        inFlight--;
+      }
     },
     onLost(told) {
       loss.told = told;
@@ -203,7 +214,14 @@ function ownSession(client: PgClient, loss: Loss): SqlOwnSession {
       if (cause !== undefined) queueMicrotask(() => told(cause));
     },
     release: () => giveBack(loss.cause !== undefined),
-    cut: () => giveBack(true),
+    cut() {
+      if (!lent || inFlight === 0) return giveBack(true);
+      lent = false;
+      loss.told = undefined;
+      client.end().catch(() => undefined);
+      // Until then the server has the session, and the pool must not open another in its place.
+      setTimeout(() => client.release(true), NOTICED_MS);
+    },
   };
 }
 

@@ -64,6 +64,7 @@ class MemoryPlace implements LockPlace {
   readonly #granted = Promise.withResolvers<LockGrant | undefined>();
   #held = false;
   #leaseEnd: NodeJS.Timeout | undefined;
+  #overdue: NodeJS.Immediate | undefined;
   #onLost: ((cause: unknown) => void) | undefined;
 
   constructor(ask: LockAsk, leaveLine: (place: MemoryPlace) => boolean, queueAgain: () => MemoryPlace) {
@@ -108,18 +109,29 @@ class MemoryPlace implements LockPlace {
   }
 
   #giveBack(): boolean {
-    clearTimeout(this.#leaseEnd);
+    this.#endLease();
     this.#held = false;
     return this.#leaveLine(this);
   }
 
   #lease(): void {
-    clearTimeout(this.#leaseEnd);
+    this.#endLease();
+    // Timers that are overdue together run in any order; after all of them it is known who has renewed.
     this.#leaseEnd = setTimeout(() => {
-      this.#giveBack();
-      this.#onLost?.(new LeaseLostError('the lease is over: it was not renewed in time'));
+      this.#overdue = setImmediate(() => this.#lose());
+      this.#overdue.unref();
     }, this.#ask.leaseMs);
     // What else keeps the process alive decides how long it lives.
     this.#leaseEnd.unref();
+  }
+
+  #endLease(): void {
+    clearTimeout(this.#leaseEnd);
+    clearImmediate(this.#overdue);
+  }
+
+  #lose(): void {
+    this.#giveBack();
+    this.#onLost?.(new LeaseLostError('the lease is over: it was not renewed in time'));
   }
 }

@@ -1,3 +1,4 @@
+import { StoreError } from '../errors.ts';
 import type { SessionLock, SessionLockStatements } from '../ports.ts';
 import { NOW } from './sql.ts';
 
@@ -16,12 +17,12 @@ const KEPT = 'CAST(COALESCE(@pawl_wait_timeout, @@SESSION.wait_timeout) AS UNSIG
  *
  * `max_statement_time` of MariaDB is lifted for the statement that waits; MySQL's `max_execution_time` limits only SELECT.
  */
-export const take: SessionLockStatements['take'] = async (session, { wait, leaseMs, ...lock }) => {
+export const take: SessionLockStatements['take'] = async (session, { wait, waitMs, leaseMs, ...lock }) => {
   const unlimited = wait ? '/*M! SET STATEMENT max_statement_time = 0 FOR */ ' : '';
   const set = [
     `@pawl_wait_timeout = ${KEPT}`,
     `SESSION wait_timeout = ${Math.ceil(leaseMs / 1_000)}`,
-    `@pawl_granted = GET_LOCK(${nameOf(lock)}, ${wait ? LONG_S : 0})`,
+    `@pawl_granted = GET_LOCK(${nameOf(lock)}, ${wait ? seconds(waitMs) : 0})`,
   ];
   await session.execute({ text: `${unlimited}SET ${set.join(', ')}`, values: [] });
   const token = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', ${NOW}) + 1`;
@@ -29,8 +30,10 @@ export const take: SessionLockStatements['take'] = async (session, { wait, lease
     text: `SELECT @pawl_granted AS granted, ${token} AS token`,
     values: [],
   });
-  // NULL where the statement was killed, which is no error.
-  return Number(rows[0]?.granted) === 1 ? Number(rows[0]?.token) : undefined;
+  const granted = rows[0]?.granted;
+  // The server does not call it an error.
+  if (granted == null) throw new StoreError('STATEMENT_CANCELED', 'none', 'GET_LOCK was killed');
+  return Number(granted) === 1 ? Number(rows[0]?.token) : undefined;
 };
 
 export const renew: SessionLockStatements['renew'] = async (session, lock) => {
@@ -52,6 +55,12 @@ export const restore: SessionLockStatements['restore'] = {
   text: `SET SESSION wait_timeout = ${KEPT}, @pawl_wait_timeout = NULL`,
   values: [],
 };
+
+/** MySQL knows whole seconds only, and takes what is in MariaDB's comment for a comment; so does MariaDB with MySQL's. */
+function seconds(waitMs = 0): string {
+  if (waitMs <= 0) return String(LONG_S);
+  return `/*M! ${waitMs / 1_000} */ /*!50700 ${Math.ceil(waitMs / 1_000)} */`;
+}
 
 /** Names have at most 64 characters, and upper case and lower case are one: hence digits, 160 bits of them. */
 function nameOf({ digest }: Pick<SessionLock, 'digest'>): string {
