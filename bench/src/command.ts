@@ -8,6 +8,7 @@ import { processorUse } from '../../packages/race-lab/src/experiments/processor-
 import { currentCommit } from '../../packages/race-lab/src/report/commit.ts';
 import type { GroupContext } from './groups/group.ts';
 import { type GroupName, groupNames, groups } from './groups/index.ts';
+import { judgedOn } from './ratio.ts';
 import { type BenchReport, exitCodeOf, type GroupReport } from './report/report.ts';
 import { linesOf } from './report/table.ts';
 import { checkWritable, writeReport } from './report/write-report.ts';
@@ -63,7 +64,7 @@ export async function benchCommand(
       ...{ quick, rounds, processorsBefore, servers: settings },
       machine: { processors: cpus().length, model: cpus()[0]?.model ?? '', node: process.version },
       groups: measured,
-      ratios: Object.assign({}, ...measured.map(({ ratios }) => ratios)),
+      ratios: judgedOn(processorsBefore, Object.assign({}, ...measured.map(({ ratios }) => ratios))),
     } satisfies BenchReport;
   });
   terminal.progress('');

@@ -32,6 +32,23 @@ export function judge(rounds: readonly number[] | null, demand: Demand): Ratio {
   return { ...demand, value: median, min, max, holds };
 }
 
+/** More than this share of all processors was used by others before: what is measured beside them says nothing of speed. */
+const MOST_BUSY = 0.5;
+
+/** Ratios that miss what is demanded of them are not judged where the machine did something else; wrong results are. */
+export function judgedOn(
+  processorsBefore: number,
+  ratios: Readonly<Record<string, Ratio>>,
+): Record<string, Ratio> {
+  if (processorsBefore <= MOST_BUSY) return { ...ratios };
+  return Object.fromEntries(
+    Object.entries(ratios).map(([name, ratio]) => [
+      name,
+      ratio.value === null || ratio.holds ? ratio : { ...ratio, holds: null },
+    ]),
+  );
+}
+
 /** Of what gave wrong results: how fast it did so says nothing. */
 export function wrong(demand: Demand): Ratio {
   return { ...demand, value: null, min: null, max: null, holds: false };

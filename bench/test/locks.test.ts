@@ -18,7 +18,6 @@ const RATIOS = [
   'locks: contended, pawl redis, worker with the most sections ÷ mean',
   'locks: burst, time of pawl redis ÷ mutex',
   'locks: uncontended, 64 callers, pawl redis ÷ bare',
-  'locks: uncontended, 1 caller, pawl redis ÷ bare',
 ];
 const ROUND_TRIPS = 'locks: uncontended, pawl redis, round trips of a pair';
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { alternate, type Measurement } from '../src/measurement.ts';
-import { judge, wrong } from '../src/ratio.ts';
+import { judge, judgedOn, wrong } from '../src/ratio.ts';
 import { quotients, spreadOf } from '../src/statistics.ts';
 
 const measurement: Measurement = { figures: {}, failures: {}, wrong: [], firstError: null };
@@ -52,6 +52,13 @@ describe('a ratio', () => {
     expect(judge(null, atMost)).toMatchObject({ value: null, holds: null });
     expect(judge([], atMost)).toMatchObject({ value: null, holds: null });
     expect(wrong(atMost)).toMatchObject({ value: null, holds: false });
+  });
+
+  test('what misses its floor is not judged where the machine did something else; what is wrong is', () => {
+    const ratios = { misses: judge([0.1], atLeast), holds: judge([0.99], atLeast), wrong: wrong(atLeast) };
+    const holds = (busy: number) => Object.values(judgedOn(busy, ratios)).map((ratio) => ratio.holds);
+    expect(holds(0.4)).toEqual([false, true, false]);
+    expect(holds(0.9)).toEqual([null, true, false]);
   });
 });
 

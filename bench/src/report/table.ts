@@ -77,7 +77,11 @@ function ratioTable(ratios: BenchReport['ratios']): string {
     { title: 'aim', of: ([, ratio]) => (ratio.aim === null ? '–' : `${sign(ratio)} ${ratio.aim}`) },
     {
       title: '',
-      of: ([, { holds }]) => (holds === null ? 'not measured' : holds ? 'holds' : 'DOES NOT HOLD'),
+      of: ([, { holds, value }]) => {
+        if (holds === null)
+          return value === null ? 'not measured' : 'not judged: the machine did something else';
+        return holds ? 'holds' : 'DOES NOT HOLD';
+      },
     },
   ];
   return layOut(columns, Object.entries(ratios));

@@ -30,7 +30,12 @@ async function onRedis(url: string, options: DistributedLockOptions) {
   }
   const store = redisLockStore(ioredisPort(redis, { commandTimeoutMs: 2_000 }), ioredisSubscriber(listener));
   const locks = distributedLocks(store, options);
-  return { locks, close: () => locks.close().then(() => Promise.all([redis.quit(), listener.quit()])) };
+  const close = async () => {
+    await locks.close();
+    // Not quit(), which fails while Redis is away, and then goes on connecting.
+    for (const client of [redis, listener]) client.disconnect();
+  };
+  return { locks, close };
 }
 
 /** Without: a pool of its own, with a connection for each key that is held or waited for. */

@@ -143,7 +143,8 @@ export function distributedLocks(store: LockStore, options: DistributedLockOptio
 
   return {
     async run(key, work) {
-      if (typeof key !== 'string' || key === '') throw new MisuseError('the key of a lock must be a text');
+      if (typeof key !== 'string' || key === '')
+        throw new MisuseError('the key of a lock must be a text, and not empty');
       if (closing !== undefined) return refused('lock-timeout');
       underWay++;
       try {

@@ -13,7 +13,7 @@ const columns: readonly Column<Cell>[] = [
   { title: 'refused or failed', of: refusals },
   { title: 'left+issued / captured', of: effects },
   { title: 'sections', of: range(({ sections }) => sections) },
-  { title: 'two had it', of: (cell) => countOf(cell, ({ overlaps }) => overlaps > 0) },
+  { title: 'two instances had it', of: (cell) => countOf(cell, ({ overlaps }) => overlaps > 0) },
   { title: 'resumed after ms', of: range(({ resumedAfterMs }) => rounded(resumedAfterMs)) },
   { title: 'stood still ms', of: standstills },
   { title: 'all p50/p95 ms', of: latenciesOf },
