@@ -138,8 +138,8 @@ describe('where nobody else wants the lock', () => {
     await locks.run('warm', async () => undefined);
     count.commands = 0;
     await together(250, (index) => locks.run(`key ${index}`, async () => undefined));
-    // A hundred in one script at most: three scripts, twice.
-    expect(count.commands).toBeLessThanOrEqual(10);
+    // 32 in one script at most: eight scripts, twice, and some more where answers come apart.
+    expect(count.commands).toBeLessThanOrEqual(50);
   });
 
   test('each piece of work has a token greater than all before, also when the server is flushed in between', async () => {

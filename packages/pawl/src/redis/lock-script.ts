@@ -198,8 +198,11 @@ for i = 1, #KEYS do
 end
 return answers`);
 
-/** Steps of one script: it is short work, but nobody else is served by the server meanwhile. */
-const STEPS_AT_ONCE = 100;
+/**
+ * Steps of one script. With more, the process would wait while the server works, and the server while the process does: of
+ * many callers at once, those in one script are answered while the next script runs.
+ */
+const STEPS_AT_ONCE = 32;
 
 /**
  * - `take`: takes the lock where it is free and nobody waits for it. `wait`: or queues, to be told. `poll`: or queues, without
