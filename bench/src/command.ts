@@ -6,12 +6,12 @@ import { BadArgumentsError } from '../../packages/race-lab/src/commands/argument
 import type { Terminal } from '../../packages/race-lab/src/commands/terminal.ts';
 import { processorUse } from '../../packages/race-lab/src/experiments/processor-use.ts';
 import { currentCommit } from '../../packages/race-lab/src/report/commit.ts';
+import { checkWritable, writeReport } from '../../packages/race-lab/src/report/write-report.ts';
 import type { GroupContext } from './groups/group.ts';
 import { type GroupName, groupNames, groups } from './groups/index.ts';
 import { judgedOn } from './ratio.ts';
 import { type BenchReport, exitCodeOf, type GroupReport } from './report/report.ts';
 import { linesOf } from './report/table.ts';
-import { checkWritable, writeReport } from './report/write-report.ts';
 import { readSettings, startServers } from './servers.ts';
 
 export interface BenchOptions {

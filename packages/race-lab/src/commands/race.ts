@@ -1,11 +1,9 @@
-import { access, constants, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { startCluster } from '../cluster/cluster.ts';
 import { currentCommit } from '../report/commit.ts';
 import { exitCodeOf } from '../report/report.ts';
 import { withoutCredentials } from '../report/store-name.ts';
 import { headingOf, remarksOf, tableOf } from '../report/table.ts';
-import { BadArgumentsError } from './arguments.ts';
+import { checkWritable, writeReport } from '../report/write-report.ts';
 import { planRace, type RaceArguments } from './plan-race.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -45,32 +43,10 @@ export async function raceCommand(
     terminal.print(...remarks, ...others, ...notes);
     terminal.print(`Again: npm run race -- ${again}`);
     // Last, so that a disk that is full costs the file and not the evidence.
-    if (json !== undefined) await writeReports(json, reports);
+    if (json !== undefined) await writeReport(json, reports);
     return exitCodeOf(reports);
   } finally {
     terminal.progress('');
     await cluster.close();
-  }
-}
-
-async function checkWritable(file: string): Promise<void> {
-  if (file === '') throw new BadArgumentsError('--json needs the name of a file');
-  const found = await stat(file).catch(() => undefined);
-  if (found !== undefined && !found.isFile()) throw new BadArgumentsError(`--json ${file}: it is not a file`);
-  try {
-    await access(dirname(file), constants.W_OK);
-  } catch {
-    throw new BadArgumentsError(`--json ${file}: the folder ${dirname(file)} cannot be written to`);
-  }
-}
-
-/** Written whole or not at all. */
-async function writeReports(file: string, reports: unknown): Promise<void> {
-  const unfinished = `${file}.${process.pid}.tmp`;
-  try {
-    await writeFile(unfinished, `${JSON.stringify(reports, null, 2)}\n`);
-    await rename(unfinished, file);
-  } finally {
-    await rm(unfinished, { force: true });
   }
 }

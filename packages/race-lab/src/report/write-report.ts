@@ -1,7 +1,6 @@
 import { access, constants, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { BadArgumentsError } from '../../../packages/race-lab/src/commands/arguments.ts';
-import type { BenchReport } from './report.ts';
+import { BadArgumentsError } from '../commands/arguments.ts';
 
 /** @throws BadArgumentsError  The report could not be written to `file`. */
 export async function checkWritable(file: string): Promise<void> {
@@ -16,7 +15,7 @@ export async function checkWritable(file: string): Promise<void> {
 }
 
 /** Written whole or not at all. */
-export async function writeReport(file: string, report: BenchReport): Promise<void> {
+export async function writeReport(file: string, report: unknown): Promise<void> {
   const unfinished = `${file}.${process.pid}.tmp`;
   try {
     await writeFile(unfinished, `${JSON.stringify(report, null, 2)}\n`);
