@@ -83,15 +83,18 @@ interface WaitRow {
 }
 
 /**
- * `pg_locks` and `pg_stat_activity` are functions that look again whenever they are read, so each is read once; a session
- * that the second no longer shows waiting has gone on since the first.
+ * `pg_locks` and `pg_stat_activity` are functions that look again whenever they are read, so each is read once, the locks
+ * first (a condition without a column is decided before the scan that it guards); a session that the second no longer
+ * shows waiting has gone on since the first. `pg_stat_activity` itself copies statements and states first and looks for
+ * what each session waits for afterwards: a session that began to wait between the two is shown waiting with the statement
+ * before (`BEGIN`, idle in transaction). What it waits with has begun before its wait, and is still running.
  * `pg_blocking_pids` stops the lock table for a moment: it is asked for those who wait, and for nobody else.
  */
 const WAITS = `
   WITH locks AS MATERIALIZED (SELECT * FROM pg_locks),
   sessions AS MATERIALIZED (
     SELECT pid, application_name, state, query, query_start, wait_event_type
-      FROM pg_stat_activity WHERE datname = current_database()),
+      FROM pg_stat_activity WHERE datname = current_database() AND (SELECT count(*) FROM locks) >= 0),
   waits AS MATERIALIZED (
     SELECT locks.*, pg_blocking_pids(locks.pid) AS blocking
       FROM locks JOIN sessions USING (pid) WHERE NOT granted)
@@ -117,6 +120,8 @@ const WAITS = `
              FROM sessions AS holder WHERE holder.pid = ANY (waits.blocking)), '[]') AS holders
     FROM waits
     JOIN sessions AS session ON session.pid = waits.pid AND session.wait_event_type = 'Lock'
+     AND session.state IN ('active', 'fastpath function call')
+     AND session.query_start <= coalesce(waits.waitstart, session.query_start)
     -- Its place at the head of the queue for a row.
     LEFT JOIN LATERAL (
       SELECT * FROM locks
