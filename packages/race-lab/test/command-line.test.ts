@@ -286,8 +286,12 @@ describe('race', () => {
       expect(held?.lockWaits?.samples).toBeGreaterThan(1);
       expect(example).toMatchObject({ table, holderIdleInTransaction: true, index: index ?? null });
       expect(example?.waiter).toMatch(/^SELECT .status. FROM .lotto_publish. WHERE .id. = .* FOR UPDATE$/);
-      // Four racers of each of 20 orders waited.
-      if (store === 'mariadb') expect(held?.lockWaits?.server?.waits).toBeGreaterThanOrEqual(80);
+      // The server counts every wait. How many there are is left to chance: who waits for a connection of the pool until the
+      // lock is free again does not wait for the lock.
+      if (store === 'mariadb') {
+        const seen = held?.lockWaits?.seen ?? Number.POSITIVE_INFINITY;
+        expect(held?.lockWaits?.server?.waits).toBeGreaterThanOrEqual(seen);
+      }
       expect(update?.lockWaits).toBeNull();
       expect(held?.database?.settings).toMatchObject(
         store === 'postgres' ? { synchronous_commit: 'on' } : { innodb_flush_log_at_trx_commit: '1' },
