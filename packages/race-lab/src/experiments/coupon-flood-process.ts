@@ -1,8 +1,5 @@
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { extname } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { hostEnv } from '../cluster/host-env.ts';
+import { startHelper } from '../cluster/helper-process.ts';
 import type { CouponAnswer } from '../history/coupon-answer.ts';
 import type { Target } from '../racer/exchange.ts';
 import type { CouponStrategyName } from './coupon-strategies.ts';
@@ -42,8 +39,6 @@ export class FloodLostError extends Error {
   readonly code = 'FLOOD_LOST';
 }
 
-const LAST_WORDS_LIMIT = 2_000;
-
 /**
  * Opens the connections of one member who floods, in a process of his own, of the lowest priority: his requests must not
  * hold up the loop that measures how the others fare, nor the shop. It ends with `stop`, with `signal` and with the lab.
@@ -52,49 +47,20 @@ const LAST_WORDS_LIMIT = 2_000;
  * @throws the signal's reason  Later too, from `stop`.
  */
 export async function startFlood(order: FloodOrder, signal: AbortSignal): Promise<Flood> {
-  signal.throwIfAborted();
-  const main = fileURLToPath(new URL(`./coupon-flood-main${extname(import.meta.url)}`, import.meta.url));
-  const child = fork(main, {
-    execArgv: [],
-    env: hostEnv(),
-    serialization: 'advanced',
-    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-  });
-  let lastWords = '';
-  child.stderr?.on('data', (text) => {
-    lastWords = `${lastWords}${text}`.slice(-LAST_WORDS_LIMIT);
-  });
-  const gone = new AbortController();
-  const lost = (why: string) =>
-    gone.abort(new FloodLostError(`the flood ended by itself (${why}): ${lastWords}`));
-  child.once('error', (error) => lost(error.message));
-  child.once('close', (code, killedBy) => lost(killedBy ?? `exit code ${code}`));
-  const end = AbortSignal.any([signal, gone.signal]);
-  const kill = () => child.kill('SIGKILL');
-  end.addEventListener('abort', kill, { once: true });
-
-  const tell = (message: ToFlood) => child.send(message);
-  const told = async (): Promise<FromFlood> => {
-    try {
-      const [message] = await once(child, 'message', { signal: end });
-      return message;
-    } catch (error) {
-      end.throwIfAborted();
-      throw error;
-    }
-  };
-  const opened = told();
-  tell({ type: 'open', order });
-  await opened;
+  const main = new URL(`./coupon-flood-main${extname(import.meta.url)}`, import.meta.url);
+  const flood = startHelper<ToFlood, FromFlood>(
+    main,
+    signal,
+    (why) => new FloodLostError(`the flood ended by itself (${why})`),
+  );
+  await flood.ask({ type: 'open', order });
   return {
-    release: () => tell({ type: 'release' }),
+    release: () => flood.tell({ type: 'release' }),
     async stop() {
-      const answer = told();
-      tell({ type: 'stop' });
-      const message = await answer;
-      kill();
-      if (message.type !== 'result') throw new FloodLostError(`the flood answered "${message.type}"`);
-      return message.result;
+      const answer = await flood.ask({ type: 'stop' });
+      flood.kill();
+      if (answer.type !== 'result') throw new FloodLostError(`the flood answered "${answer.type}"`);
+      return answer.result;
     },
   };
 }
