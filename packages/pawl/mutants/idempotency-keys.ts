@@ -28,14 +28,14 @@ const requests: readonly Mutant[] = [
     test: leased('memory > what becomes of a key > an answer 500, by default'),
   },
   {
-    file: 'src/idempotency-key.ts',
+    file: 'src/idempotency-run.ts',
     line: 'if (record.mode !== mode) {',
     replacement: 'if (false) {',
     why: 'a key is used in one mode',
     test: transactional('postgres > a key has one mode: the other is a misuse, and nothing runs'),
   },
   {
-    file: 'src/idempotency-key.ts',
+    file: 'src/idempotency-run.ts',
     line: `if (record.fingerprint !== fingerprint) return refused('payload-mismatch');`,
     why: 'another payload is not answered with this one’s answer',
     test: leased(
@@ -46,7 +46,7 @@ const requests: readonly Mutant[] = [
 
 const running: readonly Mutant[] = [
   {
-    file: 'src/idempotency-key.ts',
+    file: 'src/idempotency-run.ts',
     line: `if (ended.outcome === 'refused') await this.#release();`,
     replacement: 'await this.#release();',
     why: 'work of which it is not known what it did is not done again at once',
@@ -55,7 +55,7 @@ const running: readonly Mutant[] = [
     ),
   },
   {
-    file: 'src/idempotency-key.ts',
+    file: 'src/idempotency-run.ts',
     line: `if (this.#settings.policy.threw(error) === 'release') await this.#release();`,
     replacement: 'await this.#release();',
     why: 'work that threw may have had its effect',
@@ -64,13 +64,13 @@ const running: readonly Mutant[] = [
     ),
   },
   {
-    file: 'src/idempotency-key.ts',
+    file: 'src/idempotency-run.ts',
     line: `if (ended.outcome === 'refused') await this.#release();`,
     why: 'a refusal gives the key back',
     test: leased('memory > a released key is as free as before'),
   },
   {
-    file: 'src/idempotency-key.ts',
+    file: 'src/idempotency-run.ts',
     line: 'return ours ? ended : this.#overtaken(ended.value);',
     replacement: 'return ended;',
     why: 'one answer for all, also for the one who was overtaken',
@@ -79,7 +79,7 @@ const running: readonly Mutant[] = [
     ),
   },
   {
-    file: 'src/idempotency-key.ts',
+    file: 'src/idempotency-run.ts',
     line: 'return unknown(() => this.#overtaken(answer));\n  }\n\n  /** The work did not run',
     replacement: 'return done(answer);\n  }\n\n  /** The work did not run',
     why: 'while the successor is at work nobody knows the answer',
@@ -88,13 +88,13 @@ const running: readonly Mutant[] = [
     ),
   },
   {
-    file: 'src/idempotency-key.ts',
+    file: 'src/idempotency-run.ts',
     line: 'return done(this.#completed === undefined ? answer : record.answer);',
     why: 'a completion whose answer was lost is not a lost lease',
     test: leased('a store that fails > a completion whose answer is lost is not taken for a lost lease'),
   },
   {
-    file: 'src/idempotency-key.ts',
+    file: 'src/idempotency-run.ts',
     line: 'if (record?.owner === owner && record.answer !== undefined) return done(record.answer);',
     why: 'what was committed is not lost when it is tried again',
     test: leased(
@@ -102,7 +102,7 @@ const running: readonly Mutant[] = [
     ),
   },
   {
-    file: 'src/idempotency-key.ts',
+    file: 'src/idempotency-run.ts',
     line: 'record === undefined || record.fingerprint !== fingerprint',
     replacement: 'record === undefined',
     why: 'the answer to another payload is not this one’s',
@@ -111,7 +111,7 @@ const running: readonly Mutant[] = [
     ),
   },
   {
-    file: 'src/idempotency-key.ts',
+    file: 'src/idempotency-run.ts',
     line: 'if (isFinal || performance.now() + pauseMs > endMs) throw error;',
     replacement: 'throw error;',
     why: 'work that was done is worth some patience',
@@ -145,7 +145,7 @@ const withTheCallersRows: readonly Mutant[] = [
     ),
   },
   {
-    file: 'src/idempotency-key.ts',
+    file: 'src/idempotency-run.ts',
     line: 'if (this.#fenced && error instanceof LeaseLostError) return this.#withoutEffect();',
     why: 'who was fenced is given the successor’s answer',
     test: leased(
@@ -153,7 +153,7 @@ const withTheCallersRows: readonly Mutant[] = [
     ),
   },
   {
-    file: 'src/idempotency-key.ts',
+    file: 'src/idempotency-run.ts',
     line: 'isFinishing: () => this.#completing,',
     replacement: 'isFinishing: () => false,',
     why: 'a record that was just completed is not a lost lease',
@@ -162,7 +162,7 @@ const withTheCallersRows: readonly Mutant[] = [
     ),
   },
   {
-    file: 'src/idempotency-key.ts',
+    file: 'src/idempotency-run.ts',
     line: 'if (await within(leaseMs, this.#wasCommitted()).catch(() => false)) return done(answer);',
     why: 'a COMMIT whose answer was lost may have been carried out',
     test: lostCommit(
@@ -170,7 +170,7 @@ const withTheCallersRows: readonly Mutant[] = [
     ),
   },
   {
-    file: 'src/idempotency-key.ts',
+    file: 'src/idempotency-run.ts',
     line: '!(await store.renew(id, owner, times)) && ',
     why: 'the transaction whose COMMIT was not answered is waited for',
     test: lostCommit(
@@ -178,7 +178,7 @@ const withTheCallersRows: readonly Mutant[] = [
     ),
   },
   {
-    file: 'src/idempotency-key.ts',
+    file: 'src/idempotency-run.ts',
     line: 'return record?.owner === this.#holding.owner && record.answer !== undefined;',
     replacement: 'return true;',
     why: 'somebody else’s answer does not prove that ours was committed',
@@ -308,7 +308,7 @@ const inTransactionalMode: readonly Mutant[] = [
 /** Idempotency keys, whichever store keeps them. */
 const found: readonly Mutant[] = [
   {
-    file: 'src/idempotency-key.ts',
+    file: 'src/idempotency-run.ts',
     line: 'if (performance.now() - claimedAtMs <= enoughMs) return claimedAtMs;',
     replacement: 'return claimedAtMs;',
     why: 'a lease that was waited for may be over when the work begins',
@@ -317,7 +317,7 @@ const found: readonly Mutant[] = [
     ),
   },
   {
-    file: 'src/idempotency-key.ts',
+    file: 'src/idempotency-run.ts',
     line: `throw new LeaseLostError('somebody else has taken the key over: roll back');`,
     replacement: 'return done(answer);',
     why: 'what a fenced holder has written must roll back',
@@ -326,7 +326,7 @@ const found: readonly Mutant[] = [
     ),
   },
   {
-    file: 'src/idempotency-key.ts',
+    file: 'src/idempotency-run.ts',
     line: ' || (this.#completing && (await this.#isCompleted()))',
     replacement: ' || this.#completing',
     why: 'after a rollback a lost lease is lost',

@@ -1,6 +1,9 @@
 import { adapterMutants } from './adapters.ts';
+import { fencingMutants } from './fencing.ts';
 import { idempotencyKeyMutants } from './idempotency-keys.ts';
 import { idempotencyStoreMutants } from './idempotency-stores.ts';
+import { redisLockMutants } from './lock-redis.ts';
+import { lockStoreMutants } from './lock-stores.ts';
 import { lockMutants } from './locks.ts';
 import { migrationMutants } from './migrations.ts';
 import type { Mutant } from './mutant.ts';
@@ -12,6 +15,9 @@ export const mutants: readonly Mutant[] = [
   ...idempotencyKeyMutants,
   ...idempotencyStoreMutants,
   ...lockMutants,
+  ...redisLockMutants,
+  ...lockStoreMutants,
+  ...fencingMutants,
   ...adapterMutants,
   ...migrationMutants,
 ];

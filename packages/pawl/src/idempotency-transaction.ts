@@ -2,16 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MisuseError, StoreError } from './errors.ts';
 import { defaultStoredHeaders, storedAnswers } from './idempotency-answer.ts';
-import {
-  defaultIdempotencyTimes,
-  type IdempotencyKeyOptions,
-  type InProgress,
-  outcomeOf,
-  SWEPT_AT_ONCE,
-  type WorkOutcome,
-} from './idempotency-key.ts';
+import { defaultIdempotencyTimes, type IdempotencyKeyOptions, SWEPT_AT_ONCE } from './idempotency-key.ts';
 import type { Answer } from './idempotency-record.ts';
 import { fingerprintOf, type IdempotentRequest, recordIdOf } from './idempotency-request.ts';
+import { type InProgress, outcomeOf, type WorkOutcome } from './idempotency-run.ts';
 import { type SqlIdempotencyStoreOptions, sqlIdempotencyStore } from './idempotency-store.ts';
 import { withinWait } from './lock-wait.ts';
 import { type Done, done, type Refused, refused } from './outcome.ts';

@@ -4,8 +4,6 @@ export {
   type DistributedLocks,
   defaultLockTimes,
   distributedLocks,
-  type LockEvent,
-  type LockLease,
 } from './distributed-lock.ts';
 export { InvalidKeyError, LeaseLostError, MisuseError, StoreError, type StoreErrorCode } from './errors.ts';
 export {
@@ -24,15 +22,9 @@ export {
 } from './idempotency-answer.ts';
 export {
   defaultIdempotencyTimes,
-  type IdempotencyEvent,
   type IdempotencyKeyOptions,
   type IdempotencyKeys,
-  type IdempotencyLease,
-  type IdempotentOutcome,
-  type InProgress,
   idempotencyKeys,
-  type SqlIdempotencyLease,
-  type WorkOutcome,
 } from './idempotency-key.ts';
 export type {
   Answer,
@@ -44,6 +36,14 @@ export type {
   StoredAnswer,
 } from './idempotency-record.ts';
 export type { IdempotentRequest } from './idempotency-request.ts';
+export type {
+  IdempotencyEvent,
+  IdempotencyLease,
+  IdempotentOutcome,
+  InProgress,
+  SqlIdempotencyLease,
+  WorkOutcome,
+} from './idempotency-run.ts';
 export {
   type IdempotencyStore,
   type SqlIdempotencyStore,
@@ -56,6 +56,8 @@ export {
   type TransactionalOutcome,
   transactionalIdempotencyKeys,
 } from './idempotency-transaction.ts';
+export type { LockEvent } from './lock-hold.ts';
+export type { LockLease } from './lock-line.ts';
 export {
   type LockAsk,
   type LockGrant,

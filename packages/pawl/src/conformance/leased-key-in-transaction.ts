@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type IdempotencyEvent, idempotencyKeys } from '../idempotency-key.ts';
+import { idempotencyKeys } from '../idempotency-key.ts';
 import { recordIdOf } from '../idempotency-request.ts';
+import type { IdempotencyEvent } from '../idempotency-run.ts';
 import type { SqlIdempotencyStore } from '../idempotency-store.ts';
 import { transact } from '../transaction.ts';
 import { newAnswer, requestOf, type Seen, seen } from './answers.ts';

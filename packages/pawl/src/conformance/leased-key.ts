@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type IdempotencyEvent, type IdempotencyKeyOptions, idempotencyKeys } from '../idempotency-key.ts';
+import { type IdempotencyKeyOptions, idempotencyKeys } from '../idempotency-key.ts';
 import { recordIdOf } from '../idempotency-request.ts';
+import type { IdempotencyEvent } from '../idempotency-run.ts';
 import { done } from '../outcome.ts';
 import { newAnswer, requestOf, type Seen, type SeenAnswer, seen } from './answers.ts';
 import type { ConformanceCase } from './case.ts';

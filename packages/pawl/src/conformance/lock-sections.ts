@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import type { LockEvent } from '../distributed-lock.ts';
+import type { LockEvent } from '../lock-hold.ts';
 import { done } from '../outcome.ts';
 import { job } from './job.ts';
 import { MOST_AT_ONCE } from './lock-times.ts';

@@ -1,4 +1,5 @@
-import { type DistributedLocks, distributedLocks, type LockEvent } from '../distributed-lock.ts';
+import { type DistributedLocks, distributedLocks } from '../distributed-lock.ts';
+import type { LockEvent } from '../lock-hold.ts';
 import type { LockStore } from '../lock-store.ts';
 import { redisLockStore } from '../redis/distributed-lock.ts';
 import { sqlLockStore } from '../sql-lock-store.ts';
