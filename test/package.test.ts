@@ -21,7 +21,7 @@ beforeAll(async () => {
 
 afterAll(() => rm(project, { recursive: true }));
 
-async function manifest(): Promise<{ exports: Record<string, unknown> }> {
+async function manifest(): Promise<Record<'exports' | 'imports', Record<string, unknown>>> {
   return JSON.parse(await readFile(join(project, 'node_modules/pawl/package.json'), 'utf8'));
 }
 
@@ -64,6 +64,30 @@ describe('the library as it is published', () => {
     await writeFile(join(project, 'program.js'), program);
     const { stdout } = await run(process.execPath, ['program.js'], { cwd: project });
     expect(stdout.trim()).toBe('1 done true');
+  });
+
+  test('has no failpoint that anything can arm', async () => {
+    const folder = join(project, 'node_modules/pawl');
+    const { exports, imports } = await manifest();
+    expect(imports).toEqual({ '#failpoint': './dist/failpoint/none.js' });
+    expect(Object.keys(exports)).not.toContain('./failpoints');
+    const files = await readdir(join(folder, 'dist'), { recursive: true, withFileTypes: true });
+    const scripts = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
+    expect(scripts).toContain(join(folder, 'dist/failpoint/none.js'));
+    for (const file of scripts) expect(await readFile(file, 'utf8'), file).not.toContain('PAWL_FAILPOINT');
+
+    // Inside the package: it resolves what the library resolves.
+    const visitor = join(folder, 'visitor.js');
+    const name = 'durable-call.claim.before';
+    await writeFile(
+      visitor,
+      `import { failpoint } from '#failpoint';\nfailpoint('${name}');\nconsole.log('went on');`,
+    );
+    const log = join(project, 'failpoints.jsonl');
+    const env = { PATH: process.env.PATH, PAWL_FAILPOINT: name, PAWL_FAILPOINT_LOG: log };
+    const { stdout, stderr } = await run(process.execPath, ['--conditions=failpoints', visitor], { env });
+    expect({ stdout, stderr }).toEqual({ stdout: 'went on\n', stderr: '' });
+    await expect(stat(log)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
   test('has types that a strict compiler accepts, in its own files too', async () => {
