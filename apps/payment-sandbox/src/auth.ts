@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { BlockList, isIP } from 'node:net';
 import type { StrictServer } from '@pawl/service-kit';
-import { type Answer, refusal, send } from './answer.ts';
+import { type Answer, KeyRefusedError, refusal, send } from './answer.ts';
 
 const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
@@ -15,19 +15,17 @@ export function isLoopback(host: string): boolean {
 
 /**
  * Enforces every route's auth rule, before its body is read: `provider-key` asks for the secret key, `lab` for
- * a caller on this machine.
+ * a caller on this machine. A refused key is thrown, so that the route's own error handler records the request.
  */
 export function guardRoutes(app: StrictServer, secretKey: string): void {
   app.addHook('onRequest', async (request, reply) => {
     const rule = request.routeOptions.config?.auth;
-    const refused =
-      rule === 'provider-key'
-        ? refusalOfKey(request.headers.authorization, secretKey)
-        : rule === 'lab' && !isLoopback(request.ip)
-          ? refusal('FORBIDDEN_REQUEST')
-          : undefined;
-    if (refused === undefined) return;
-    await send(reply, refused);
+    if (rule === 'provider-key') {
+      const refused = refusalOfKey(request.headers.authorization, secretKey);
+      if (refused !== undefined) throw new KeyRefusedError(refused);
+    }
+    if (rule !== 'lab' || isLoopback(request.ip)) return;
+    await send(reply, refusal('FORBIDDEN_REQUEST'));
     return reply;
   });
 }

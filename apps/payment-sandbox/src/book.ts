@@ -13,7 +13,8 @@ export interface Payment {
   readonly session: EventOf<'session'>;
   readonly captures: Capture[];
   readonly refunds: EventOf<'refund'>[];
-  lastTransactionKey: string | null;
+  /** Its captures and refunds, in the order in which they happened. */
+  readonly transactions: Transaction[];
 }
 
 /** One movement of money, as reconciliation reads it. */
@@ -32,8 +33,11 @@ export interface Book {
   /** @throws Error  The event contradicts those before it. */
   apply(event: LedgerEvent): void;
   payment(paymentKey: string): Payment | undefined;
-  /** The order's payment that was captured last; without a capture, the one whose session was opened last. */
-  paymentOfOrder(orderId: string): Payment | undefined;
+  /**
+   * The order's payment that was captured last; without a capture, the one whose session was opened last.
+   * @param view  What of each payment shall be seen; all of it, if absent.
+   */
+  paymentOfOrder(orderId: string, view?: (payment: Payment) => Payment): Payment | undefined;
   /** All captures and refunds, in the order in which they happened. */
   readonly transactions: readonly Transaction[];
   transactionIndex(transactionKey: string): number | undefined;
@@ -46,7 +50,7 @@ export function balanceOf(payment: Payment): number {
 
 export function createBook(): Book {
   const payments = new Map<string, Payment>();
-  const currentOfOrder = new Map<string, Payment>();
+  const ofOrder = new Map<string, Payment[]>();
   const transactions: Transaction[] = [];
   const transactionIndexes = new Map<string, number>();
 
@@ -59,21 +63,27 @@ export function createBook(): Book {
   function note(payment: Payment, transaction: Transaction): void {
     transactionIndexes.set(transaction.transactionKey, transactions.length);
     transactions.push(transaction);
-    payment.lastTransactionKey = transaction.transactionKey;
+    payment.transactions.push(transaction);
   }
 
   function open(session: EventOf<'session'>): void {
     const { paymentKey, orderId } = session;
     if (payments.has(paymentKey)) throw new Error(`payment ${paymentKey} has a session already`);
-    const payment: Payment = { session, captures: [], refunds: [], lastTransactionKey: null };
+    const payment: Payment = { session, captures: [], refunds: [], transactions: [] };
     payments.set(paymentKey, payment);
-    if (!currentOfOrder.get(orderId)?.captures.length) currentOfOrder.set(orderId, payment);
+    const siblings = ofOrder.get(orderId);
+    if (siblings === undefined) ofOrder.set(orderId, [payment]);
+    else siblings.push(payment);
+  }
+
+  /** Where its last capture stands among all transactions; -1 without one. */
+  function lastCapture({ captures }: Payment): number {
+    return transactionIndexes.get(captures.at(-1)?.captureId ?? '') ?? -1;
   }
 
   function capture({ captureId, paymentKey, orderId, amount, currency, at }: EventOf<'capture'>): void {
     const payment = known(paymentKey);
     payment.captures.push({ captureId, amount, at, refundedAmount: 0 });
-    currentOfOrder.set(orderId, payment);
     note(payment, { transactionKey: captureId, paymentKey, orderId, status: 'DONE', at, currency, amount });
   }
 
@@ -98,7 +108,12 @@ export function createBook(): Book {
       else if (event.type === 'refund') refund(event);
     },
     payment: (paymentKey) => payments.get(paymentKey),
-    paymentOfOrder: (orderId) => currentOfOrder.get(orderId),
+    paymentOfOrder(orderId, view = (payment) => payment) {
+      let current: Payment | undefined;
+      for (const payment of ofOrder.get(orderId)?.map(view) ?? [])
+        if (current === undefined || lastCapture(payment) >= lastCapture(current)) current = payment;
+      return current;
+    },
     transactions,
     transactionIndex: (transactionKey) => transactionIndexes.get(transactionKey),
   };

@@ -4,12 +4,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export interface Clock {
   /** Milliseconds since the epoch. */
   nowMs(): number;
-  sleep(ms: number): Promise<void>;
+  /** @param signal  Ends the sleep early. It resolves then as it does at its end. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
 export const systemClock: Clock = {
   nowMs: Date.now,
-  async sleep(ms) {
-    if (ms > 0) await sleep(ms);
+  async sleep(ms, signal) {
+    if (ms <= 0 || signal?.aborted) return;
+    await sleep(ms, undefined, signal && { signal }).catch((error: unknown) => {
+      if (!signal?.aborted) throw error;
+    });
   },
 };

@@ -43,6 +43,12 @@ export const errorCodes = {
   DUPLICATE_PAYMENT_KEY: { status: 500, message: 'The payment key was already captured.' },
   /** Not the provider's: the lab opened a payment window under a key that has one. */
   DUPLICATE_PAYMENT_SESSION: { status: 409, message: 'The payment key already has a session.' },
+  /** Not the provider's: the lab gave more fault rules than are kept. */
+  TOO_MANY_FAULTS: { status: 409, message: 'There are as many fault rules as are kept. Delete some first.' },
 } as const satisfies Record<string, { status: number; message: string }>;
 
 export type ErrorCode = keyof typeof errorCodes;
+
+export function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(errorCodes, text);
+}

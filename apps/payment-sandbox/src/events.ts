@@ -1,5 +1,10 @@
 import { type Static, Type } from 'typebox';
 
+export const operations = ['confirm', 'cancel', 'lookup', 'transactions'] as const;
+/** Whether a fault strikes before or after its request is decided. */
+export const faultMoments = ['before', 'after'] as const;
+export const faultKinds = ['code', 'status', 'hang', 'reset', 'truncate', 'garble', 'slow', 'lag'] as const;
+
 const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
   Type.Union([schema, Type.Null()]);
 
@@ -23,18 +28,15 @@ const SessionEvent = Type.Object({
   expiresAt: Type.String({ format: 'date-time' }),
 });
 
-/** An authenticated request reached a `/v1` route. Written on arrival, whatever becomes of it. */
+/** A request reached a `/v1` route. Written on arrival, whatever becomes of it. */
 const RequestEvent = Type.Object({
   ...stamp,
   type: Type.Literal('request'),
-  operation: Type.Union([
-    Type.Literal('confirm'),
-    Type.Literal('cancel'),
-    Type.Literal('lookup'),
-    Type.Literal('transactions'),
-  ]),
-  /** False: the provider's schema refused it. The fields then hold what could be read, else null. */
+  operation: Type.Enum(operations),
+  /** False: its key or the provider's schema refused it. The fields then hold what could be read, else null. */
   wellFormed: Type.Boolean(),
+  /** Its key was missing or wrong, so its body was not read. */
+  keyRefused: Type.Optional(Type.Literal(true)),
   paymentKey: Nullable(Type.String()),
   orderId: Nullable(Type.String()),
   /** Of a cancel: the amount to give back; null asks for all of it. */
@@ -79,12 +81,28 @@ const AnswerEvent = Type.Object({
   body: Type.String(),
 });
 
+/** A rule of the lab's struck a request: in place of the decision, or in one with it; of one put off, before it. */
+const FaultEvent = Type.Object({
+  ...stamp,
+  type: Type.Literal('fault'),
+  ruleId: Type.String(),
+  operation: Type.Enum(operations),
+  kind: Type.Enum(faultKinds),
+  /** Null of a lag, which is about what a reading shows. */
+  when: Nullable(Type.Enum(faultMoments)),
+  /** What the request says about its subject. */
+  paymentKey: Nullable(Type.String()),
+  orderId: Nullable(Type.String()),
+  requestId: Nullable(Type.String()),
+});
+
 export const LedgerEventSchema = Type.Union([
   SessionEvent,
   RequestEvent,
   CaptureEvent,
   RefundEvent,
   AnswerEvent,
+  FaultEvent,
 ]);
 
 export type LedgerEvent = Static<typeof LedgerEventSchema>;
@@ -93,4 +111,5 @@ export type EventOf<T extends LedgerEvent['type']> = Extract<LedgerEvent, { type
 export type EventDraft = {
   [T in LedgerEvent['type']]: Omit<EventOf<T>, 'seq' | 'at' | 'more'>;
 }[LedgerEvent['type']];
-export type Operation = EventOf<'request'>['operation'];
+export type Operation = (typeof operations)[number];
+export type FaultMoment = (typeof faultMoments)[number];

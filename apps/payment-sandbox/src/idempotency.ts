@@ -23,8 +23,8 @@ export interface IdempotencyKeys {
   apply(event: LedgerEvent): void;
   /**
    * Claims the scope for one request. Whoever is `first` appends the event of `complete` in the decision that
-   * it stands for (or not, if the answer shall not be given again), and calls `release` right after, before
-   * anything else can run.
+   * it stands for (or not, if the answer shall not be given again), and calls `release` after it: until then a
+   * repeat hears that the first is at work.
    */
   claim(scope: IdempotencyScope, nowMs: number): Claim;
 }

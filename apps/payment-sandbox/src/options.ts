@@ -22,6 +22,7 @@ export interface SandboxOptions {
   /** Bounds of the time that a confirm or a cancel takes before it is decided. */
   latencyMinMs?: number;
   latencyMaxMs?: number;
+  /** Of the waiting times, and of the shares of fault rules. */
   seed?: number;
   /** Whether the first confirm of an unknown payment key opens its session. By default all modes but `toss`. */
   autoSession?: boolean;

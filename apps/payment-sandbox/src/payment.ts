@@ -62,7 +62,7 @@ const merchant = { mId: 'sandbox', method: 'CARD' } as const;
 
 /** @param nowMs  Decides whether an unpaid session is still open. */
 export function paymentBody(payment: Payment, nowMs: number): Static<typeof PaymentBody> {
-  const { session, captures, refunds } = payment;
+  const { session, captures, refunds, transactions } = payment;
   return {
     version: '2022-11-16',
     paymentKey: session.paymentKey,
@@ -76,7 +76,7 @@ export function paymentBody(payment: Payment, nowMs: number): Static<typeof Paym
     status: statusOf(payment, nowMs),
     requestedAt: session.at,
     approvedAt: captures[0]?.at ?? null,
-    lastTransactionKey: payment.lastTransactionKey,
+    lastTransactionKey: transactions.at(-1)?.transactionKey ?? null,
     cancels:
       refunds.length === 0
         ? null

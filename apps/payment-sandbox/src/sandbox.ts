@@ -4,10 +4,12 @@ import { guardRoutes } from './auth.ts';
 import { createBook } from './book.ts';
 import { systemClock } from './clock.ts';
 import { createExchange } from './exchange.ts';
+import { createFaultRules } from './faults/rules.ts';
 import { createIdempotencyKeys } from './idempotency.ts';
 import { createLatency } from './latency.ts';
 import { openLedger } from './ledger.ts';
 import { autoSessionByDefault, defaults, type SandboxOptions } from './options.ts';
+import { registerFaults } from './routes/faults.ts';
 import { registerLab } from './routes/lab.ts';
 import { registerPayments } from './routes/payments.ts';
 import { registerTransactions } from './routes/transactions.ts';
@@ -15,7 +17,10 @@ import { registerTransactions } from './routes/transactions.ts';
 export interface Sandbox {
   /** Where it listens, without a slash at the end. */
   readonly url: string;
-  /** Answers what is in flight, syncs the ledger, and frees the port and the file. */
+  /**
+   * Answers what is in flight, syncs the ledger, and frees the port and the file. A client whom a fault rule
+   * keeps waiting loses its connection; what was to be decided after that wait is not decided.
+   */
   close(): Promise<void>;
 }
 
@@ -48,6 +53,9 @@ export async function createSandbox(options: SandboxOptions): Promise<Sandbox> {
     },
     onFailure: (error) => app.log.fatal(error),
   });
+  const faultRules = createFaultRules(settings.seed);
+  const closing = new AbortController();
+  app.addHook('preClose', async () => closing.abort());
   const exchange = createExchange({
     ledger,
     idempotencyKeys,
@@ -56,6 +64,8 @@ export async function createSandbox(options: SandboxOptions): Promise<Sandbox> {
     honoursIdempotencyKeys: mode === 'toss',
     replayErrors: settings.replayErrors,
     secretKey,
+    faultRules,
+    closing: closing.signal,
   });
 
   guardRoutes(app, secretKey);
@@ -65,9 +75,10 @@ export async function createSandbox(options: SandboxOptions): Promise<Sandbox> {
     if (answer.status >= 500) request.log.error(error);
     await send(reply, answer);
   });
-  registerPayments(app, exchange, book, { mode, autoSession, sessionMs, alreadyProcessedGuard });
-  registerTransactions(app, exchange, book);
+  registerPayments(app, exchange, book, { mode, autoSession, sessionMs, alreadyProcessedGuard }, faultRules);
+  registerTransactions(app, exchange, book, faultRules);
   registerLab(app, ledger, book, sessionMs);
+  registerFaults(app, faultRules);
 
   const close = async () => {
     await app.close();

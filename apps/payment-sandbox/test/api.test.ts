@@ -26,7 +26,7 @@ describe('authentication', () => {
     ['another key', basic('test_sk_other:'), 401, 'UNAUTHORIZED_KEY'],
     ['the key with a password', basic('test_sk_sandbox:x'), 401, 'UNAUTHORIZED_KEY'],
   ])(
-    'with %s every provider route refuses, and records nothing',
+    'with %s every provider route refuses, and records that without reading the body',
     async (_what, authorization, status, code) => {
       const sandbox = await startSandbox();
       for (const [method, path] of routes) {
@@ -34,7 +34,14 @@ describe('authentication', () => {
         const refused = await sandbox.call(method, path, body, { authorization });
         expect([path, refused.status, refused.body.code]).toEqual([path, status, code]);
       }
-      expect(await sandbox.ledger()).toEqual([]);
+      const unread = { type: 'request', keyRefused: true, wellFormed: false, amount: null };
+      expect(await sandbox.ledger()).toMatchObject([
+        { ...unread, operation: 'confirm', paymentKey: null, orderId: null },
+        { ...unread, operation: 'cancel', paymentKey: 'pay_1', orderId: null },
+        { ...unread, operation: 'lookup', paymentKey: 'pay_1', orderId: null },
+        { ...unread, operation: 'lookup', paymentKey: null, orderId: 'order-1' },
+        { ...unread, operation: 'transactions', paymentKey: null, orderId: null },
+      ]);
     },
   );
 });

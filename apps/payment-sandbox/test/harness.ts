@@ -1,4 +1,5 @@
 import { mkdtemp, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
@@ -77,6 +78,12 @@ export function apiOf(url: string) {
         headers,
       ),
     lookUp: (paymentKey = ORDER.paymentKey) => call('GET', `/v1/payments/${paymentKey}`),
+    /** Adds a fault rule, and answers its id. */
+    async fault(rule: object): Promise<string> {
+      const { status, text, body } = await call('POST', '/sandbox/faults', rule);
+      if (status !== 200) throw new Error(`the rule was refused: ${text}`);
+      return String(body.id);
+    },
     openSession: (body: object = ORDER) => call('POST', '/sandbox/sessions', body),
     count: async (type: LedgerEvent['type']) =>
       (await ledger()).filter((event) => event.type === type).length,
@@ -95,7 +102,11 @@ export function manualClock(startMs = Date.parse('2026-03-01T00:00:00Z')) {
   let sleepers: { wakeAtMs: number; wake: () => void }[] = [];
   const clock: Clock = {
     nowMs: () => nowMs,
-    sleep: (ms) => new Promise((wake) => sleepers.push({ wakeAtMs: nowMs + ms, wake })),
+    sleep: (ms, signal) =>
+      new Promise((wake) => {
+        sleepers.push({ wakeAtMs: nowMs + ms, wake });
+        signal?.addEventListener('abort', () => wake());
+      }),
   };
   return {
     ...clock,
@@ -106,5 +117,38 @@ export function manualClock(startMs = Date.parse('2026-03-01T00:00:00Z')) {
       sleepers = sleepers.filter(({ wakeAtMs }) => wakeAtMs > nowMs);
       for (const { wake } of due) wake();
     },
+  };
+}
+
+/** A request over a socket of its own, and what comes of it down to the bytes and the end of the connection. */
+export function sendRaw(url: string, method: string, path: string, body?: object, headers: object = {}) {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  const payload = body === undefined ? '' : JSON.stringify(body);
+  const lines = Object.entries({
+    host: hostname,
+    authorization: AUTHORIZATION,
+    'content-length': Buffer.byteLength(payload),
+    ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    ...headers,
+  }).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.write(`${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n${payload}`);
+  let received = '';
+  socket.on('data', (chunk) => {
+    received += chunk.toString('latin1');
+  });
+  const ended = new Promise<string>((resolve) => {
+    socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+    socket.on('close', () => resolve('end'));
+  });
+  onTestFinished(() => {
+    socket.destroy();
+  });
+  return {
+    received: () => received,
+    open: () => !socket.closed,
+    /** How the connection ended: `end`, or the code of an error. */
+    ended,
+    leave: () => socket.destroy(),
   };
 }

@@ -91,6 +91,30 @@ test('SIGTERM answers what is in flight, then ends it with 0', async () => {
   expect((await exit)[0]).toBe(0);
 });
 
+test('SIGTERM does not wait for those whom fault rules keep waiting', async () => {
+  const LEDGER_FILE = await newLedgerFile();
+  const { child, ...api } = await run({ LEDGER_FILE });
+  const slow = { kind: 'slow', delayMs: 600_000 };
+  await api.fault({ orderId: 'order-1', when: 'before', fault: slow });
+  await api.fault({ orderId: 'order-2', when: 'after', fault: slow });
+  await api.fault({ orderId: 'order-3', when: 'after', fault: { kind: 'hang' } });
+  const lost = [1, 2, 3].map((index) =>
+    api.confirm({ ...ORDER, paymentKey: `pay_${index}`, orderId: `order-${index}` }).then(
+      () => false,
+      () => true,
+    ),
+  );
+  await expect.poll(() => api.count('fault')).toBe(3);
+  const exit = once(child, 'exit');
+  child.kill('SIGTERM');
+  expect(await Promise.all(lost)).toEqual([true, true, true]);
+  expect((await exit)[0]).toBe(0);
+  const after = await startSandbox({ ledgerFile: LEDGER_FILE, autoSession: false });
+  expect((await after.lookUp('pay_1')).status).toBe(404);
+  for (const paymentKey of ['pay_2', 'pay_3'])
+    expect((await after.lookUp(paymentKey)).body.status).toBe('DONE');
+});
+
 test('killed under load, it continues with everything that it had answered', async () => {
   const LEDGER_FILE = await newLedgerFile();
   const { child, ...api } = await run({ LEDGER_FILE, MODE: 'toss', AUTO_SESSION: '1' });

@@ -5,6 +5,8 @@ import type { Book, Payment } from '../book.ts';
 import { CancelBody, cancel } from '../cancel.ts';
 import { ConfirmBody, type ConfirmRules, confirm } from '../confirm.ts';
 import type { Exchange } from '../exchange.ts';
+import { shown } from '../faults/lag.ts';
+import type { FaultRules } from '../faults/rules.ts';
 import { OrderId, PaymentKey } from '../fields.ts';
 import type { Decision } from '../ledger.ts';
 import { PaymentBody, paymentBody } from '../payment.ts';
@@ -20,6 +22,7 @@ export function registerPayments(
   exchange: Exchange,
   book: Book,
   rules: ConfirmRules,
+  faultRules: FaultRules,
 ): void {
   const found = (payment: Payment | undefined, { atMs }: Decision) =>
     payment === undefined ? refusal('NOT_FOUND') : success(paymentBody(payment, atMs));
@@ -30,7 +33,7 @@ export function registerPayments(
     '/v1/payments/confirm',
     { config, schema: { body: ConfirmBody, response }, errorHandler: exchange.refuseMalformed('confirm') },
     (request, reply) =>
-      exchange.answer(request, reply, { operation: 'confirm', ...request.body }, (decision, requestId) =>
+      exchange.answer(request, reply, { operation: 'confirm', ...request.body }, (decision, { requestId }) =>
         confirm(book, rules, decision, request.body, requestId),
       ),
   );
@@ -49,7 +52,7 @@ export function registerPayments(
         request,
         reply,
         { operation: 'cancel', paymentKey, orderId: orderIdOf(paymentKey), amount },
-        (decision, requestId) => cancel(book, decision, paymentKey, request.body, requestId),
+        (decision, { requestId }) => cancel(book, decision, paymentKey, request.body, requestId),
       );
     },
   );
@@ -63,7 +66,10 @@ export function registerPayments(
         request,
         reply,
         { operation: 'lookup', paymentKey, orderId: orderIdOf(paymentKey), amount: null },
-        (decision) => found(book.payment(paymentKey), decision),
+        (decision, target) => {
+          const payment = book.payment(paymentKey);
+          return found(payment && shown(payment, faultRules.hiding(target, decision)), decision);
+        },
       );
     },
   );
@@ -77,7 +83,11 @@ export function registerPayments(
         request,
         reply,
         { operation: 'lookup', paymentKey: null, orderId, amount: null },
-        (decision) => found(book.paymentOfOrder(orderId), decision),
+        (decision, target) => {
+          const hidden = faultRules.hiding(target, decision);
+          const payment = book.paymentOfOrder(orderId, (whole) => shown(whole, hidden));
+          return found(payment, decision);
+        },
       );
     },
   );

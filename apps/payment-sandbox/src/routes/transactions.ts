@@ -3,6 +3,7 @@ import { type Static, Type } from 'typebox';
 import { type Answer, ErrorBody, refusal, success } from '../answer.ts';
 import type { Book, Transaction } from '../book.ts';
 import type { Exchange } from '../exchange.ts';
+import type { FaultRules } from '../faults/rules.ts';
 import { TransactionBody, transactionBody } from '../payment.ts';
 
 const DEFAULT_LIMIT = 100;
@@ -26,7 +27,12 @@ const Query = Type.Object(
 );
 
 /** All captures and refunds from `startDate` to `endDate`, both included, in their order, page by page. */
-export function registerTransactions(app: StrictServer, exchange: Exchange, book: Book): void {
+export function registerTransactions(
+  app: StrictServer,
+  exchange: Exchange,
+  book: Book,
+  faultRules: FaultRules,
+): void {
   app.get(
     '/v1/transactions',
     {
@@ -42,12 +48,16 @@ export function registerTransactions(app: StrictServer, exchange: Exchange, book
         request,
         reply,
         { operation: 'transactions', paymentKey: null, orderId: null, amount: null },
-        () => page(book, request.query),
+        (decision, target) => page(book, request.query, faultRules.hiding(target, decision)),
       ),
   );
 }
 
-function page(book: Book, query: Static<typeof Query>): Answer {
+function page(
+  book: Book,
+  query: Static<typeof Query>,
+  hidden: (transaction: Transaction) => boolean,
+): Answer {
   const startMs = momentMs(query.startDate);
   const endMs = momentMs(query.endDate);
   const limit = Number(query.limit ?? DEFAULT_LIMIT);
@@ -64,7 +74,7 @@ function page(book: Book, query: Static<typeof Query>): Answer {
     if (transaction === undefined) break;
     const atMs = Date.parse(transaction.at);
     if (atMs > endMs) break;
-    if (atMs >= startMs) found.push(transaction);
+    if (atMs >= startMs && !hidden(transaction)) found.push(transaction);
   }
   return success(found.map(transactionBody));
 }
