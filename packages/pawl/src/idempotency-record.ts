@@ -76,15 +76,20 @@ export function recordFromRow(row: Readonly<Record<string, unknown>>): Idempoten
   };
 }
 
-/** As JSON in ASCII, which every character set of a connection leaves as it is. */
 export function encodedHeaders({ headers }: StoredAnswer): string {
-  return JSON.stringify(headers).replace(
+  return asciiJson(headers);
+}
+
+/** JSON in ASCII, which every character set of a connection leaves as it is. */
+export function asciiJson(value: unknown): string {
+  return JSON.stringify(value).replace(
     /[^\x20-\x7e]/g,
     (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 }
 
-function bytes(value: unknown): Buffer {
+/** @throws MisuseError  The driver is told to give bytes as something else. */
+export function bytes(value: unknown): Buffer {
   if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   throw new MisuseError('the driver must give the bytes of bytea, BINARY and BLOB columns as bytes');
 }

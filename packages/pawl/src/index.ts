@@ -1,3 +1,9 @@
+export type {
+  Compensating,
+  Compensation,
+  CompensationFound,
+  CompensationSent,
+} from './compensation.ts';
 export { type ConditionalUpdate, conditionalUpdate } from './conditional-update.ts';
 export {
   type DistributedLockOptions,
@@ -5,6 +11,51 @@ export {
   defaultLockTimes,
   distributedLocks,
 } from './distributed-lock.ts';
+export {
+  type AdoptedEffect,
+  type ClaimedAttempt,
+  type DurableCallOptions,
+  type DurableCallRefusal,
+  type DurableCalls,
+  defaultDurableCallTimes,
+  durableCalls,
+} from './durable-call.ts';
+export type { DurableCallDefinition } from './durable-call-definition.ts';
+export {
+  type DurableCallList,
+  defaultDurableCallList,
+  inspectDurableCall,
+  listDurableCalls,
+  resolveDurableCall,
+} from './durable-call-operator.ts';
+export type {
+  AttemptRef,
+  DurableCall,
+  DurableCallChange,
+  DurableCallState,
+  InspectedDurableCall,
+  Json,
+  ListedDurableCall,
+  NewDurableCall,
+  OutwardCall,
+  Resolution,
+  SettledState,
+  UnsettledState,
+  Verdict,
+} from './durable-call-record.ts';
+export {
+  type DurableCallRules,
+  durableCallRules,
+  type Found,
+  type Heard,
+  type Holding,
+  type Move,
+  type ReleaseReason,
+  type Repeat,
+  type Sent,
+} from './durable-call-rules.ts';
+export type { DurableCallEvent, DurableCallOutcome, NotSentCall, UnknownCall } from './durable-call-run.ts';
+export type { DurableCallStore } from './durable-call-store.ts';
 export { InvalidKeyError, LeaseLostError, MisuseError, StoreError, type StoreErrorCode } from './errors.ts';
 export {
   type Fence,
@@ -102,6 +153,7 @@ export {
 export type {
   ClaimExpiry,
   Columns,
+  DurableCallStatements,
   LockMode,
   Migration,
   PawlTables,
@@ -127,6 +179,7 @@ export type {
 } from './ports.ts';
 export { type RedisLockStoreOptions, redisLockStore } from './redis/distributed-lock.ts';
 export { type RedisIdempotencyStoreOptions, redisIdempotencyStore } from './redis/idempotency-key.ts';
+export { type SqlDurableCallStoreOptions, sqlDurableCallStore } from './sql-durable-call-store.ts';
 export { type SqlLockStoreOptions, sqlLockStore } from './sql-lock-store.ts';
 export { pawlTables, type TablesOptions } from './tables.ts';
 export {

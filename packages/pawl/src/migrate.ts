@@ -6,7 +6,7 @@ export type MigrateErrorCode =
   /** A migration was applied that this library does not know: a newer one was here. Nothing was changed. */
   | 'NEWER_TABLES'
   /**
-   * A table with the name of one of the library's is missing columns, or the unique key that its guard hangs on, in the
+   * A table with the name of one of the library's is missing columns, or a unique key that its guard hangs on, in the
    * types that the library gives it; or it may not be read. On PostgreSQL nothing was changed; on MySQL other tables may
    * have been created. Nothing was recorded as applied.
    */
@@ -37,7 +37,7 @@ export interface Migrated {
  *
  * Any number of processes may do so at once. On PostgreSQL one migrates, in a transaction, and the others wait for it. On
  * MySQL and MariaDB every statement commits by itself: all run the same ones, of which each makes only what is missing,
- * and one of the processes is told that it has applied them. A call that was killed, or failed, is completed by the next.
+ * and of each migration one process is told that it has applied it. A call that was killed, or failed, is completed by the next.
  *
  * A table that is gone although its migration was applied is made again, empty, by all migrations: what it held was lost
  * before. On MySQL and MariaDB several processes may then be told that they have applied them.
@@ -104,16 +104,16 @@ async function bringUpToDate(
   const known = migrations.list(tables);
   const missing = await whatIsMissing(session, tables, known);
   // Only now: a table that is not there when its migration was already recorded is not one that another process is making.
+  const made = known.filter((migration) => !missing.includes(migration)).flatMap(({ creates }) => creates);
   let gone = false;
-  for (const table of [tables.idempotencyKey, tables.claim]) {
-    gone ||= !(await finds(migrations.tableExists(table)));
-  }
+  for (const table of made) gone ||= !(await finds(migrations.tableExists(table)));
   const pending = gone ? known : missing;
   for (const { statements } of pending) for (const text of statements) await run(text);
   // Before the indexes, which would fail in somebody else's table without naming it, and before the record, which would
   // hide for ever that ours is missing.
   await requireFit(session, tables, 'idempotencyKey');
   await requireFit(session, tables, 'claim');
+  await requireFit(session, tables, 'durableCall');
   const applied: string[] = [];
   for (const migration of pending) {
     for (const text of migration.indexes) await run(text);
@@ -154,10 +154,12 @@ async function requireFit(session: SqlSession, tables: PawlTables, which: keyof 
     if (!(error instanceof StoreError && error.code === 'REJECTED')) throw error;
     throw unfit(error.message, { cause: error });
   }
-  const needed = migrations.keys[which];
   const { rows } = await session.execute(migrations.readKeys(table));
   const keys = rows.map(({ key }) => String(key));
-  if (keys.includes(needed)) return;
-  const found = keys.length === 0 ? 'none' : keys.map((key) => `(${key})`).join(', ');
-  throw unfit(`it needs the primary key (${needed}), and its unique keys are: ${found}`);
+  const requireKey = (needed: string) => {
+    if (keys.includes(needed)) return;
+    const found = keys.length === 0 ? 'none' : keys.map((key) => `(${key})`).join(', ');
+    throw unfit(`it needs the unique key (${needed}), and its unique keys are: ${found}`);
+  };
+  for (const needed of migrations.keys[which]) requireKey(needed);
 }

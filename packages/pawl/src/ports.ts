@@ -1,3 +1,10 @@
+import type {
+  AttemptRef,
+  DurableCallChange,
+  Json,
+  NewDurableCall,
+  Resolution,
+} from './durable-call-record.ts';
 import type { StoreError } from './errors.ts';
 import type {
   ClaimedRecord,
@@ -105,16 +112,62 @@ export interface IdempotencyStatements {
   read(table: string, id: IdempotencyRecordId): SqlStatement;
 }
 
+/**
+ * What becomes of the record of a durable call: see `DurableCallStore`. The rows that are given have the columns that
+ * `durableCallFromRow` reads.
+ */
+export interface DurableCallStatements {
+  /** Reports no row, or fails with `DUPLICATE_KEY`, where the record's id or its attempt is there. */
+  insert(table: string, call: NewDurableCall): SqlStatement;
+  change(table: string, id: IdempotencyRecordId, fence: number, change: DurableCallChange): SqlStatement;
+  forget(table: string, id: IdempotencyRecordId, fence: number): SqlStatement;
+  reopen(
+    transaction: SqlTransaction,
+    table: string,
+    attempt: AttemptRef,
+    values: { readonly value: Json; readonly leaseMs: number },
+  ): Promise<Row | undefined>;
+  /** Those first whose lease was over first. */
+  takeOver(
+    sql: SqlPort,
+    table: string,
+    overdue: { readonly name: string; readonly limit: number; readonly leaseMs: number },
+  ): Promise<readonly Row[]>;
+  read(table: string, id: IdempotencyRecordId): SqlStatement;
+  /**
+   * Those that are not settled, the oldest first, without what they carry. With `stuckAfterMs` those alone that are stuck, that
+   * are final, or that were claimed so long ago, in milliseconds.
+   */
+  list(
+    table: string,
+    asked: {
+      readonly name: string | undefined;
+      readonly stuckAfterMs: number | undefined;
+      readonly limit: number;
+    },
+  ): SqlStatement;
+  /** Those whose key or subject it is, the oldest first. */
+  inspect(
+    table: string,
+    asked: { readonly text: string; readonly scope: string | undefined; readonly limit: number },
+  ): SqlStatement;
+  /** Affects no row where it is settled, where its lease is not over, or where it would be `done` with an unknown value. */
+  resolve(table: string, id: IdempotencyRecordId, resolution: Resolution): SqlStatement;
+}
+
 /** The names of the library's tables, each with its schema in front where one was given. */
 export interface PawlTables {
   readonly idempotencyKey: string;
   readonly claim: string;
+  readonly durableCall: string;
   readonly migration: string;
 }
 
 /** One step in the history of the library's tables. Each of its statements makes only what is missing. */
 export interface Migration {
   readonly name: string;
+  /** The tables that it makes. */
+  readonly creates: readonly string[];
   readonly statements: readonly string[];
   /** Made after all tables, when they are known to be the library's. */
   readonly indexes: readonly string[];
@@ -134,8 +187,8 @@ export interface SqlMigrations {
   record(table: string, name: string): string;
   /** Fails where the table does not have the columns. */
   readNothing(table: string, columns: readonly string[]): SqlStatement;
-  /** How `readKeys` tells the key of each table, without which every claim would succeed. */
-  readonly keys: Readonly<Record<keyof PawlTables, string>>;
+  /** How `readKeys` tells the unique keys of each table, without which every claim would succeed. */
+  readonly keys: Readonly<Record<keyof PawlTables, readonly string[]>>;
   /**
    * Each unique key of the table that compares whole values, in every row and at once: as `key`, its columns in the order
    * of their names, with type and collation.
@@ -200,6 +253,7 @@ export interface SqlDialect {
   /** Given where a statement that meets a duplicate key ends its transaction. */
   readonly savepoint: Savepoint | undefined;
   readonly idempotencyKey: IdempotencyStatements;
+  readonly durableCall: DurableCallStatements;
   /** Limits every later lock wait of the transaction, or of the session, until `restoreLockWait`. */
   limitLockWait(waitMs: number): SqlStatement;
   /** Makes the limit what it was before. */

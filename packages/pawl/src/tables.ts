@@ -20,6 +20,11 @@ export const pawlColumns: Readonly<Record<keyof PawlTables, readonly string[]>> 
     ...['created_at', 'status', 'headers', 'body'],
   ],
   claim: ['claim_key', 'owner', 'created_at', 'expires_at'],
+  durableCall: [
+    ...['scope', 'idempotency_key', 'fingerprint', 'name', 'subject', 'attempt', 'state', 'fence'],
+    ...['lease_until', 'final_after', 'request', 'value', 'compensation_try', 'code', 'verdict'],
+    ...['status', 'headers', 'body', 'created_at', 'changed_at', 'expires_at'],
+  ],
   migration: ['name', 'applied_at'],
 };
 
@@ -40,6 +45,7 @@ export function pawlTables({ schema, prefix = 'pawl_' }: TablesOptions = {}): Pa
   return {
     idempotencyKey: table('idempotency_key'),
     claim: table('claim'),
+    durableCall: table('durable_call'),
     migration: table('migration'),
   };
 }

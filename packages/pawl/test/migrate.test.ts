@@ -1,9 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { together, until } from '../../../test/barrier.ts';
 import { startProxy } from '../../../test/proxy.ts';
@@ -19,14 +17,15 @@ import {
 } from '../src/index.ts';
 import { mysql } from '../src/mysql/index.ts';
 import { postgres } from '../src/postgres/index.ts';
+import { CANARY, expectOneLine, run, start } from './pawl-command.ts';
 import { openStore, type Session, type Store } from './stores.ts';
 
 const FIRST = '0001-idempotency-key-and-claim';
-const ALL = [FIRST];
+const SECOND = '0002-durable-call';
+const ALL = [FIRST, SECOND];
+/** As the table of migrations has them when all are applied. */
+const RECORDED = ALL.map((name) => ({ name }));
 const LONGEST_PREFIX = 'p'.repeat(37);
-const COMMAND = fileURLToPath(new URL('../src/bin/pawl.ts', import.meta.url));
-/** A password that must not be seen anywhere. */
-const CANARY = 'canary-4f1d';
 
 let store: Store;
 let sql: SqlPort;
@@ -61,7 +60,7 @@ async function shapeOf(table: string, schema?: string): Promise<{ columns: objec
   );
   const indexes = await rows(
     store.kind === 'postgres'
-      ? `SELECT CASE WHEN indexdef LIKE 'CREATE UNIQUE %' THEN 'UNIQUE INDEX' ELSE 'INDEX' END || substring(indexdef FROM '\\(.*\\)') AS definition
+      ? `SELECT CASE WHEN indexdef LIKE 'CREATE UNIQUE %' THEN 'UNIQUE INDEX' ELSE 'INDEX' END || substring(indexdef FROM '\\(.*$') AS definition
          FROM pg_indexes WHERE schemaname = ${schemaText(schema)} AND tablename = ?`
       : `SELECT concat(index_name, ' (', group_concat(column_name ORDER BY seq_in_index SEPARATOR ', '), ')') AS definition
          FROM information_schema.statistics WHERE table_schema = ${schemaText(schema)} AND table_name = ?
@@ -78,6 +77,7 @@ async function shapes(prefix = 'pawl_', schema?: string) {
   return {
     idempotencyKey: await shapeOf(`${prefix}idempotency_key`, schema),
     claim: await shapeOf(`${prefix}claim`, schema),
+    durableCall: await shapeOf(`${prefix}durable_call`, schema),
     migration: await shapeOf(`${prefix}migration`, schema),
   };
 }
@@ -110,6 +110,37 @@ const EXPECTED = {
       },
       indexes: ['INDEX(expires_at)', 'UNIQUE INDEX(claim_key)'],
     },
+    durableCall: {
+      columns: {
+        scope: 'text not null C',
+        idempotency_key: 'text not null C',
+        fingerprint: 'bytea not null',
+        name: 'text not null C',
+        subject: 'text not null C',
+        attempt: 'integer not null',
+        state: 'text not null',
+        fence: 'integer not null',
+        lease_until: 'timestamp with time zone',
+        final_after: 'timestamp with time zone',
+        request: 'text not null',
+        value: 'text',
+        compensation_try: 'integer not null',
+        code: 'text',
+        verdict: 'text',
+        status: 'integer',
+        headers: 'text',
+        body: 'bytea',
+        created_at: 'timestamp with time zone not null',
+        changed_at: 'timestamp with time zone not null',
+        expires_at: 'timestamp with time zone',
+      },
+      indexes: [
+        'INDEX(expires_at)',
+        'INDEX(name, lease_until) WHERE (lease_until IS NOT NULL)',
+        'UNIQUE INDEX(name, subject, attempt)',
+        'UNIQUE INDEX(scope, idempotency_key)',
+      ],
+    },
     migration: {
       columns: { name: 'text not null C', applied_at: 'timestamp with time zone not null clock_timestamp()' },
       indexes: ['UNIQUE INDEX(name)'],
@@ -141,6 +172,37 @@ const EXPECTED = {
         expires_at: 'datetime(6)',
       },
       indexes: ['PRIMARY (claim_key)', 'expires_at (expires_at)'],
+    },
+    durableCall: {
+      columns: {
+        scope: 'varbinary(1020) not null',
+        idempotency_key: 'varbinary(1020) not null',
+        fingerprint: 'binary(32) not null',
+        name: 'varbinary(256) not null',
+        subject: 'varbinary(1020) not null',
+        attempt: 'int(11) not null',
+        state: 'varchar(16) not null ascii_bin',
+        fence: 'int(11) not null',
+        lease_until: 'datetime(6)',
+        final_after: 'datetime(6)',
+        request: 'longtext not null ascii_bin',
+        value: 'longtext ascii_bin',
+        compensation_try: 'int(11) not null',
+        code: 'mediumtext ascii_bin',
+        verdict: 'varchar(16) ascii_bin',
+        status: 'smallint(6)',
+        headers: 'mediumtext ascii_bin',
+        body: 'longblob',
+        created_at: 'datetime(6) not null',
+        changed_at: 'datetime(6) not null',
+        expires_at: 'datetime(6)',
+      },
+      indexes: [
+        'PRIMARY (scope, idempotency_key)',
+        'expires_at (expires_at)',
+        'name (name, subject, attempt)',
+        'name_2 (name, lease_until)',
+      ],
     },
     migration: {
       columns: {
@@ -203,36 +265,8 @@ const READ_ONLY = {
   mysql: 'GRANT SELECT ON $database.* TO $user',
 };
 
-/** The command as a user runs it. */
-function start(args: readonly string[], env: Record<string, string> = {}, nodeArgs: readonly string[] = []) {
-  const command: ChildProcess = spawn(process.execPath, [...nodeArgs, COMMAND, ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env.PATH, ...env },
-  });
-  onTestFinished(() => void command.kill('SIGKILL'));
-  const output = { out: '', err: '' };
-  command.stdout?.on('data', (text) => {
-    output.out += text;
-  });
-  command.stderr?.on('data', (text) => {
-    output.err += text;
-  });
-  const ended = once(command, 'close').then(([code]) => ({ code: code as number | null, ...output }));
-  return { command, ended };
-}
-
-const run = (...args: string[]) => start(args).ended;
-
 /** Arguments of Node that run `code` before the command. */
 const withHook = (code: string) => ['--import', `data:text/javascript,${encodeURIComponent(code)}`];
-
-/** Exactly one line on standard error, and nothing that nobody may see. */
-function expectOneLine({ out, err }: { out: string; err: string }, ...parts: string[]): void {
-  expect(out).toBe('');
-  expect(err).toMatch(/^pawl: [^\n]+\n$/);
-  expect(err).not.toContain(CANARY);
-  for (const part of parts) expect(err).toContain(part);
-}
 
 function storeUrl(
   change: Partial<Pick<URL, 'port' | 'username' | 'password' | 'pathname' | 'protocol'>>,
@@ -257,12 +291,13 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
         const tables = {
           idempotencyKey: 'pawl_idempotency_key',
           claim: 'pawl_claim',
+          durableCall: 'pawl_durable_call',
           migration: 'pawl_migration',
         };
         expect(await migrate(port)).toEqual({ tables, applied: ALL });
         expect(await shapes()).toEqual(EXPECTED[store.kind]);
         expect(await migrate(port)).toEqual({ tables, applied: [] });
-        expect(await rows('SELECT name FROM pawl_migration')).toEqual([{ name: FIRST }]);
+        expect(await rows('SELECT name FROM pawl_migration ORDER BY name')).toEqual(RECORDED);
       },
     );
 
@@ -282,12 +317,23 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
       await expect(insertRecord('abc', 'key')).rejects.toThrow();
     });
 
+    test('take the subjects of durable calls for different as well', async () => {
+      await migrate(sql);
+      for (const text of ['abc', 'Abc', 'äbc', 'abc ', '\u00e9', 'e\u0301']) {
+        await insertCall(text, 'key', 'subject');
+        await insertCall('scope', text, 'subject');
+        await insertCall('scope', `of ${text}`, text);
+      }
+      await expect(insertCall('abc', 'key', 'other')).rejects.toThrow();
+    });
+
     test('have room for keys of 255 characters of four bytes', async () => {
       await migrate(sql);
       // Incompressible as a key must be measured: PostgreSQL compresses a repeated character.
       const long = String.fromCodePoint(...Array.from({ length: 255 }, (_, index) => 0x1_f300 + index * 7));
       await insertClaim(long);
       await insertRecord(long, long);
+      await insertCall(long, long, long);
       expect(await rows('SELECT owner FROM pawl_claim WHERE claim_key = ?', long)).toHaveLength(1);
     });
 
@@ -312,8 +358,9 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
       const all = together(8, () => migrate(sql));
       await until(async () => (await hold.waiting()) === 8);
       await hold.release();
-      const applied = (await all).map((one) => one.applied);
-      expect(applied.filter((one) => one.length > 0)).toEqual([ALL]);
+      const applied = (await all).flatMap((one) => one.applied);
+      // On MySQL one may be told of the first migration, and another of the second.
+      expect(applied.sort()).toEqual(ALL);
       expect(await shapes()).toEqual(EXPECTED[store.kind]);
     });
 
@@ -324,8 +371,8 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
       await hold.release();
       const ended = await Promise.all(commands);
       expect(ended.map(({ code, err }) => ({ code, err }))).toEqual(Array(2).fill({ code: 0, err: '' }));
-      expect(ended.filter(({ out }) => out.startsWith('Applied')).length).toBe(1);
-      expect(ended.filter(({ out }) => out.startsWith('Nothing to do')).length).toBe(1);
+      for (const { out } of ended) expect(out).toMatch(/^(Applied|Nothing to do)/);
+      expect(ended.flatMap(({ out }) => out.match(/000\d-[a-z-]+/g) ?? []).sort()).toEqual(ALL);
       expect(await shapes()).toEqual(EXPECTED[store.kind]);
     });
   });
@@ -335,9 +382,10 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
       const count = migrationStatements(dialect).length;
       for (let ran = 0; ran <= count; ran++) {
         const prefix = `after_${ran}_`;
-        for (const text of migrationStatements(dialect, { prefix }).slice(0, ran)) await store.query(text);
+        const before = migrationStatements(dialect, { prefix }).slice(0, ran);
+        for (const text of before) await store.query(text);
         const { applied } = await migrate(sql, { prefix });
-        expect(applied).toEqual(ran === count ? [] : ALL);
+        expect(applied).toEqual(ALL.filter((one) => !before.join().includes(`'${one}'`)));
         expect(await shapes(prefix)).toEqual(EXPECTED[store.kind]);
         expect((await migrate(sql, { prefix })).applied).toEqual([]);
       }
@@ -372,6 +420,7 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
       expect(tables).toEqual({
         idempotencyKey: `${other}.idempotency_key`,
         claim: `${other}.claim`,
+        durableCall: `${other}.durable_call`,
         migration: `${other}.migration`,
       });
       expect(applied).toEqual(ALL);
@@ -426,7 +475,7 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
     test('without the check, IF NOT EXISTS takes one for ours, and records it', async () => {
       await store.query(FOREIGN);
       for (const text of migrationStatements(dialect)) await store.query(text);
-      expect(await rows('SELECT name FROM pawl_migration')).toEqual([{ name: FIRST }]);
+      expect(await rows('SELECT name FROM pawl_migration ORDER BY name')).toEqual(RECORDED);
     });
 
     test('one under the name of ours is an error, and nothing is recorded', async () => {
@@ -472,10 +521,10 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
       const error = await migrate(sql).catch((reason: unknown) => reason);
       expect(error).toMatchObject({ name: 'MigrateError', code: 'UNFIT_TABLE' });
       const recorded = (await tableNames()).includes('pawl_migration');
-      if (recorded) expect(await rows('SELECT name FROM pawl_migration')).toEqual([]);
+      if (recorded) expect(await rows('SELECT name FROM pawl_migration ORDER BY name')).toEqual([]);
       const { message } = error as MigrateError;
       expect(message).toMatch(
-        new RegExp(`^${table} is not a table that pawl can use: it needs the primary key`),
+        new RegExp(`^${table} is not a table that pawl can use: it needs the unique key`),
       );
       return message;
     }
@@ -483,7 +532,7 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
     test('without the check, one without its key is recorded, and all of 50 claims win', async () => {
       await makeWithoutKey(claim);
       for (const text of migrationStatements(dialect)) await store.query(text);
-      expect(await rows('SELECT name FROM pawl_migration')).toEqual([{ name: FIRST }]);
+      expect(await rows('SELECT name FROM pawl_migration ORDER BY name')).toEqual(RECORDED);
       const outcomes = await claimAtOnce();
       expect(outcomes.filter(({ outcome }) => outcome === 'done')).toHaveLength(RACERS);
       expect(await rows('SELECT owner FROM pawl_claim')).toHaveLength(RACERS);
@@ -509,6 +558,15 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
       await store.query(`CREATE TABLE ${claim} AS SELECT claim_key, owner, created_at, expires_at FROM
         (SELECT 'a' AS claim_key, 'b' AS owner, CURRENT_TIMESTAMP AS created_at, CURRENT_TIMESTAMP AS expires_at) AS one`);
       await expect(migrate(sql)).rejects.toMatchObject({ code: 'UNFIT_TABLE' });
+    });
+
+    test('one that needs two is an error without the second', async () => {
+      const table = others.durableCall;
+      await makeWithoutKey(table);
+      await store.query(`ALTER TABLE ${table} ADD PRIMARY KEY (scope, idempotency_key)`);
+      expect(await refusal(table)).toMatch(/needs the unique key \(attempt \w+, name [^()]+.*, subject /);
+      await store.query(`CREATE UNIQUE INDEX one_attempt ON ${table} (name, subject, attempt)`);
+      expect((await migrate(sql)).applied).toEqual(ALL);
     });
 
     test('a unique key that is not the one', async () => {
@@ -566,13 +624,41 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
     });
   });
 
+  describe('tables of the first migration', () => {
+    /** As an older library has left them, with what they held. */
+    async function makeFirst(): Promise<void> {
+      const statements = migrationStatements(dialect);
+      const end = statements.findIndex((text) => text.includes(`'${FIRST}'`));
+      for (const text of statements.slice(0, end + 1)) await store.query(text);
+      await insertClaim('kept');
+      await insertRecord('scope', 'kept');
+    }
+
+    test('are brought up to the second, which alone is told, and keep what they hold', async () => {
+      await makeFirst();
+      expect((await migrate(sql)).applied).toEqual([SECOND]);
+      expect(await shapes()).toEqual(EXPECTED[store.kind]);
+      expect(await rows('SELECT name FROM pawl_migration ORDER BY name')).toEqual(RECORDED);
+      expect(await rows('SELECT owner FROM pawl_claim')).toHaveLength(1);
+      expect(await rows('SELECT mode FROM pawl_idempotency_key')).toHaveLength(1);
+      expect((await migrate(sql)).applied).toEqual([]);
+    });
+
+    test('by many at once', async () => {
+      await makeFirst();
+      const applied = await together(8, () => migrate(sql));
+      expect(applied.flatMap((one) => one.applied)).toEqual([SECOND]);
+      expect(await shapes()).toEqual(EXPECTED[store.kind]);
+    });
+  });
+
   test('one of ours that is gone although it was applied is made again, and told', async () => {
     await migrate(sql);
     await insertRecord('scope', 'kept');
     await store.query('DROP TABLE pawl_claim');
     expect((await migrate(sql)).applied).toEqual(ALL);
     expect(await shapes()).toEqual(EXPECTED[store.kind]);
-    expect(await rows('SELECT name FROM pawl_migration')).toEqual([{ name: FIRST }]);
+    expect(await rows('SELECT name FROM pawl_migration ORDER BY name')).toEqual(RECORDED);
     expect(await rows('SELECT mode FROM pawl_idempotency_key')).toHaveLength(1);
     expect((await migrate(sql)).applied).toEqual([]);
   });
@@ -583,7 +669,7 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
     await store.query(`INSERT INTO pawl_migration (name) VALUES ('9999-later')`);
     const refused = migrate(sql);
     await expect(refused).rejects.toBeInstanceOf(MigrateError);
-    await expect(refused).rejects.toMatchObject({ code: 'NEWER_TABLES', message: /9999-later.*0001/ });
+    await expect(refused).rejects.toMatchObject({ code: 'NEWER_TABLES', message: /9999-later.*0002/ });
     expect(await tableNames()).toEqual(['pawl_migration']);
     const { code, ...output } = await run('migrate', store.url);
     expect(code).toBe(255);
@@ -595,12 +681,12 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
       const shown = `${new URL(store.url).protocol}//${new URL(store.url).host}${new URL(store.url).pathname}`;
       expect(await run('migrate', store.url)).toEqual({
         code: 0,
-        out: `Applied to ${shown}: ${FIRST}\n`,
+        out: `Applied to ${shown}: ${FIRST}, ${SECOND}\n`,
         err: '',
       });
       expect(await start(['migrate'], { DATABASE_URL: store.url }).ended).toEqual({
         code: 0,
-        out: `Nothing to do: pawl_idempotency_key, pawl_claim, pawl_migration are up to date in ${shown}\n`,
+        out: `Nothing to do: pawl_idempotency_key, pawl_claim, pawl_durable_call, pawl_migration are up to date in ${shown}\n`,
         err: '',
       });
       expect(await shapes()).toEqual(EXPECTED[store.kind]);
@@ -853,7 +939,7 @@ describe('bad arguments end with 254, and nothing of a URL is repeated', () => {
   const url = `postgres://user:${CANARY}@127.0.0.1:1/db`;
 
   test.each([
-    { args: [], says: 'the first argument must be a command (migrate)' },
+    { args: [], says: 'the first argument must be a command (migrate, list, inspect, resolve, sweep)' },
     { args: [url], says: 'the first argument must be a command' },
     { args: ['constructor'], says: 'the first argument must be a command' },
     { args: ['migrate'], says: 'DATABASE_URL' },
@@ -918,6 +1004,20 @@ async function insertRecord(scope: string, key: string): Promise<void> {
     scope,
     key,
     Buffer.alloc(32),
+  );
+}
+
+async function insertCall(scope: string, key: string, subject: string): Promise<void> {
+  await store.query(
+    `INSERT INTO pawl_durable_call
+       (scope, idempotency_key, fingerprint, name, subject, attempt, state, fence, request, compensation_try,
+        created_at, changed_at)
+     VALUES (?, ?, ?, ?, ?, 1, 'calling', 1, 'null', 0, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP)`,
+    scope,
+    key,
+    Buffer.alloc(32),
+    `charge for ${scope} ${key}`.slice(0, 64),
+    subject,
   );
 }
 

@@ -1,6 +1,8 @@
 /** What a command ends with. @see https://github.com/jepsen-io/jepsen, whose exit codes these are */
 export const exitCodes = {
   DONE: 0,
+  /** What is there does not allow it. Nothing was changed. */
+  REFUSED: 1,
   /** The connection was lost before the answer came. */
   UNKNOWN: 2,
   /** Nothing was started. */

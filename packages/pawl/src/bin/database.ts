@@ -30,6 +30,14 @@ export function dialectNamed(name: string): SqlDialect | undefined {
   return Object.hasOwn(dialects, name) ? dialects[name] : undefined;
 }
 
+/** What was given, else what the environment names. An empty variable is one that is not set. */
+export function databaseUrl(
+  given: string | undefined,
+  env: Readonly<Record<string, string | undefined>>,
+): string | undefined {
+  return given ?? (env.DATABASE_URL || undefined);
+}
+
 /** @throws CommandError  `BAD_ARGUMENTS`; the message does not repeat the text, which may hold a password. */
 export function parseDatabase(text: string): Database {
   const url = URL.canParse(text) ? new URL(text) : undefined;

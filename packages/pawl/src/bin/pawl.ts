@@ -2,19 +2,33 @@
 import { readFileSync } from 'node:fs';
 import { MisuseError } from '../errors.ts';
 import { CommandError, exitCodes } from './command-error.ts';
+import { inspectCommand, inspectSummary } from './commands/inspect.ts';
+import { listCommand, listSummary } from './commands/list.ts';
 import { migrateCommand, migrateSummary } from './commands/migrate.ts';
+import { resolveCommand, resolveSummary } from './commands/resolve.ts';
+import { sweepCommand, sweepSummary } from './commands/sweep.ts';
 
 const HELP = `Usage: pawl <command>
 
   migrate    ${migrateSummary}
+  list       ${listSummary}
+  inspect    ${inspectSummary}
+  resolve    ${resolveSummary}
+  sweep      ${sweepSummary}
 
   --help     this; after a command, its own
   --version  the version of the library
 
-Exit codes: 0 done, 2 unknown, 254 bad arguments, 255 failed.
+Exit codes: 0 done, 1 refused, 2 unknown, 254 bad arguments, 255 failed.
 `;
 
-const commands = { migrate: migrateCommand };
+const commands = {
+  migrate: migrateCommand,
+  list: listCommand,
+  inspect: inspectCommand,
+  resolve: resolveCommand,
+  sweep: sweepCommand,
+};
 
 const [first, ...rest] = process.argv.slice(2);
 

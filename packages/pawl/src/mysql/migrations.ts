@@ -43,15 +43,19 @@ const readNothing: SqlMigrations['readNothing'] = (table, columns) =>
   new SqlText().statement(`SELECT ${columns.map(quote).join(', ')} FROM ${quote(table)} WHERE false`);
 
 const keys: SqlMigrations['keys'] = {
-  idempotencyKey: 'idempotency_key varbinary(1020), scope varbinary(1020)',
-  claim: 'claim_key varbinary(1020)',
-  migration: 'name varchar(100) COLLATE ascii_bin',
+  idempotencyKey: ['idempotency_key varbinary(1020), scope varbinary(1020)'],
+  claim: ['claim_key varbinary(1020)'],
+  durableCall: [
+    'idempotency_key varbinary(1020), scope varbinary(1020)',
+    'attempt int, name varbinary(256), subject varbinary(1020)',
+  ],
+  migration: ['name varchar(100) COLLATE ascii_bin'],
 };
 
 /**
  * Not among them: those of the first bytes of a column, and on MySQL those with expressions, which have no column (here
  * they meet all). Both views are given the table, and joined by nothing else, because MariaDB opens every table of the
- * server where it is to find that out by a join.
+ * server where it is to find that out by a join. An int has a width on MariaDB, and none on MySQL.
  */
 const readKeys: SqlMigrations['readKeys'] = (table) => {
   const sql = new SqlText();
@@ -60,7 +64,7 @@ const readKeys: SqlMigrations['readKeys'] = (table) => {
     `${view}.table_schema = coalesce(${sql.value(schema)}, database()) AND ${view}.table_name = ${sql.value(name)}`;
   return sql.statement(
     `SELECT group_concat(
-  concat_ws(' ', c.column_name, c.column_type, concat('COLLATE ', c.collation_name))
+  concat_ws(' ', c.column_name, if(c.data_type = 'int', 'int', c.column_type), concat('COLLATE ', c.collation_name))
   ORDER BY c.column_name SEPARATOR ', '
 ) AS \`key\`
 FROM information_schema.statistics AS s
@@ -71,13 +75,16 @@ HAVING count(s.column_name) = count(*) AND count(s.sub_part) = 0`,
   );
 };
 
+const TEXT_OF_255 = 'VARBINARY(1020) NOT NULL';
+
 /**
  * Keys are bytes, because every collation that both servers know takes some different keys for the same: 1020 are 255
  * characters of four. Moments are in UTC. A table is one statement with its indexes, since each commits by itself.
  */
-const list: SqlMigrations['list'] = ({ idempotencyKey, claim }) => [
+const list: SqlMigrations['list'] = ({ idempotencyKey, claim, durableCall }) => [
   {
     name: '0001-idempotency-key-and-claim',
+    creates: [idempotencyKey, claim],
     statements: [
       `CREATE TABLE IF NOT EXISTS ${quote(idempotencyKey)} (
   scope VARBINARY(1020) NOT NULL,
@@ -101,6 +108,40 @@ const list: SqlMigrations['list'] = ({ idempotencyKey, claim }) => [
   created_at DATETIME(6) NOT NULL DEFAULT (UTC_TIMESTAMP(6)),
   expires_at DATETIME(6) NULL,
   PRIMARY KEY (claim_key),
+  INDEX (expires_at)
+) ${ENGINE}`,
+    ],
+    indexes: [],
+  },
+  {
+    name: '0002-durable-call',
+    creates: [durableCall],
+    statements: [
+      `CREATE TABLE IF NOT EXISTS ${quote(durableCall)} (
+  scope ${TEXT_OF_255},
+  idempotency_key ${TEXT_OF_255},
+  fingerprint BINARY(32) NOT NULL,
+  name VARBINARY(256) NOT NULL,
+  subject ${TEXT_OF_255},
+  attempt INT NOT NULL,
+  state VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  fence INT NOT NULL,
+  lease_until DATETIME(6) NULL,
+  final_after DATETIME(6) NULL,
+  request LONGTEXT CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  value LONGTEXT CHARACTER SET ascii COLLATE ascii_bin NULL,
+  compensation_try INT NOT NULL,
+  code MEDIUMTEXT CHARACTER SET ascii COLLATE ascii_bin NULL,
+  verdict VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NULL,
+  status SMALLINT NULL,
+  headers MEDIUMTEXT CHARACTER SET ascii COLLATE ascii_bin NULL,
+  body LONGBLOB NULL,
+  created_at DATETIME(6) NOT NULL,
+  changed_at DATETIME(6) NOT NULL,
+  expires_at DATETIME(6) NULL,
+  PRIMARY KEY (scope, idempotency_key),
+  UNIQUE (name, subject, attempt),
+  INDEX (name, lease_until),
   INDEX (expires_at)
 ) ${ENGINE}`,
     ],

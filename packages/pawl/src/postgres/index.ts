@@ -1,6 +1,7 @@
 import type { SqlDialect } from '../ports.ts';
 import { conditionalUpdate } from './conditional-update.ts';
 import * as sessionLock from './distributed-lock.ts';
+import * as durableCall from './durable-call.ts';
 import { classifyError } from './errors.ts';
 import { raiseFence } from './fencing.ts';
 import * as idempotencyKey from './idempotency-key.ts';
@@ -23,6 +24,7 @@ export const postgres: SqlDialect = {
   sweepExpired,
   savepoint,
   idempotencyKey,
+  durableCall,
   limitLockWait,
   restoreLockWait,
   lockRow,

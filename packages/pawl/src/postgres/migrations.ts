@@ -51,9 +51,13 @@ const readNothing: SqlMigrations['readNothing'] = (table, columns) =>
   new SqlText().statement(`SELECT ${columns.map(quote).join(', ')} FROM ${quote(table)} WHERE false`);
 
 const keys: SqlMigrations['keys'] = {
-  idempotencyKey: 'idempotency_key text COLLATE "C", scope text COLLATE "C"',
-  claim: 'claim_key text COLLATE "C"',
-  migration: 'name text COLLATE "C"',
+  idempotencyKey: ['idempotency_key text COLLATE "C", scope text COLLATE "C"'],
+  claim: ['claim_key text COLLATE "C"'],
+  durableCall: [
+    'idempotency_key text COLLATE "C", scope text COLLATE "C"',
+    'attempt integer, name text COLLATE "C", subject text COLLATE "C"',
+  ],
+  migration: ['name text COLLATE "C"'],
 };
 
 /**
@@ -84,9 +88,10 @@ HAVING bool_and(a.attcollation = k.collated)`,
 };
 
 /** Keys are compared byte by byte: under other collations keys that differ may be equal. */
-const list: SqlMigrations['list'] = ({ idempotencyKey, claim }) => [
+const list: SqlMigrations['list'] = ({ idempotencyKey, claim, durableCall }) => [
   {
     name: '0001-idempotency-key-and-claim',
+    creates: [idempotencyKey, claim],
     statements: [
       `CREATE TABLE IF NOT EXISTS ${quote(idempotencyKey)} (
   scope text COLLATE "C" NOT NULL,
@@ -112,6 +117,40 @@ const list: SqlMigrations['list'] = ({ idempotencyKey, claim }) => [
     ],
     indexes: [indexOf(idempotencyKey, 'expires_at'), indexOf(claim, 'expires_at')],
   },
+  {
+    name: '0002-durable-call',
+    creates: [durableCall],
+    statements: [
+      `CREATE TABLE IF NOT EXISTS ${quote(durableCall)} (
+  scope text COLLATE "C" NOT NULL,
+  idempotency_key text COLLATE "C" NOT NULL,
+  fingerprint bytea NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  subject text COLLATE "C" NOT NULL,
+  attempt integer NOT NULL,
+  state text NOT NULL CHECK (
+    state IN ('calling', 'unknown', 'looking', 'compensating', 'stuck', 'done', 'released', 'compensated')
+  ),
+  fence integer NOT NULL,
+  lease_until timestamptz,
+  final_after timestamptz,
+  request text NOT NULL,
+  value text,
+  compensation_try integer NOT NULL,
+  code text,
+  verdict text CHECK (verdict IN ('done', 'not-done', 'undone')),
+  status integer,
+  headers text,
+  body bytea,
+  created_at timestamptz NOT NULL,
+  changed_at timestamptz NOT NULL,
+  expires_at timestamptz,
+  PRIMARY KEY (scope, idempotency_key),
+  UNIQUE (name, subject, attempt)
+)`,
+    ],
+    indexes: [takeoverIndexOf(durableCall), indexOf(durableCall, 'expires_at')],
+  },
 ];
 
 export const migrations: SqlMigrations = {
@@ -132,6 +171,13 @@ export const migrations: SqlMigrations = {
 function indexOf(table: string, column: string): string {
   const index = `${parts(table).name}_${column}`;
   return `CREATE INDEX IF NOT EXISTS ${quote(index)} ON ${quote(table)} (${quote(column)})`;
+}
+
+/** Of those alone that may be taken over: what is settled has no lease, and costs no entry. */
+function takeoverIndexOf(table: string): string {
+  const index = `${parts(table).name}_lease_until`;
+  const leased = '(name, lease_until) WHERE lease_until IS NOT NULL';
+  return `CREATE INDEX IF NOT EXISTS ${quote(index)} ON ${quote(table)} ${leased}`;
 }
 
 function parts(table: string): { schema: string | null; name: string } {

@@ -3,7 +3,7 @@ import { MigrateError, migrate, migrationStatements } from '../../migrate.ts';
 import type { SqlDialect } from '../../ports.ts';
 import type { TablesOptions } from '../../tables.ts';
 import { CommandError } from '../command-error.ts';
-import { dialectNamed, dialectNames, parseDatabase, withDatabase } from '../database.ts';
+import { databaseUrl, dialectNamed, dialectNames, parseDatabase, withDatabase } from '../database.ts';
 
 export const migrateSummary = "creates the library's tables, and brings them up to date";
 
@@ -50,8 +50,7 @@ export async function migrateCommand(
   if (values.help) return HELP;
   const [given, ...others] = positionals;
   if (others.length > 0) throw new CommandError('BAD_ARGUMENTS', 'give one database at a time');
-  // An empty variable is one that is not set.
-  const url = given ?? (env.DATABASE_URL || undefined);
+  const url = databaseUrl(given, env);
   const { schema, prefix, dialect } = values;
   const options: TablesOptions = { schema, prefix };
 

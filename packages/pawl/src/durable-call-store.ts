@@ -1,0 +1,61 @@
+import type { AttemptRef, DurableCall, DurableCallChange, NewDurableCall } from './durable-call-record.ts';
+import type { IdempotencyRecordId } from './idempotency-record.ts';
+import type { Done, Refused } from './outcome.ts';
+
+/**
+ * Where the records of durable calls are kept, beside the rows of those who call.
+ *
+ * Every method is one atomic step: a transaction, or one statement. Leases and moments are measured by the store's own clock,
+ * and names and keys are told apart byte by byte. All throw `StoreError`; after one with `effect: 'unknown'` the step may have
+ * been taken.
+ */
+export interface DurableCallStore<Transaction> {
+  /**
+   * Runs `claim` in a transaction, then inserts the record that it gives, with fence 1. A refusal rolls back whole.
+   *
+   * @returns refused, `already-done`, when the record's id, or the attempt at its subject, is there: rolled back as well.
+   */
+  claim<Reason extends Refused>(
+    claim: (transaction: Transaction) => Promise<Done<NewDurableCall> | Reason>,
+  ): Promise<Done<DurableCall> | Reason | Refused<'already-done'>>;
+  /**
+   * Runs `decide` in a transaction, then changes the record as it says, if `fence` is still its fence and it is not settled.
+   * A refusal rolls back whole. The rows of the caller are locked before the record, here as in `claim` and `reopen`.
+   *
+   * @returns refused, `fenced`, when somebody else has taken it over or settled it: rolled back as well.
+   */
+  settle<Reason extends Refused>(
+    id: IdempotencyRecordId,
+    fence: number,
+    decide: (transaction: Transaction) => Promise<Done<DurableCallChange> | Reason>,
+  ): Promise<Done<void> | Reason | Refused<'fenced'>>;
+  /** The same without rows of the caller's. @returns whether it was changed. */
+  change(id: IdempotencyRecordId, fence: number, change: DurableCallChange): Promise<boolean>;
+  /**
+   * Runs `decide` in a transaction, then lets the attempt that is `done` be compensated: with the next fence, the lease, and
+   * try 1 of the compensation.
+   *
+   * @returns refused, `wrong-state`, when there is no such attempt, or it is not done: rolled back as well.
+   */
+  reopen<Reason extends Refused>(
+    attempt: AttemptRef,
+    decide: (
+      transaction: Transaction,
+    ) => Promise<Done<{ readonly value: DurableCall['request']; readonly leaseMs: number }> | Reason>,
+  ): Promise<Done<DurableCall> | Reason | Refused<'wrong-state'>>;
+  /** Runs `give` in a transaction, then forgets the record. A refusal rolls back whole. @returns as `settle`. */
+  forget(
+    id: IdempotencyRecordId,
+    fence: number,
+    give: (transaction: Transaction) => Promise<void>,
+  ): Promise<Done<void> | Refused<'fenced'>>;
+  /**
+   * Takes over at most `limit` calls of this name that are not settled and whose lease is over, those first whose lease was over
+   * first, each with its next fence and a new lease. Those that others are at are passed over. One that was `calling` is
+   * `unknown` from then on.
+   */
+  takeOver(name: string, limit: number, leaseMs: number): Promise<readonly DurableCall[]>;
+  find(id: IdempotencyRecordId): Promise<DurableCall | undefined>;
+  /** Forgets at most `limit` settled calls whose retention is over. @returns how many. */
+  sweep(limit: number): Promise<number>;
+}

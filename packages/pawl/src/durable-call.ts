@@ -1,0 +1,311 @@
+import { failpoint } from '#failpoint';
+import type { DurableCallDefinition } from './durable-call-definition.ts';
+import type { AttemptRef, DurableCall, Json, NewDurableCall } from './durable-call-record.ts';
+import { type DurableCallRules, durableCallRules } from './durable-call-rules.ts';
+import {
+  type DurableCallEvent,
+  type DurableCallOutcome,
+  DurableRun,
+  type DurableRunSettings,
+  outcomeOfCall,
+} from './durable-call-run.ts';
+import type { DurableCallStore } from './durable-call-store.ts';
+import { MisuseError } from './errors.ts';
+import { defaultStoredHeaders, storedAnswers } from './idempotency-answer.ts';
+import { fingerprintOf, type IdempotentRequest, recordIdOf } from './idempotency-request.ts';
+import type { InProgress } from './idempotency-run.ts';
+import { type Done, done, type Refused, refused } from './outcome.ts';
+import { quiet } from './quiet.ts';
+import { RecoveryLoop } from './recovery-loop.ts';
+import { LONGEST_TIMER_MS, requireMs } from './timers.ts';
+
+/** What a claim is for. */
+export interface ClaimedAttempt<Request extends Json> {
+  readonly subject: string;
+  /** Kept in the row that is claimed, where it grows with every release. */
+  readonly attempt: number;
+  readonly request: Request;
+  /**
+   * After so many milliseconds of the store's clock no effect of this attempt can come about any more, whatever is still under
+   * way, and none is hidden from a look-up: a session's end with a margin. Absent: there is no such end, so what is not found
+   * stays unknown.
+   */
+  readonly finalAfterMs?: number;
+}
+
+export interface DurableCallOptions {
+  /**
+   * How long who sends may be silent before somebody else takes the call over, in milliseconds. It must be longer than `send` and
+   * `lookUp` take at most. Default 30 s.
+   */
+  readonly leaseMs?: number;
+  /** How long an answer is replayed, in milliseconds. Longer than the receiver knows its tokens. Default 30 days. */
+  readonly retentionMs?: number;
+  readonly recovery?: {
+    /** Between two looks for calls to take over, in milliseconds. Default 1 s. */
+    readonly everyMs?: number;
+    /** Calls that one instance recovers at a time. Default 20. */
+    readonly most?: number;
+    /** Before a call that stays unknown is taken over again, in milliseconds. It doubles each time. Default 500 ms. */
+    readonly pauseMs?: number;
+    /** Its longest, in milliseconds. Default 30 s. */
+    readonly maxPauseMs?: number;
+    /** Share of each pause that is left to chance, from 0 to 1, so that instances do not meet. Default 0.5. */
+    readonly jitter?: number;
+  };
+  /** The headers that are stored and replayed with an answer; default `defaultStoredHeaders`. */
+  readonly storedHeaders?: readonly string[];
+  /** Told of what the outcome does not say. */
+  readonly onEvent?: (event: DurableCallEvent) => void;
+  /** For those who study what a rule is for: what is not given is `durableCallRules`'. */
+  readonly rules?: Partial<DurableCallRules>;
+}
+
+/** What a request may be met with that has not been claimed. */
+export type DurableCallRefusal = InProgress | Refused<'payload-mismatch' | 'contended'>;
+
+export interface DurableCalls<Transaction, Request extends Json, Value extends Json> {
+  /**
+   * Runs the call for this request: claims, sends, settles. The same request is answered with what was settled, byte by byte; with
+   * `unknown` while recovery is at it; and with `in-progress` while its owner is.
+   *
+   * @param claim  Takes the subject in the caller's rows, in the transaction that records the intent. A refusal rolls back whole,
+   *   and nothing is recorded: the same request may come again.
+   * @throws InvalidKeyError, MisuseError  Nothing was written or sent.
+   * @throws StoreError  Nothing was sent. After `effect: 'unknown'` it may have been claimed, and then recovery goes on with it.
+   */
+  run<Objection extends Refused>(
+    request: IdempotentRequest,
+    claim: (transaction: Transaction) => Promise<Done<ClaimedAttempt<Request>> | Objection>,
+  ): Promise<DurableCallOutcome | DurableCallRefusal | Objection>;
+  /**
+   * Undoes an attempt that is done, because somebody takes it back.
+   *
+   * @param claim  Writes into the caller's rows that it is being undone, in the transaction that records the intent.
+   * @returns refused, `wrong-state`: there is no such attempt that is done, and nothing was written.
+   * @throws MisuseError  The definition has no compensation.
+   * @throws StoreError  As `run`.
+   */
+  compensate<Objection extends Refused>(
+    attempt: { readonly subject: string; readonly attempt: number },
+    claim: (transaction: Transaction) => Promise<Done<{ readonly value: Value }> | Objection>,
+  ): Promise<DurableCallOutcome | Refused<'wrong-state'> | Objection>;
+  /**
+   * Records an effect that was found without its intent, and undoes it (`compensating`) or leaves it to an operator (`stuck`).
+   *
+   * @param claim  Decides in the caller's rows whether it is one.
+   * @returns refused, `already-done`: it has been recorded before.
+   * @throws MisuseError, StoreError  As `compensate`.
+   */
+  adopt<Objection extends Refused>(
+    request: Pick<IdempotentRequest, 'scope' | 'key'>,
+    claim: (transaction: Transaction) => Promise<Done<AdoptedEffect<Request, Value>> | Objection>,
+  ): Promise<DurableCallOutcome | Refused<'already-done'> | Objection>;
+  /**
+   * Takes over calls whose lease is over, and brings each as far as it can be brought.
+   *
+   * @param most  At most so many. Default `recovery.most`.
+   * @returns how many were taken over.
+   * @throws StoreError  None was.
+   */
+  recover(most?: number): Promise<number>;
+  /** Recovers again and again, beside everything else. On every instance. */
+  start(): void;
+  /** Recovers no more, and waits for what it is at. */
+  close(): Promise<void>;
+}
+
+export interface AdoptedEffect<Request extends Json, Value extends Json> {
+  readonly state: 'compensating' | 'stuck';
+  readonly subject: string;
+  readonly attempt: number;
+  readonly request: Request;
+  readonly value: Value;
+  readonly code?: string;
+}
+
+export const defaultDurableCallTimes = {
+  leaseMs: 30_000,
+  retentionMs: 30 * 86_400_000,
+  recovery: { everyMs: 1_000, most: 20, pauseMs: 500, maxPauseMs: 30_000, jitter: 0.5 },
+};
+
+/**
+ * An outward call that takes effect once, although who sends it may die at any line, and its answer may be lost.
+ *
+ * The intent is committed before anything is sent, with the rows of the caller that it claims. What came of it is committed
+ * with the rows that it changes, by whoever holds the fence. What nobody heard is found out by recovery, on any instance: it looks
+ * up, sends again where the receiver honours idempotency keys, and gives the subject back when nothing can come any more.
+ *
+ * **What it does not promise:** anything, where the receiver neither honours idempotency keys nor can be looked up with a known
+ * end. And recovery runs only while some instance does.
+ *
+ * Cost: two commits for a call that succeeds; one statement of its own in each, beside those of the definition.
+ *
+ * @throws MisuseError  A setting, or the name.
+ * @see Helland, "Life beyond Distributed Transactions" (2007); Gray and Cheriton, "Leases" (1989); Kleppmann, "How to do
+ *   distributed locking" (2016), for the fence
+ */
+export function durableCalls<Transaction, Request extends Json, Value extends Json>(
+  store: DurableCallStore<Transaction>,
+  definition: DurableCallDefinition<Transaction, Request, Value>,
+  options: DurableCallOptions = {},
+): DurableCalls<Transaction, Request, Value> {
+  const times = checkedTimes(options);
+  const { name } = definition;
+  requireName(name);
+  const settings: DurableRunSettings<Transaction, Request, Value> = {
+    store,
+    definition,
+    times,
+    rules: { ...durableCallRules, ...options.rules },
+    stored: storedAnswers(options.storedHeaders ?? defaultStoredHeaders),
+    onEvent: quiet(options.onEvent ?? (() => undefined)),
+  };
+  /** The intent is committed: whatever fails now, recovery goes on with it, and must not look as if it had not been done. */
+  const goOn = async (call: DurableCall, begun = false): Promise<DurableCallOutcome> => {
+    try {
+      return await new DurableRun(settings, call, begun).run();
+    } catch (cause) {
+      settings.onEvent({ kind: 'failed', call, cause });
+      return { outcome: 'unknown', code: NOT_RECORDED };
+    }
+  };
+
+  const requireCompensation = () => {
+    if (definition.compensation === undefined) throw new MisuseError(`${name} has no compensation`);
+  };
+
+  const takeOver = async (most: number): Promise<readonly Promise<unknown>[]> => {
+    failpoint('durable-call.take-over.before');
+    const calls = await store.takeOver(name, most, times.leaseMs);
+    if (calls.length > 0) failpoint('durable-call.take-over.after');
+    return calls.map((call) => goOn(call));
+  };
+  const loop = new RecoveryLoop({
+    ...times.recovery,
+    takeOver,
+    onFailed: (cause) => settings.onEvent({ kind: 'recovery-failed', cause }),
+  });
+
+  return {
+    async run<Objection extends Refused>(
+      request: IdempotentRequest,
+      claim: (transaction: Transaction) => Promise<Done<ClaimedAttempt<Request>> | Objection>,
+    ) {
+      const id = recordIdOf(request);
+      const fingerprint = fingerprintOf(request);
+      let objection: Objection | undefined;
+      failpoint('durable-call.claim.before');
+      const claimed = await store.claim(async (transaction) => {
+        const taken = await claim(transaction);
+        objection = taken.outcome === 'done' ? undefined : taken;
+        if (taken.outcome !== 'done') return taken;
+        requireAttempt(taken.value);
+        failpoint('durable-call.claim.within');
+        const call: NewDurableCall = {
+          ...taken.value,
+          id,
+          fingerprint,
+          name,
+          state: 'calling',
+          leaseMs: times.leaseMs,
+        };
+        return done(call);
+      });
+      failpoint('durable-call.claim.after');
+      if (claimed.outcome === 'done') return goOn(claimed.value);
+      const found = await store.find(id);
+      if (found !== undefined) return outcomeOfCall(found, fingerprint);
+      // Where nobody has this key, the attempt was somebody else's a moment ago.
+      return objection ?? refused('contended');
+    },
+
+    async compensate(attempt, claim) {
+      requireCompensation();
+      failpoint('compensation.reopen.before');
+      const reopened = await store.reopen({ ...attempt, name }, async (transaction) => {
+        const taken = await claim(transaction);
+        if (taken.outcome !== 'done') return taken;
+        failpoint('compensation.reopen.within');
+        return done({ value: taken.value.value, leaseMs: times.leaseMs });
+      });
+      if (reopened.outcome !== 'done') return reopened;
+      failpoint('compensation.reopen.after');
+      return goOn(reopened.value, true);
+    },
+
+    async adopt(request, claim) {
+      requireCompensation();
+      const id = recordIdOf({ ...request, payload: '' });
+      failpoint('compensation.adopt.before');
+      const adopted = await store.claim(async (transaction) => {
+        const taken = await claim(transaction);
+        if (taken.outcome !== 'done') return taken;
+        requireAttempt(taken.value);
+        const { state } = taken.value;
+        const fingerprint = fingerprintOf({ ...request, payload: '' });
+        failpoint('compensation.adopt.within');
+        const lease = state === 'compensating' ? { leaseMs: times.leaseMs } : {};
+        const call: NewDurableCall = { ...taken.value, ...lease, id, fingerprint, name };
+        return done(call);
+      });
+      if (adopted.outcome !== 'done') return adopted;
+      failpoint('compensation.adopt.after');
+      const { value: call } = adopted;
+      if (call.state === 'compensating') return goOn(call, true);
+      settings.onEvent({ kind: 'stuck', call, ...(call.code === undefined ? {} : { code: call.code }) });
+      return { outcome: 'unknown', code: call.code };
+    },
+
+    async recover(most = times.recovery.most) {
+      const recovering = await takeOver(most);
+      await Promise.all(recovering);
+      return recovering.length;
+    },
+    start: () => loop.start(),
+    close: () => loop.close(),
+  };
+}
+
+/** What became of it is known, and could not be written down. */
+const NOT_RECORDED = 'NOT_RECORDED';
+/** As MySQL's column has it. */
+const LONGEST_NAME = 64;
+const LONGEST_SUBJECT = 255;
+const MOST_ATTEMPTS = 2 ** 31 - 1;
+const CONTROL_CHARACTER = /\p{Cc}/u;
+
+function requireName(name: string): void {
+  requireText('the name of a durable call', name, LONGEST_NAME);
+}
+
+/** MySQL rounds a number that is not whole, and then recovery would show another token than the owner. */
+function requireAttempt({ subject, attempt }: Pick<AttemptRef, 'subject' | 'attempt'>): void {
+  requireText('the subject of a durable call', subject, LONGEST_SUBJECT);
+  if (Number.isInteger(attempt) && attempt >= 1 && attempt <= MOST_ATTEMPTS) return;
+  throw new MisuseError(`the attempt of a durable call must be from 1 to ${MOST_ATTEMPTS}, got ${attempt}`);
+}
+
+function requireText(what: string, text: string, most: number): void {
+  const isText = typeof text === 'string' && text.isWellFormed() && !CONTROL_CHARACTER.test(text);
+  if (isText && text !== '' && [...text].length <= most) return;
+  throw new MisuseError(`${what} must be 1 to ${most} characters, none of them a control character`);
+}
+
+function checkedTimes({ leaseMs, retentionMs, recovery }: DurableCallOptions) {
+  const defaults = defaultDurableCallTimes;
+  const times = {
+    leaseMs: leaseMs ?? defaults.leaseMs,
+    retentionMs: retentionMs ?? defaults.retentionMs,
+    recovery: { ...defaults.recovery, ...recovery },
+  };
+  const { everyMs, most, pauseMs, maxPauseMs, jitter } = times.recovery;
+  requireMs({ leaseMs: times.leaseMs, retentionMs: times.retentionMs, everyMs, pauseMs, maxPauseMs }, 1);
+  if (everyMs > LONGEST_TIMER_MS)
+    throw new MisuseError(`everyMs must be at most ${LONGEST_TIMER_MS}, got ${everyMs}`);
+  if (!Number.isSafeInteger(most) || most < 1)
+    throw new MisuseError(`most must be a whole number ≥ 1, got ${most}`);
+  if (!(jitter >= 0 && jitter <= 1)) throw new MisuseError(`jitter must be from 0 to 1, got ${jitter}`);
+  return times;
+}
