@@ -1,6 +1,11 @@
 import { requireLimit } from './columns.ts';
-import type { InspectedDurableCall, ListedDurableCall, Resolution } from './durable-call-record.ts';
-import { isSettled } from './durable-call-record.ts';
+import {
+  type DurableCall,
+  type InspectedDurableCall,
+  isSettled,
+  type ListedDurableCall,
+  type Resolution,
+} from './durable-call-record.ts';
 import { durableCallFromRow, inspectedCallFromRow, listedCallFromRow } from './durable-call-row.ts';
 import type { IdempotencyRecordId } from './idempotency-record.ts';
 import { type Done, done, type Refused, refused } from './outcome.ts';
@@ -80,7 +85,7 @@ export async function inspectDurableCall(
  * service takes it over next, and settles it with its own rows.
  *
  * - `done`, with what it came to: it is settled, as if its receiver had answered so.
- * - `not-done`: its subject is given back.
+ * - `not-done`: its subject is given back. Not of one that is being undone, which has had its effect.
  * - `undone`: it had its effect, and has it no more. Where that was being undone, it is `compensated`; else the subject is given back.
  * - `retry`: an earlier verdict is withdrawn. What was `stuck` is looked up again, and may be sent again where its receiver honours
  *   idempotency keys; or its compensation goes on.
@@ -89,7 +94,7 @@ export async function inspectDurableCall(
  * its lease ended is fenced off.
  *
  * `in-progress`: its lease is not over, so somebody may be at it, or pauses between two tries; ask again. `already-done`: it is
- * settled. `wrong-state`: it would be done, but neither is its value given nor recorded. In none of these was anything changed.
+ * settled. `wrong-state`: it would be done, but neither is its value given nor recorded; or it is `not-done` and being undone. In none of these was anything changed.
  * Undefined: there is no such call.
  *
  * Cost: one statement, two where it is refused.
@@ -108,7 +113,12 @@ export async function resolveDurableCall(
   const call = rows[0] && durableCallFromRow(rows[0]);
   if (call === undefined) return undefined;
   if (isSettled(call.state)) return refused('already-done');
-  const wantsValue =
-    'verdict' in resolution && resolution.verdict === 'done' && resolution.value === undefined;
-  return refused(wantsValue && call.value === undefined ? 'wrong-state' : 'in-progress');
+  return refused(fits(resolution, call) ? 'in-progress' : 'wrong-state');
+}
+
+/** Whether the resolution says something that can be true of the call. */
+function fits(resolution: Resolution, call: DurableCall): boolean {
+  if (!('verdict' in resolution)) return true;
+  if (resolution.verdict === 'not-done') return call.compensationTry === 0;
+  return resolution.verdict !== 'done' || resolution.value !== undefined || call.value !== undefined;
 }

@@ -351,7 +351,9 @@ export class DurableRun<Transaction, Request extends Json, Value extends Json> {
   /** What somebody else has made of it meanwhile. */
   async #asItIs(): Promise<DurableCallOutcome> {
     const found = await this.#settings.store.find(this.#call.id);
-    if (found?.answer !== undefined) return done(found.answer, { replayed: true });
+    // What is taken back was answered when it was done: that says nothing of whether it has been undone.
+    const isTakenBack = this.#call.state === 'compensating' && found !== undefined && !isSettled(found.state);
+    if (found?.answer !== undefined && !isTakenBack) return done(found.answer, { replayed: true });
     return { outcome: 'unknown', code: found?.code ?? TAKEN_OVER };
   }
 

@@ -35,8 +35,9 @@ export interface ClaimedAttempt<Request extends Json> {
 
 export interface DurableCallOptions {
   /**
-   * How long who sends may be silent before somebody else takes the call over, in milliseconds. It must be longer than `send` and
-   * `lookUp` take at most. Default 30 s.
+   * How long who sends may be silent before somebody else takes the call over, in milliseconds. It must be longer than `send` takes at
+   * most, and should be longer than a look-up, `send` and another look-up together, which is the most that one recovery asks. Default
+   * 30 s.
    */
   readonly leaseMs?: number;
   /** How long an answer is replayed, in milliseconds. Longer than the receiver knows its tokens. Default 30 days. */
