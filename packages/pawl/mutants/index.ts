@@ -1,4 +1,5 @@
 import { adapterMutants } from './adapters.ts';
+import { durableCallMutants } from './durable-calls.ts';
 import { fencingMutants } from './fencing.ts';
 import { idempotencyKeyMutants } from './idempotency-keys.ts';
 import { idempotencyStoreMutants } from './idempotency-stores.ts';
@@ -18,6 +19,7 @@ export const mutants: readonly Mutant[] = [
   ...redisLockMutants,
   ...lockStoreMutants,
   ...fencingMutants,
+  ...durableCallMutants,
   ...adapterMutants,
   ...migrationMutants,
 ];

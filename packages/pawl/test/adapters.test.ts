@@ -464,6 +464,20 @@ describe('PostgreSQL', () => {
       await db.destroy();
     }
   });
+
+  test.each([
+    [false, 'read committed'],
+    [true, 'repeatable read'],
+  ])('sessions that are said to be READ COMMITTED (%s) are believed', async (said, level) => {
+    const options = '-c default_transaction_isolation=repeatable\\ read';
+    const pool = new pg.Pool({ connectionString: store.url, max: 1, options });
+    const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool: classifiedPgPool(pool) }) });
+    const sql = kyselyPort(db, postgres, { sessionsAreReadCommitted: said });
+    const shown = await sql
+      .transaction((transaction) => run(transaction, 'SHOW transaction_isolation'))
+      .finally(() => db.destroy());
+    expect(shown.rows).toEqual([{ transaction_isolation: level }]);
+  });
 });
 
 describe('a PostgreSQL that greets and takes leave in one breath', () => {

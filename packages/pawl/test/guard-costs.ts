@@ -4,8 +4,10 @@ import { ioredisPort, ioredisSubscriber } from '../src/adapters/ioredis.ts';
 import {
   claimUnique,
   conditionalUpdate,
+  type DurableCallDefinition,
   distributedLocks,
   done,
+  durableCalls,
   fencedUpdate,
   type IdempotencyStore,
   idempotencyKeys,
@@ -23,6 +25,7 @@ import {
   renewClaim,
   type SqlPort,
   type SqlTransaction,
+  sqlDurableCallStore,
   sqlIdempotencyStore,
   sweepClaims,
   transact,
@@ -146,6 +149,11 @@ async function commitCounter({ kind, query }: Store): Promise<() => Promise<numb
 }
 
 let tickets = 0;
+
+interface Ticket {
+  readonly table: string;
+  readonly key: { readonly id: number };
+}
 
 function sqlCases(sql: SqlPort, plain: SqlPort, store: Store): Cases {
   const execute = (session: Pick<SqlPort, 'execute'>, text: string) => session.execute({ text, values: [] });
@@ -392,6 +400,98 @@ function sqlCases(sql: SqlPort, plain: SqlPort, store: Store): Cases {
         },
       ],
     },
+    'durable call': durableCallCases(sql, plain, newTicket),
+  };
+}
+
+/** Each transaction has one statement of the caller's own. */
+function durableCallCases(sql: SqlPort, plain: SqlPort, newTicket: () => Promise<Ticket>): Cases[string] {
+  type Sends = 'done' | 'refused' | 'unknown';
+  const move = (transaction: SqlTransaction, id: string, status: string, to: string) =>
+    conditionalUpdate(transaction, {
+      table: 'ticket',
+      key: { id: Number(id) },
+      expect: { status },
+      set: { status: to },
+    });
+  const definition = (name: string, sends: Sends): DurableCallDefinition<SqlTransaction, null, null> => ({
+    name,
+    repeat: 'idempotent',
+    send: async () => (sends === 'done' ? { outcome: sends, value: null } : { outcome: sends, code: 'CODE' }),
+    lookUp: async () => ({ outcome: 'done', value: null }),
+    async settle(transaction, { subject }) {
+      await move(transaction, subject, 'PENDING', 'PAID');
+      return done(ANSWER);
+    },
+    async release(transaction, { subject }) {
+      await move(transaction, subject, 'PENDING', 'WAITING');
+      return ANSWER;
+    },
+    forget: NEVER,
+    compensation: {
+      name: 'undo',
+      send: async () => ({ outcome: 'done' }),
+      lookUp: NEVER,
+      began: NEVER,
+      async ended(transaction, { subject }) {
+        await move(transaction, subject, 'UNDOING', 'UNDONE');
+        return ANSWER;
+      },
+    },
+  });
+  const over = (port: SqlPort, sends: Sends, name = 'pay') =>
+    durableCalls(sqlDurableCallStore(port), definition(name, sends));
+  const pay = ({ run }: ReturnType<typeof over>, ticket: Ticket) =>
+    run(newRequest({ key: `pay ${ticket.key.id}` }), async (transaction) => {
+      const subject = String(ticket.key.id);
+      const claimed = await move(transaction, subject, 'WAITING', 'PENDING');
+      return claimed.outcome === 'done' ? done({ subject, attempt: 1, request: null }) : claimed;
+    });
+  return {
+    fresh: [
+      'done',
+      async () => {
+        const ticket = await newTicket();
+        return () => pay(over(sql, 'done'), ticket);
+      },
+    ],
+    replayed: [
+      'replayed',
+      async () => {
+        const ticket = await newTicket();
+        await pay(over(plain, 'done'), ticket);
+        return () => pay(over(sql, 'done'), ticket);
+      },
+    ],
+    unknown: [
+      'unknown',
+      async () => {
+        const ticket = await newTicket();
+        return () => pay(over(sql, 'unknown'), ticket);
+      },
+    ],
+    recovered: [
+      '1',
+      async () => {
+        const name = randomUUID();
+        await pay(over(plain, 'unknown', name), await newTicket());
+        return () => over(sql, 'done', name).recover();
+      },
+    ],
+    'each look that finds none': ['0', async () => () => over(sql, 'done', randomUUID()).recover()],
+    compensated: [
+      'done',
+      async () => {
+        const ticket = await newTicket();
+        const subject = String(ticket.key.id);
+        await pay(over(plain, 'done'), ticket);
+        return () =>
+          over(sql, 'done').compensate({ subject, attempt: 1 }, async (transaction) => {
+            await move(transaction, subject, 'PAID', 'UNDOING');
+            return done({ value: null });
+          });
+      },
+    ],
   };
 }
 

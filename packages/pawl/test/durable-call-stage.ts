@@ -1,0 +1,295 @@
+import {
+  type Answer,
+  type ClaimedAttempt,
+  type Compensation,
+  conditionalUpdate,
+  type Done,
+  type DurableCall,
+  type DurableCallDefinition,
+  type DurableCallEvent,
+  type DurableCallOptions,
+  type DurableCallRules,
+  type DurableCallStore,
+  type DurableCalls,
+  done,
+  durableCallRules,
+  durableCalls,
+  type Heard,
+  type Holding,
+  type IdempotentRequest,
+  type Move,
+  migrate,
+  pawlTables,
+  type Refused,
+  type Repeat,
+  refused,
+  type SqlPort,
+  type SqlTransaction,
+  sqlDurableCallStore,
+  transact,
+} from '../src/index.ts';
+import { type Booking, type ParcelRequest, Receiver } from './durable-call-receiver.ts';
+import { openStore, type PortOptions, type Store } from './stores.ts';
+
+/*
+ * What the tests of durable calls play on: parcels in a database, for each of which a courier is booked; a courier service in the
+ * hand of the test; and instances, each with connections of its own.
+ */
+
+export const CALLS = pawlTables().durableCall;
+export const HOUR_MS = 3_600_000;
+
+export type Definition = DurableCallDefinition<SqlTransaction, ParcelRequest, Booking>;
+export type CallStore = DurableCallStore<SqlTransaction>;
+
+/** A parcel's row. `receipts`: how often its booking was written down. */
+export interface Parcel {
+  readonly state: string;
+  readonly attempt: number;
+  readonly receipts: number;
+}
+
+export interface InstanceOptions extends DurableCallOptions {
+  /** What its definition has instead. */
+  readonly definition?: (given: Definition) => Partial<Definition>;
+  /** Its store, around the one on its pool. */
+  readonly store?: (store: CallStore, sql: SqlPort) => CallStore;
+  /** A pool of its own. Absent: one of three. */
+  readonly pool?: PortOptions;
+}
+
+export interface Instance {
+  readonly calls: DurableCalls<SqlTransaction, ParcelRequest, Booking>;
+  readonly events: DurableCallEvent[];
+  /** Books a courier for a parcel, under a key that is the parcel's unless another is given. */
+  book(
+    parcel: string,
+    given?: Partial<IdempotentRequest> & { readonly finalAfterMs?: number },
+  ): ReturnType<DurableCalls<SqlTransaction, ParcelRequest, Booking>['run']>;
+}
+
+/** One test's own name, parcels and courier service. */
+export interface Scene {
+  readonly receiver: Receiver;
+  instance(options?: InstanceOptions): Instance;
+  /** A parcel that nobody has booked a courier for. */
+  parcel(): Promise<string>;
+  /** Its record, of the key that `book` gives it by itself. */
+  call(parcel: string, key?: string): Promise<DurableCall | undefined>;
+}
+
+export interface Stage {
+  readonly database: Store;
+  /** @param repeat  Of its calls; where it is `never`, its receiver does not honour tokens. */
+  scene(options?: { readonly repeat?: Repeat; readonly compensates?: boolean }): Scene;
+  rows(parcel: string): Promise<Parcel>;
+  /** The lease of what is unsettled of a parcel is over, as if nobody had been heard of for long. */
+  endLease(parcel: string): Promise<void>;
+  /** From now on no effect of its calls can come about any more. */
+  makeFinal(parcel: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Who dies, as those see it who wait for him. */
+export const FOREVER = new Promise<never>(() => undefined);
+
+/** The scope that requests have unless another is given. */
+const SCOPE = ['member 1', 'POST /couriers'];
+export const SCOPE_TEXT = JSON.stringify(SCOPE);
+
+/** The rules, but where `instead` says otherwise. */
+export function rulesBut(
+  instead: (holding: Holding, heard: Heard<unknown>) => Move<never> | undefined,
+): Pick<DurableCallRules, 'next'> {
+  return { next: (holding, heard) => instead(holding, heard) ?? durableCallRules.next(holding, heard) };
+}
+
+/** What was answered, its body as text. */
+export function told(outcome: { readonly outcome: string; readonly value?: unknown }): unknown {
+  if (outcome.outcome !== 'done') return outcome;
+  const { value, ...rest } = outcome as Done<Answer>;
+  return { ...rest, value: { status: value.status, body: Buffer.from(value.body).toString() } };
+}
+
+/** `told` of what was booked, by a receiver that books nothing else. */
+export const booked = (replayed = false, booking = 1) => ({
+  outcome: 'done',
+  replayed,
+  value: { status: 201, body: `booked ${booking}` },
+});
+
+export const answered = (status: number, body: string, replayed = false) => ({
+  outcome: 'done',
+  replayed,
+  value: { status, body },
+});
+
+export const unknown = (code: string | undefined) => ({ outcome: 'unknown', code });
+
+const answer = (status: number, body: string): Answer => ({
+  status,
+  headers: { 'Content-Type': 'text/plain', 'Set-Cookie': 'secret' },
+  body: Buffer.from(body),
+});
+
+let names = 0;
+
+export async function openStage(name: 'postgres' | 'mariadb'): Promise<Stage> {
+  const database = await openStore(name);
+  const pools = Array.from({ length: 3 }, () => database.open({ connections: 5 }));
+  const [first] = pools as [SqlPort];
+  await migrate(first);
+  await database.query(
+    'CREATE TABLE parcel (id varchar(50) PRIMARY KEY, state varchar(20), attempt integer)',
+  );
+  await database.query('CREATE TABLE receipt (parcel varchar(50), booking integer)');
+
+  const move = async (
+    transaction: SqlTransaction,
+    parcel: string,
+    from: { state: string; attempt?: number },
+    to: { state: string; attempt?: number },
+  ) => conditionalUpdate(transaction, { table: 'parcel', key: { id: parcel }, expect: from, set: to });
+
+  /** For who holds the fence it cannot fail; who has lost it may find the parcel elsewhere. */
+  const mustMove = async (...asked: Parameters<typeof move>) => {
+    const moved = await move(...asked);
+    if (moved.outcome !== 'done') throw new Error(`parcel ${asked[1]} is not ${asked[2].state}`);
+  };
+
+  async function claim(
+    transaction: SqlTransaction,
+    parcel: string,
+  ): Promise<Done<ClaimedAttempt<ParcelRequest>> | Refused<'wrong-state'>> {
+    const moved = await move(transaction, parcel, { state: 'WAITING' }, { state: 'BOOKING' });
+    if (moved.outcome !== 'done') return refused('wrong-state');
+    const { rows } = await transaction.execute(
+      database.statement('SELECT attempt FROM parcel WHERE id = ?', parcel),
+    );
+    return done({ subject: parcel, attempt: Number(rows[0]?.attempt), request: { parcel } });
+  }
+
+  const compensation: Omit<Compensation<SqlTransaction, ParcelRequest, Booking>, 'send' | 'lookUp'> = {
+    name: 'cancel',
+    began: async (transaction, { subject }) => {
+      const moved = await move(transaction, subject, { state: 'WITHDRAWN' }, { state: 'CANCELING' });
+      return moved.outcome === 'done' ? done(undefined) : refused('wrong-state');
+    },
+    async ended(transaction, { subject }) {
+      await mustMove(transaction, subject, { state: 'CANCELING' }, { state: 'CANCELED' });
+      return answer(410, 'canceled');
+    },
+  };
+
+  const give = (transaction: SqlTransaction, subject: string, attempt: number) =>
+    mustMove(transaction, subject, { state: 'BOOKING', attempt }, { state: 'WAITING', attempt: attempt + 1 });
+
+  const definitionOf = (
+    name: string,
+    repeat: Repeat,
+    compensates: boolean,
+    receiver: Receiver,
+  ): Definition => ({
+    name,
+    repeat,
+    send: receiver.send,
+    lookUp: receiver.lookUp,
+    async settle(transaction, { subject, attempt }, { booking }) {
+      const moved = await move(transaction, subject, { state: 'BOOKING', attempt }, { state: 'BOOKED' });
+      if (moved.outcome !== 'done') return refused('not-open');
+      await transaction.execute(database.statement('INSERT INTO receipt VALUES (?, ?)', subject, booking));
+      return done(answer(201, `booked ${booking}`));
+    },
+    async release(transaction, { subject, attempt }, why) {
+      await give(transaction, subject, attempt);
+      return answer(402, `${why.reason} ${'code' in why ? why.code : ''}`.trim());
+    },
+    forget: (transaction, { subject, attempt }) => give(transaction, subject, attempt),
+    ...(compensates
+      ? { compensation: { ...compensation, send: receiver.cancel, lookUp: receiver.lookUpCancel } }
+      : {}),
+  });
+
+  const past = {
+    postgres: `clock_timestamp() - interval '1 second'`,
+    mysql: 'UTC_TIMESTAMP(6) - INTERVAL 1 SECOND',
+  };
+  const setPast = (column: string, parcel: string) =>
+    database.query(
+      `UPDATE ${CALLS} SET ${column} = ${past[database.kind]} WHERE subject = ? AND expires_at IS NULL`,
+      parcel,
+    );
+  const store = sqlDurableCallStore(first);
+
+  return {
+    database,
+
+    scene({ repeat = 'idempotent', compensates = true } = {}) {
+      const name = `book ${++names}`;
+      const receiver = new Receiver(repeat === 'idempotent');
+      let instances = 0;
+      let parcels = 0;
+      return {
+        receiver,
+        instance(options = {}) {
+          const { definition, store: around = (given) => given, pool, ...rest } = options;
+          const sql = pool === undefined ? pools[instances++ % pools.length] : database.open(pool);
+          if (sql === undefined) throw new Error('no pool');
+          const events: DurableCallEvent[] = [];
+          const given = definitionOf(name, repeat, compensates, receiver);
+          const calls = durableCalls(
+            around(sqlDurableCallStore(sql), sql),
+            { ...given, ...definition?.(given) },
+            { leaseMs: HOUR_MS, onEvent: (event) => events.push(event), ...rest },
+          );
+          return {
+            calls,
+            events,
+            book: (parcel, { finalAfterMs, ...request } = {}) =>
+              calls.run({ scope: SCOPE, key: parcel, payload: '{}', ...request }, async (transaction) => {
+                const claimed = await claim(transaction, parcel);
+                if (claimed.outcome !== 'done' || finalAfterMs === undefined) return claimed;
+                return done({ ...claimed.value, finalAfterMs });
+              }),
+          };
+        },
+        async parcel() {
+          const id = `${name.replace(' ', '-')}-${++parcels}`;
+          await database.query(`INSERT INTO parcel VALUES (?, 'WAITING', 1)`, id);
+          return id;
+        },
+        call: (parcel, key = parcel) => store.find({ scope: SCOPE_TEXT, key }),
+      };
+    },
+
+    async rows(parcel) {
+      const { rows } = await database.query('SELECT state, attempt FROM parcel WHERE id = ?', parcel);
+      const receipts = await database.query('SELECT booking FROM receipt WHERE parcel = ?', parcel);
+      return {
+        state: String(rows[0]?.state),
+        attempt: Number(rows[0]?.attempt),
+        receipts: receipts.rows.length,
+      };
+    },
+
+    async endLease(parcel) {
+      await setPast('lease_until', parcel);
+    },
+    async makeFinal(parcel) {
+      await setPast('final_after', parcel);
+    },
+    close: () => database.close(),
+  };
+}
+
+/** A store that asks nobody whether he still holds the call, once the caller's rows have been written. */
+export function unfenced(store: CallStore, sql: SqlPort): CallStore {
+  return {
+    ...store,
+    settle: (_id, _fence, decide) =>
+      transact(sql, async (transaction) => {
+        const decided = await decide(transaction);
+        return decided.outcome === 'done' ? done(undefined) : decided;
+      }),
+  };
+}
