@@ -17,9 +17,13 @@ import { memberLimit } from './http/member-limit.ts';
 import { memberRoutes } from './http/member-routes.ts';
 import { identifyMembers } from './http/members.ts';
 import { orderRoutes } from './http/order-routes.ts';
+import { purchaseAnswers } from './http/purchase-answers.ts';
 import { serviceRoutes } from './http/service-routes.ts';
 import { ticketRoutes } from './http/ticket-routes.ts';
 import { openLocks } from './locks.ts';
+import { findPurchased } from './lotto/bill.ts';
+import { durablePurchases } from './lotto/purchase/durable/durable-purchases.ts';
+import { reconcileLoop } from './lotto/purchase/durable/reconcile-loop.ts';
 import { publishedKeys } from './lotto/purchase/published-keys.ts';
 import { purchases } from './lotto/purchase/purchase.ts';
 import { tossClient } from './payment/toss-client.ts';
@@ -90,6 +94,49 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
     onEvent: (message, details) => app.log.warn(details, message),
   });
 
+  const durable = durablePurchases({
+    db,
+    sql: store,
+    provider,
+    answers: purchaseAnswers,
+    serverName: settings.SERVER_NAME,
+    settings: {
+      leaseMs: settings.PURCHASE_LEASE_MS,
+      sessionMs: settings.PAYMENT_SESSION_MS,
+      marginMs: settings.PAYMENT_MARGIN_MS,
+      isIdempotent: settings.PAYMENT_IDEMPOTENCY,
+      recovery: {
+        everyMs: settings.RECOVERY_EVERY_MS,
+        most: settings.RECOVERY_MOST,
+        pauseMs: settings.RECOVERY_PAUSE_MS,
+        maxPauseMs: settings.RECOVERY_MAX_PAUSE_MS,
+      },
+    },
+    onEvent: ({ kind, call, code, cause }) => {
+      const details = {
+        err: cause,
+        code,
+        subject: call?.subject,
+        attempt: call?.attempt,
+        fence: call?.fence,
+      };
+      if (kind === 'unknown') app.log.warn(details, 'the outcome of a purchase is not known yet');
+      else app.log.error(details, `a purchase could not be settled: ${kind}`);
+    },
+  });
+  const reconciliation = reconcileLoop({
+    provider,
+    calls: durable.calls,
+    rows: durable.rows,
+    purchased: (paymentKeys) => findPurchased(db, paymentKeys),
+    serverName: settings.SERVER_NAME,
+    everyMs: settings.RECONCILE_EVERY_MS,
+    graceMs: settings.RECONCILE_GRACE_MS,
+    lookBackMs: settings.RECONCILE_LOOK_BACK_MS,
+    onFound: (found) => app.log.error(found, 'payments were captured that no order waits for'),
+    onTrouble: (cause) => app.log.error({ err: cause }, "the provider's records could not be compared"),
+  });
+
   const pay = purchases({
     db,
     sql: store,
@@ -102,6 +149,7 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
         prefix: REDIS_PREFIX,
         onOutcomeNotStored: (event) => app.log.warn(event, 'an outcome could not be stored under its key'),
       }),
+    durable,
     serverName: settings.SERVER_NAME,
     settings: {
       lockWaitMs: settings.LOCK_WAIT_MS,
@@ -176,7 +224,7 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
     isReady: () => answers(() => sql`select 1`.execute(db)),
     ...(settings.LAB_MODE ? { isolation: () => readIsolation(store) } : {}),
   });
-  orderRoutes(app, { db, sql: store });
+  orderRoutes(app, { db, sql: store, cancel: untilDone(durable.cancel) });
   ticketRoutes(app, {
     db,
     purchase: untilDone(pay),
@@ -199,7 +247,8 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
     couponRedis?.publishedLocks.close();
     const unlocked = locks.close();
     await app.close();
-    await Promise.all([...underWay, reconciler?.close(), unlocked]);
+    const idle = [durable.calls.close(), reconciliation.close(), reconciler?.close(), unlocked];
+    await Promise.all([...underWay, ...idle]);
     subscriber?.disconnect();
     redis?.disconnect();
     await provider.close();
@@ -210,6 +259,9 @@ export async function startShop(settings: Settings): Promise<RunningService & { 
     await migrate(settings.DATABASE_URL, settings.SERVER_NAME);
     await openDemoRound({ db, sql: store });
     const url = await app.listen({ host: settings.HOST, port: settings.PORT });
+    // Always: what a purchase left behind is finished, whatever strategy has been chosen since.
+    durable.calls.start();
+    reconciliation.start();
     // In lab mode a request may choose the strategy that has counters.
     if (settings.LAB_MODE || settings.COUPON_STRATEGY === 'redis-counter') reconciler?.start();
     return { url, close, closeLimitMs: settings.PAYMENT_TIMEOUT_MS + CLOSE_MARGIN_MS };

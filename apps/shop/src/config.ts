@@ -32,8 +32,26 @@ const settingsSchema = Type.Object({
   PAYMENT_TIMEOUT_MS: Type.Integer({ minimum: 100, maximum: 120_000, default: 10_000 }),
   PURCHASE_STRATEGY: Type.Union(
     strategyNames.map((name) => Type.Literal(name)),
-    { default: 'conditional-update' },
+    { default: 'durable' },
   ),
+  // How long who pays may be silent before another instance takes over. Who recovers asks the provider up to three times.
+  PURCHASE_LEASE_MS: Type.Integer({ minimum: 100, maximum: 600_000, default: 35_000 }),
+  // How long a payment window lives at the provider, and how long after its end a capture may still come to light.
+  PAYMENT_SESSION_MS: Type.Integer({ minimum: 100, maximum: 86_400_000, default: 600_000 }),
+  PAYMENT_MARGIN_MS: Type.Integer({ minimum: 0, maximum: 86_400_000, default: 60_000 }),
+  PAYMENT_IDEMPOTENCY: Type.Boolean({
+    default: true,
+    description: 'Whether the payment provider honours idempotency keys',
+  }),
+  RECOVERY_EVERY_MS: Type.Integer({ minimum: 10, maximum: 3_600_000, default: 1_000 }),
+  RECOVERY_MOST: Type.Integer({ minimum: 1, maximum: 1000, default: 20 }),
+  RECOVERY_PAUSE_MS: Type.Integer({ minimum: 10, maximum: 3_600_000, default: 500 }),
+  RECOVERY_MAX_PAUSE_MS: Type.Integer({ minimum: 10, maximum: 3_600_000, default: 30_000 }),
+  // 0: never.
+  RECONCILE_EVERY_MS: Type.Integer({ minimum: 0, maximum: 86_400_000, default: 60_000 }),
+  // Longer than any purchase takes that notes nothing before it charges, as some of the wrong ones do.
+  RECONCILE_GRACE_MS: Type.Integer({ minimum: 0, maximum: 86_400_000, default: 60_000 }),
+  RECONCILE_LOOK_BACK_MS: Type.Integer({ minimum: 0, maximum: 2_592_000_000, default: 86_400_000 }),
   LOCK_WAIT_MS: Type.Integer({ minimum: 0, maximum: 60_000, default: 5_000 }),
   RETRY_ATTEMPTS: Type.Integer({ minimum: 1, maximum: 100, default: 3 }),
   RETRY_PAUSE_MS: Type.Integer({ minimum: 0, maximum: 10_000, default: 100 }),
@@ -90,6 +108,12 @@ export function shopSettings(env: Readonly<Record<string, string | undefined>>):
     // Or one member takes all connections, and everybody waits for whatever he waits for.
     problems.push(
       `COUPON_REQUESTS_PER_MEMBER must be less than DATABASE_POOL_SIZE=${settings.DATABASE_POOL_SIZE}, got ${settings.COUPON_REQUESTS_PER_MEMBER}`,
+    );
+  }
+  if (settings.PURCHASE_LEASE_MS <= settings.PAYMENT_TIMEOUT_MS) {
+    // Or a purchase is taken over while its owner still waits for the provider, and nothing that he hears is believed.
+    problems.push(
+      `PURCHASE_LEASE_MS must be more than PAYMENT_TIMEOUT_MS=${settings.PAYMENT_TIMEOUT_MS}, got ${settings.PURCHASE_LEASE_MS}`,
     );
   }
   const chosen = {

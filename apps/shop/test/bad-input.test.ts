@@ -25,6 +25,7 @@ const TABLES = [
   'lotto_publish',
   'lotto_ticket',
   'purchase_key',
+  'pawl_durable_call',
   'purchase',
   'bill',
   'order_status_audit',
@@ -178,19 +179,29 @@ describe('a confirmation is refused, and leaves nothing behind', () => {
   });
 });
 
-test('an order that is paid is not paid again, with the same payment key or another', async () => {
-  const provider = await startProvider();
-  const shops = await startShops({ providerUrl: provider.url });
-  const order = await shops.order();
-  expect((await shops.confirm(order)).status).toBe(200);
-  for (const paymentKey of [order.orderId, 'another-key']) {
-    expect((await shops.confirm(order, { paymentKey })).body).toMatchObject({
-      status: 400,
-      code: 'already-done',
-    });
-  }
-  expect(await provider.requests()).toBe(1);
-});
+test.each(['conditional-update', 'durable'])(
+  '%s: an order that is paid is not paid again, with the same payment key or another',
+  async (strategy) => {
+    const provider = await startProvider();
+    const shops = await startShops({ providerUrl: provider.url });
+    const order = await shops.order();
+    const headers = { 'x-purchase-strategy': strategy };
+    const paid = await shops.confirm(order, { headers });
+    expect(paid.status).toBe(200);
+    const again = await shops.confirm(order, { headers });
+    if (strategy === 'durable') {
+      // The same request is given the same answer, and nothing is done.
+      expect(again.headers.get('idempotency-replayed')).toBe('true');
+      expect(again.text).toBe(paid.text);
+    } else {
+      expect(again.body).toMatchObject({ status: 400, code: 'already-done' });
+    }
+    const other = await shops.confirm(order, { headers, paymentKey: 'another-key' });
+    expect(other.body).toMatchObject({ status: 400, code: 'already-done' });
+    expect(await provider.requests()).toBe(1);
+    expect(await shops.sql('SELECT * FROM bill')).toHaveLength(1);
+  },
+);
 
 describe('an order is refused, and leaves nothing behind', () => {
   const create = (body: unknown, headers?: Record<string, string>) => (shops: Shops) =>

@@ -1,12 +1,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createSandbox, type LedgerEvent, type SandboxOptions } from '@pawl/payment-sandbox';
+import { createSandbox, type SandboxOptions } from '@pawl/payment-sandbox';
 import { inject, onTestFinished } from 'vitest';
 import { newDatabase, type SqlStore } from '../../../test/stores.ts';
 import { startShop } from '../src/app.ts';
 import { shopSettings } from '../src/config.ts';
 import { openTables } from './database.ts';
+import { providerControls } from './provider-controls.ts';
 
 export interface Reply {
   status: number;
@@ -21,9 +22,18 @@ export interface OrderRef {
   amount: number;
 }
 
+/** Settings under which what a purchase leaves behind is recovered within a test's patience. */
+export const RECOVERING = {
+  PAYMENT_TIMEOUT_MS: '300',
+  PURCHASE_LEASE_MS: '400',
+  RECOVERY_EVERY_MS: '20',
+  RECOVERY_PAUSE_MS: '20',
+  RECOVERY_MAX_PAUSE_MS: '100',
+} as const;
+
 /** A clock for the provider in which nobody wakes before `open()`: its requests stay in flight until then. */
 export function gate() {
-  const opened = Promise.withResolvers<void>();
+  let opened = Promise.withResolvers<void>();
   let waiting = 0;
   return {
     clock: {
@@ -33,8 +43,13 @@ export function gate() {
         return opened.promise;
       },
     },
+    /** Who has come since it was made, or closed. */
     waiting: () => waiting,
     open: () => opened.resolve(),
+    close() {
+      opened = Promise.withResolvers();
+      waiting = 0;
+    },
   };
 }
 
@@ -58,20 +73,7 @@ export async function startProvider(options: Partial<SandboxOptions> = {}) {
     await close();
     await rm(folder, { recursive: true });
   });
-  async function ledger(): Promise<LedgerEvent[]> {
-    const response = await fetch(`${sandbox.url}/sandbox/ledger`);
-    const lines = (await response.text()).split('\n').filter((line) => line !== '');
-    return lines.map((line) => JSON.parse(line) as LedgerEvent);
-  }
-  const count = async (type: LedgerEvent['type']) =>
-    (await ledger()).filter((event) => event.type === type).length;
-  return {
-    url: sandbox.url,
-    ledger,
-    requests: () => count('request'),
-    captures: () => count('capture'),
-    close,
-  };
+  return { url: sandbox.url, ...providerControls(sandbox.url), close };
 }
 
 /** Instances of the shop on one new database, in this process. They end with the test. */
@@ -161,6 +163,9 @@ export async function startShops(
         request.headers,
         request.instance,
       ),
+
+    cancel: (order: OrderRef, headers?: Record<string, string>, instance?: number) =>
+      call('POST', `/api/orders/${order.orderId}/cancel`, undefined, headers, instance),
 
     /** The order as its member sees it. */
     see: async (order: OrderRef) => (await call('GET', `/api/orders/${order.orderId}`)).body.data,

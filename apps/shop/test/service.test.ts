@@ -58,6 +58,14 @@ describe('settings', () => {
     [{ DATABASE_URL: 'oracle://u:p@ss/w@x' }, 'URL (MySQL 8 or MariaDB), got "oracle://***@x"'],
     [{ DATABASE_URL: 'lab:secret@host/shop' }, 'got "***@host/shop"'],
     [{ DATABASE_URL: 'oracle://x/y?password=secret' }, 'got "oracle://x/y?***"'],
+    [
+      { PURCHASE_LEASE_MS: '10000', PAYMENT_TIMEOUT_MS: '10000' },
+      'PURCHASE_LEASE_MS must be more than PAYMENT_TIMEOUT_MS=10000, got 10000',
+    ],
+    [
+      { PAYMENT_TIMEOUT_MS: '60000' },
+      'PURCHASE_LEASE_MS must be more than PAYMENT_TIMEOUT_MS=60000, got 30000',
+    ],
     [{ PAYMENT_TIMEOUT_MS: '5s' }, 'PAYMENT_TIMEOUT_MS must be a whole number from 100 to 120000, got "5s"'],
   ])('%o is refused by name', (env, message) => {
     expect(() => shopSettings({ ...ENOUGH, ...env })).toThrow(message);
@@ -157,7 +165,7 @@ test('without lab mode, a request cannot choose its strategy, its test code or i
   expect(reply.status).toBe(200);
   expect(reply.headers.get('x-server-name')).toBeNull();
   const [row] = await shops.sql('SELECT DISTINCT strategy, request_id FROM order_status_audit');
-  expect(row?.strategy).toBe('conditional-update');
+  expect(row?.strategy).toBe('durable');
   expect(row?.request_id).not.toBe('chosen');
 });
 
@@ -190,7 +198,8 @@ test.each(sqlStores)(
     const pings = await together(4, (instance) => shops.call('GET', '/ping', undefined, {}, instance));
     expect(new Set(pings.map(({ body }) => body.data)).size).toBe(4);
     const done = await shops.sql('SELECT name FROM kysely_migration ORDER BY name');
-    expect(done).toEqual([{ name: '0001-lotto' }, { name: '0002-coupons' }, { name: '0003-fences' }]);
+    const names = ['0001-lotto', '0002-coupons', '0003-fences', '0004-durable'];
+    expect(done).toEqual(names.map((name) => ({ name })));
   },
 );
 

@@ -15,6 +15,7 @@ const claiming: StrategyName[] = [
   'pessimistic-status',
   'pessimistic-held',
   'distributed-lock-fenced',
+  'durable',
 ];
 
 const ROW = 'SELECT * FROM lotto_publish FOR UPDATE';
@@ -24,6 +25,7 @@ async function expectUntouched(shops: Shops, order: OrderRef, headers: Record<st
   expect(await shops.see(order)).toMatchObject({ status: 'WAITING', payment: null });
   expect(await auditOf(shops, order)).toEqual([]);
   expect(await shops.sql('SELECT * FROM purchase_key')).toEqual([]);
+  expect(await shops.sql('SELECT * FROM pawl_durable_call')).toEqual([]);
   expect((await shops.confirm(order, { headers })).status).toBe(200);
   expect(await shops.sql('SELECT * FROM bill')).toHaveLength(1);
 }
@@ -182,12 +184,19 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
     const first = await startShops({ databaseUrl });
     await first.close();
     await first.sql('ALTER TABLE coupon DROP COLUMN fence');
-    await first.sql(`DELETE FROM kysely_migration WHERE name = '0003-fences'`);
+    await first.sql('ALTER TABLE lotto_round_info DROP COLUMN called_off_at');
+    await first.sql('DROP TABLE stray_capture');
+    await first.sql(`DELETE FROM kysely_migration WHERE name IN ('0003-fences', '0004-durable')`);
     const second = await startShops({ databaseUrl });
     expect(await second.sql('SELECT fence FROM coupon')).toEqual([]);
+    expect(await second.sql('SELECT called_off_at FROM lotto_round_info')).toEqual([{ called_off_at: null }]);
+    expect(await second.sql('SELECT refunded_at FROM stray_capture')).toEqual([]);
     const order = await second.order();
-    const [publish] = await second.sql('SELECT fence FROM lotto_publish WHERE order_id = ?', [order.orderId]);
+    const [publish] = await second.sql('SELECT fence, attempt FROM lotto_publish WHERE order_id = ?', [
+      order.orderId,
+    ]);
     expect(Number(publish?.fence)).toBe(0);
+    expect(publish?.attempt).toBe(1);
   });
 
   test('keys are compared byte by byte, and a foreign key without its order is refused', async () => {
@@ -231,27 +240,32 @@ describe.each(['postgres', 'mariadb'] as const)('on %s, whose COMMIT is refused'
     await expectUntouched(shops, order, headers);
   });
 
-  test('after the charge: the order shows that nobody knows, and is not charged again', async () => {
-    const slow = gate();
-    const provider = await startProvider({ clock: slow.clock, mode: 'generous' });
-    const commits = await refusableCommits(store, 'lotto_publish');
-    const shops = await startShops({
-      databaseUrl: commits.databaseUrl,
-      providerUrl: provider.url,
-      env: { LOCK_WAIT_MS: '100' },
-    });
-    const order = await shops.order();
-    const confirming = shops.confirm(order);
-    await until(() => slow.waiting() === 1);
-    await commits.refuse();
-    slow.open();
+  test.each(['conditional-update', 'durable'])(
+    '%s, after the charge: the order shows that nobody knows, and is not charged again',
+    async (strategy) => {
+      const headers = { 'x-purchase-strategy': strategy };
+      const slow = gate();
+      const provider = await startProvider({ clock: slow.clock, mode: 'generous' });
+      const commits = await refusableCommits(store, 'lotto_publish');
+      const shops = await startShops({
+        databaseUrl: commits.databaseUrl,
+        providerUrl: provider.url,
+        // Longer than the test: until then the purchase is its owner's, and recovery leaves it alone.
+        env: { LOCK_WAIT_MS: '100', PURCHASE_LEASE_MS: '600000' },
+      });
+      const order = await shops.order();
+      const confirming = shops.confirm(order, { headers });
+      await until(() => slow.waiting() === 1);
+      await commits.refuse();
+      slow.open();
 
-    expect((await confirming).status).toBe(202);
+      expect((await confirming).status).toBe(202);
 
-    await commits.allow();
-    expect(await shops.see(order)).toMatchObject({ status: 'PENDING' });
-    expect((await shops.confirm(order)).status).toBe(400);
-    expect(await provider.captures()).toBe(1);
-    expect(await shops.sql('SELECT * FROM bill')).toEqual([]);
-  });
+      await commits.allow();
+      expect(await shops.see(order)).toMatchObject({ status: 'PENDING' });
+      expect((await shops.confirm(order, { headers })).status).toBe(400);
+      expect(await provider.captures()).toBe(1);
+      expect(await shops.sql('SELECT * FROM bill')).toEqual([]);
+    },
+  );
 });

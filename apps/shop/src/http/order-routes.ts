@@ -1,6 +1,7 @@
 import type { StrictServer } from '@pawl/service-kit';
 import Type from 'typebox';
 import { createOrder, findOrder, findRound, findTickets } from '../lotto/order.ts';
+import type { DurablePurchases } from '../lotto/purchase/durable/durable-purchases.ts';
 import {
   HIGHEST_NUMBER,
   MOST_TICKETS_IN_AN_ORDER,
@@ -10,7 +11,7 @@ import {
 } from '../lotto/ticket.ts';
 import type { ShopDatabase, ShopSql } from '../store/database.ts';
 import { envelopeOf, problem, problems, success } from './envelope.ts';
-import { objections } from './refusals.ts';
+import { cancelRefusals, objections } from './refusals.ts';
 import { amountSchema, orderIdSchema } from './schemas.ts';
 
 const ticketSchema = Type.Array(Type.Integer({ minimum: 1, maximum: HIGHEST_NUMBER }), {
@@ -55,7 +56,20 @@ const orderSchema = Type.Object({
   ]),
 });
 
-export function orderRoutes(app: StrictServer, { db, sql }: { db: ShopDatabase; sql: ShopSql }): void {
+const canceledSchema = Type.Object({
+  orderId: Type.String(),
+  status: Type.Union([Type.Literal('CANCELED'), Type.Literal('REFUNDED'), Type.Literal('REFUNDING')]),
+});
+
+const BEING_REFUNDED = 'The money is being given back. Look at the order.';
+
+export interface OrderRouteOptions {
+  readonly db: ShopDatabase;
+  readonly sql: ShopSql;
+  readonly cancel: DurablePurchases['cancel'];
+}
+
+export function orderRoutes(app: StrictServer, { db, sql, cancel }: OrderRouteOptions): void {
   app.post(
     '/api/orders',
     {
@@ -124,6 +138,39 @@ export function orderRoutes(app: StrictServer, { db, sql }: { db: ShopDatabase; 
         tickets: (await findTickets(db, order.lottoPublishId)).map((numbers) => [...numbers]),
         payment: order.payment,
       });
+    },
+  );
+
+  app.post(
+    '/api/orders/:orderId/cancel',
+    {
+      schema: {
+        params: Type.Object({ orderId: orderIdSchema }),
+        body: Type.Object({}, { additionalProperties: false }),
+        response: { 200: envelopeOf(canceledSchema), 202: envelopeOf(canceledSchema), ...problems },
+      },
+      config: { auth: 'member' },
+      preValidation: async (request) => {
+        request.body ??= {};
+      },
+    },
+    async ({ params: { orderId }, memberId, id: requestId }, reply) => {
+      const outcome = await cancel({ orderId, memberId, requestId });
+      switch (outcome.outcome) {
+        case 'done':
+          return success({ orderId, status: outcome.value.status });
+        case 'pending':
+          reply.status(202).header('location', `/api/orders/${orderId}`);
+          return success({ orderId, status: 'REFUNDING' as const }, 202, BEING_REFUNDED);
+        case 'not-found': {
+          const { message } = objections['order-not-found'];
+          return reply.status(404).send(problem(404, 'order-not-found', message));
+        }
+        case 'refused': {
+          const { status, message } = cancelRefusals[outcome.reason];
+          return reply.status(status).send(problem(status, outcome.reason, message));
+        }
+      }
     },
   );
 }

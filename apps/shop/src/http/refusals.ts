@@ -41,6 +41,13 @@ export const refusals: Readonly<Record<RefusalReason, Refusal>> = {
   },
 };
 
+/** The same for cancelling an order. */
+export const cancelRefusals: Readonly<Record<'in-progress' | 'not-open' | 'contended', Refusal>> = {
+  'in-progress': refusals['in-progress'],
+  'not-open': { status: 400, message: 'The round is over, and its tickets cannot be given back.' },
+  contended: refusals.contended,
+};
+
 /** The same for coupons. */
 export const couponRefusals: Readonly<Record<IssueRefusal, Refusal>> = {
   'not-open': { status: 400, message: 'This coupon is not handed out now.' },

@@ -1,10 +1,11 @@
 import type { StrictServer } from '@pawl/service-kit';
 import Type from 'typebox';
-import { type Bill, findBill } from '../lotto/bill.ts';
+import { findBill } from '../lotto/bill.ts';
 import { type StrategyName, strategyNames } from '../lotto/purchase/index.ts';
 import type { Purchases } from '../lotto/purchase/purchase.ts';
 import { ASKED_TWICE } from '../payment/provider.ts';
 import type { ShopDatabase } from '../store/database.ts';
+import { billView } from './bill-view.ts';
 import { envelopeOf, problem, problems, success } from './envelope.ts';
 import { stopAtHeader, traced } from './lab-headers.ts';
 import { objections, refusals } from './refusals.ts';
@@ -21,8 +22,14 @@ const confirmationBody = Type.Object(
   { additionalProperties: false },
 );
 
+/** What a request is known by when it is sent again. Two headers, joined by a comma and a space, are none. */
+const idempotencyHeader = {
+  'idempotency-key': Type.Optional(Type.String({ pattern: '^[\\x21-\\x7e]{1,255}$' })),
+};
+
 /** What a request may say of itself in lab mode; elsewhere these headers mean nothing. */
 const labHeaders = Type.Object({
+  ...idempotencyHeader,
   'x-purchase-strategy': Type.Optional(Type.Union(strategyNames.map((name) => Type.Literal(name)))),
   'tosspayments-test-code': Type.Optional(Type.String({ pattern: '^[A-Z_]{1,64}$' })),
   ...stopAtHeader,
@@ -51,6 +58,8 @@ const acceptedSchema = Type.Object({
   status: Type.Union([Type.Literal('PENDING'), Type.Literal('COMPLETE')]),
 });
 
+const NOT_KNOWN_YET =
+  'It is not known yet whether the payment went through. Do not pay again; look at the order.';
 const PAID_WITHOUT_BILL = 'The order is paid. The bill cannot be shown now; look at the order.';
 
 export interface TicketRouteOptions {
@@ -68,7 +77,7 @@ export function ticketRoutes(app: StrictServer, options: TicketRouteOptions): vo
     {
       schema: {
         body: confirmationBody,
-        ...(options.labMode ? { headers: labHeaders } : {}),
+        headers: options.labMode ? labHeaders : Type.Object(idempotencyHeader),
         response: { 200: envelopeOf(billSchema), 202: envelopeOf(acceptedSchema), ...problems },
       },
       config: { auth: 'member' },
@@ -76,20 +85,37 @@ export function ticketRoutes(app: StrictServer, options: TicketRouteOptions): vo
     async (request, reply) => {
       const { orderId, paymentKey, amount } = request.body.purchaseHttpRequest;
       const lab = options.labMode ? readLabHeaders(request.headers) : {};
+      const strategy = lab.strategy ?? options.defaultStrategy;
       const outcome = await traced(options.labMode, request.headers, reply, (trace) =>
         purchase({
           memberId: request.memberId,
           lottoPublishId: request.body.lottoPublishId,
           orderId,
           paymentKey,
+          idempotencyKey: request.headers['idempotency-key'],
           amount,
           requestId: request.id,
-          strategy: lab.strategy ?? options.defaultStrategy,
+          strategy,
           testCode: lab.testCode,
           trace,
         }),
       );
+      const pending = () => {
+        reply.status(202).header('location', `/api/orders/${orderId}`);
+        return success({ orderId, status: 'PENDING' as const }, 202, NOT_KNOWN_YET);
+      };
       switch (outcome.outcome) {
+        case 'answered': {
+          const { status, headers, body } = outcome.answer;
+          if (outcome.replayed) reply.header('idempotency-replayed', 'true');
+          // Bytes, so that nobody makes others of them.
+          return reply
+            .status(status as 200)
+            .headers({ ...headers })
+            .send(Buffer.from(body) as never);
+        }
+        case 'pending':
+          return pending();
         case 'done': {
           const key = { billId: outcome.value.billId, memberId: request.memberId };
           const bill = await findBill(db, key).catch((error: unknown) => {
@@ -122,10 +148,7 @@ export function ticketRoutes(app: StrictServer, options: TicketRouteOptions): vo
                 problem(500, 'concurrency-failure', 'The payment provider was asked twice for this order.'),
               );
           }
-          const message =
-            'It is not known yet whether the payment went through. Do not pay again; look at the order.';
-          reply.status(202).header('location', `/api/orders/${orderId}`);
-          return success({ orderId, status: 'PENDING' as const }, 202, message);
+          return pending();
         }
       }
     },
@@ -159,12 +182,5 @@ function readLabHeaders(headers: Readonly<Record<string, unknown>>): {
   return {
     ...(strategy === undefined ? {} : { strategy }),
     ...(typeof testCode === 'string' ? { testCode } : {}),
-  };
-}
-
-function billView(bill: Bill) {
-  return {
-    ...bill,
-    lottoPublish: { ...bill.lottoPublish, issued_at: bill.lottoPublish.issued_at.toISOString() },
   };
 }

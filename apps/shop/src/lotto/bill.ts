@@ -45,6 +45,20 @@ export async function insertBill(
   return insertForId(transaction, bill);
 }
 
+/** Of these payment keys, those whose purchase is recorded. */
+export async function findPurchased(
+  db: ShopDatabase,
+  paymentKeys: readonly string[],
+): Promise<ReadonlySet<string>> {
+  if (paymentKeys.length === 0) return new Set();
+  const rows = await db
+    .selectFrom('purchase')
+    .select('payment_key')
+    .where('payment_key', 'in', [...paymentKeys])
+    .execute();
+  return new Set(rows.map(({ payment_key }) => payment_key));
+}
+
 /** A member's bill. Somebody else's is not found, exactly like one that does not exist. */
 export async function findBill(
   db: ShopDatabase,

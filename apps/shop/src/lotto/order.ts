@@ -6,8 +6,9 @@ import { type LottoNumbers, TICKET_PRICE } from './ticket.ts';
 
 const CURRENCY = 'KRW';
 
-/** By the database's clock. */
-const ON_SALE = sql<SqlBool>`sales_open_at <= current_timestamp(6) AND current_timestamp(6) < sales_close_at`;
+/** By the database's clock, and until the round is drawn or called off. */
+export const ON_SALE = sql<SqlBool>`(sales_open_at <= current_timestamp(6) AND current_timestamp(6) < sales_close_at
+  AND drawn_at IS NULL AND called_off_at IS NULL)`;
 
 export interface Order {
   readonly orderId: string;
@@ -18,6 +19,8 @@ export interface Order {
   readonly lottoPublishId: number;
   readonly lottoRoundInfoId: number;
   readonly status: PublishStatus;
+  /** Which attempt to pay it is at. */
+  readonly attempt: number;
   /** Whether the round sells at this moment, by the database's clock. */
   readonly onSale: boolean;
   /** The last attempt to pay that is known of. */
@@ -87,6 +90,7 @@ export async function findOrder(
       'lotto_publish.id as publish_id',
       'lotto_round_info_id',
       'status',
+      'attempt',
       'payment_key',
       'payment_outcome',
       'payment_code',
@@ -105,6 +109,7 @@ export async function findOrder(
     lottoPublishId: row.publish_id,
     lottoRoundInfoId: row.lotto_round_info_id,
     status: row.status,
+    attempt: row.attempt,
     onSale: Boolean(row.on_sale),
     payment:
       row.payment_key === null || row.payment_outcome === null

@@ -22,6 +22,8 @@ export interface PublishRef {
   readonly orderId: string;
   readonly lottoPublishId: number;
   readonly actor: Actor;
+  /** Of the attempt to pay it: then it changes only while it is at this one. */
+  readonly attempt?: number;
   /** Of the section that changes it, where there is one: then it changes only while it carries this token. */
   readonly fenceToken?: number;
 }
@@ -58,8 +60,9 @@ export async function moveStatus(
   to: PublishStatus,
   set: Columns = {},
 ): Promise<Done<void> | Refused<'wrong-state' | 'fenced'>> {
+  const { attempt } = publish;
   const moved = await change(transaction, publish, {
-    expect: { status: from },
+    expect: { status: from, ...(attempt === undefined ? {} : { attempt }) },
     set: { ...set, status: to },
     // Every change counts the version up, or an optimistic lock beside it would take a stale row for a fresh one.
     increment: 'version',

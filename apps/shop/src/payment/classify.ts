@@ -21,10 +21,29 @@ const MISCONFIGURED = new Set([
   'INCORRECT_BASIC_AUTH_FORMAT',
 ]);
 
+const NO_ANSWER_TO_IT = new Set([
+  'IDEMPOTENT_REQUEST_PROCESSING',
+  'ALREADY_PROCESSING_REQUEST',
+  'UNREADABLE_ANSWER',
+]);
+
 export function isDeclined(code: string): boolean {
   return DECLINED.has(code) || code.startsWith('REJECT_');
 }
 
 export function isMisconfigured(code: string): boolean {
   return MISCONFIGURED.has(code);
+}
+
+/** The provider knows nothing of the payment that was looked up. */
+export function isNotFound(code: string): boolean {
+  return code === 'NOT_FOUND' || code === 'NOT_FOUND_PAYMENT';
+}
+
+/**
+ * What is no answer to the request itself: another one of it is still at work, it was refused at the door, or what came back was
+ * not the provider's word.
+ */
+export function saysNothing(code: string): boolean {
+  return isMisconfigured(code) || NO_ANSWER_TO_IT.has(code);
 }

@@ -1,9 +1,17 @@
-import { done, refused } from 'pawl';
+import { refused } from 'pawl';
 import Type, { type Static } from 'typebox';
 import Value from 'typebox/value';
 import { Agent, type Dispatcher, request } from 'undici';
 import { isDeclined, isMisconfigured } from './classify.ts';
-import type { ChargeOutcome, PaymentProvider, PaymentRequest, UnknownCharge } from './provider.ts';
+import { judgeCancelError, judgeCanceled, judgeLookUpError, judgePayment } from './judge.ts';
+import {
+  type PaymentProvider,
+  PaymentRecordsError,
+  type PaymentRequest,
+  type PaymentTransaction,
+  type TransactionPage,
+  type UnknownCharge,
+} from './provider.ts';
 
 export interface TossClientOptions {
   /** From the configuration alone, never from a request. */
@@ -15,23 +23,49 @@ export interface TossClientOptions {
   onMisconfigured(code: string): void;
 }
 
-/** Far more than any answer of this API has. */
+/** Far more than any answer about one payment has. */
 const LARGEST_ANSWER_BYTES = 256 * 1024;
+/** Transactions on a page, of some hundred bytes each. */
+const PAGE = 100;
 
-const paymentSchema = Type.Object({
-  status: Type.String(),
-  paymentKey: Type.String(),
-  orderId: Type.String(),
-  totalAmount: Type.Integer(),
-  currency: Type.String(),
-  method: Type.Union([Type.String({ maxLength: 32 }), Type.Null()]),
+const errorSchema = Type.Object({
+  code: Type.String({ pattern: '^[\\x21-\\x7e]{1,64}$' }),
+  message: Type.String(),
 });
-const errorSchema = Type.Object({ code: Type.String({ maxLength: 64 }), message: Type.String() });
+/** A page can be turned by the key of its last transaction, whatever else is in it. */
+const pageSchema = Type.Array(
+  Type.Object({ transactionKey: Type.String({ pattern: '^[\\x21-\\x7e]{1,100}$' }) }),
+  {
+    maxItems: PAGE,
+  },
+);
+const transactionSchema = Type.Object({
+  transactionKey: Type.String(),
+  paymentKey: Type.String({ pattern: '^[\\x21-\\x7e]{1,200}$' }),
+  orderId: Type.String({ pattern: '^[\\x21-\\x7e]{1,64}$' }),
+  status: Type.Union([Type.Literal('DONE'), Type.Literal('CANCELED'), Type.Literal('PARTIAL_CANCELED')]),
+  amount: Type.Integer(),
+  currency: Type.String({ pattern: '^[A-Z]{3}$' }),
+});
 
-interface Answer {
-  readonly status: number;
-  readonly body: unknown;
+interface Message {
+  readonly method: Dispatcher.HttpMethod;
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: object;
 }
+
+/** An error of the provider's: its code, or ours where what it said could not be read. */
+interface ProviderError {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** What came of an exchange. */
+type Exchanged =
+  | { readonly kind: 'answered'; readonly body: unknown }
+  | { readonly kind: 'error'; readonly error: ProviderError }
+  | { readonly kind: 'not-sent' | 'no-answer'; readonly code: string };
 
 /**
  * A client of the payment provider's API (Toss Payments v1).
@@ -49,21 +83,34 @@ export function tossClient(options: TossClientOptions): PaymentProvider & { clos
   });
   const authorization = `Basic ${Buffer.from(`${options.secretKey}:`).toString('base64')}`;
 
-  async function send(method: Dispatcher.HttpMethod, path: string, payment: PaymentRequest, body?: object) {
-    const answer = await request(`${options.baseUrl}${path}`, {
-      dispatcher: agent,
-      method,
-      signal: AbortSignal.timeout(options.timeoutMs),
-      headers: {
-        authorization,
-        'x-request-id': payment.requestId,
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        ...(payment.testCode === undefined ? {} : { 'tosspayments-test-code': payment.testCode }),
-      },
-      body: body === undefined ? null : JSON.stringify(body),
-    });
-    const text = await answer.body.text();
-    return { status: answer.statusCode, body: parseJson(text) } satisfies Answer;
+  async function exchange({ method, path, headers, body }: Message): Promise<Exchanged> {
+    try {
+      const answer = await request(`${options.baseUrl}${path}`, {
+        dispatcher: agent,
+        method,
+        signal: AbortSignal.timeout(options.timeoutMs),
+        headers: {
+          authorization,
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...headers,
+        },
+        body: body === undefined ? null : JSON.stringify(body),
+      });
+      return read(answer.statusCode, parseJson(await answer.body.text()));
+    } catch (error) {
+      return wasNotSent(error)
+        ? { kind: 'not-sent', code: codeOf(error) ?? 'NOT_CONNECTED' }
+        : { kind: 'no-answer', code: 'NO_ANSWER' };
+    }
+  }
+
+  function read(status: number, body: unknown): Exchanged {
+    if (status === 200) return { kind: 'answered', body };
+    if (!Value.Check(errorSchema, body)) {
+      return { kind: 'error', error: { code: 'UNREADABLE_ANSWER', message: '' } };
+    }
+    if (isMisconfigured(body.code)) options.onMisconfigured(body.code);
+    return { kind: 'error', error: body };
   }
 
   function unknownCharge(code: string, payment: PaymentRequest): UnknownCharge {
@@ -72,51 +119,86 @@ export function tossClient(options: TossClientOptions): PaymentProvider & { clos
       code,
       async resolve() {
         const found = await client.lookUp(payment);
-        // That the question was not heard says nothing about the payment.
-        return found.outcome === 'refused' ? unknownCharge(found.code, payment) : found;
+        if (found.outcome === 'done') return found;
+        return unknownCharge(found.outcome === 'unknown' ? found.code : 'NOT_CAPTURED', payment);
       },
     };
   }
 
-  async function ask(
-    payment: PaymentRequest,
-    exchange: () => Promise<Answer>,
-  ): Promise<Answer | ChargeOutcome> {
-    try {
-      return await exchange();
-    } catch (error) {
-      return wasNotSent(error)
-        ? { ...refused('overloaded'), code: codeOf(error) ?? 'NOT_CONNECTED' }
-        : unknownCharge('NO_ANSWER', payment);
-    }
-  }
+  const paymentPath = ({ paymentKey }: PaymentRequest) => `/v1/payments/${encodeURIComponent(paymentKey)}`;
+  const lookUp = (payment: PaymentRequest) =>
+    exchange({ method: 'GET', path: paymentPath(payment), headers: headersOf(payment) });
 
   const client: PaymentProvider & { close(): Promise<void> } = {
     async confirm(payment) {
       const { paymentKey, orderId, amount } = payment;
-      const answer = await ask(payment, () =>
-        send('POST', '/v1/payments/confirm', payment, { paymentKey, orderId, amount }),
-      );
-      if ('outcome' in answer) return answer;
-      if (answer.status === 200)
-        return captured(payment, answer.body) ?? unknownCharge('FOREIGN_ANSWER', payment);
-      if (!Value.Check(errorSchema, answer.body)) return unknownCharge('UNREADABLE_ANSWER', payment);
-      const { code, message } = answer.body;
-      if (isMisconfigured(code)) options.onMisconfigured(code);
-      return isDeclined(code) ? { ...refused('declined'), code, message } : unknownCharge(code, payment);
+      const exchanged = await exchange({
+        method: 'POST',
+        path: '/v1/payments/confirm',
+        headers: headersOf(payment),
+        body: { paymentKey, orderId, amount },
+      });
+      switch (exchanged.kind) {
+        case 'not-sent':
+          return { ...refused('overloaded'), code: exchanged.code };
+        case 'no-answer':
+          return unknownCharge(exchanged.code, payment);
+        case 'error': {
+          const { code, message } = exchanged.error;
+          return isDeclined(code) ? { ...refused('declined'), code, message } : unknownCharge(code, payment);
+        }
+        case 'answered': {
+          const found = judgePayment(payment, exchanged.body);
+          return found.outcome === 'done' ? found : unknownCharge('FOREIGN_ANSWER', payment);
+        }
+      }
     },
 
     async lookUp(payment) {
-      const answer = await ask(payment, () =>
-        send('GET', `/v1/payments/${encodeURIComponent(payment.paymentKey)}`, payment),
-      );
-      if ('outcome' in answer) return answer;
-      // Not found, or not captured, or not ours: the confirmation may still be on its way, so it stays unknown.
-      if (answer.status === 200)
-        return captured(payment, answer.body) ?? unknownCharge('NOT_CAPTURED', payment);
-      if (!Value.Check(errorSchema, answer.body)) return unknownCharge('UNREADABLE_ANSWER', payment);
-      if (isMisconfigured(answer.body.code)) options.onMisconfigured(answer.body.code);
-      return unknownCharge(answer.body.code, payment);
+      const exchanged = await lookUp(payment);
+      if (exchanged.kind === 'answered') return judgePayment(payment, exchanged.body);
+      if (exchanged.kind === 'error') return judgeLookUpError(exchanged.error.code);
+      return { outcome: 'unknown', code: exchanged.code };
+    },
+
+    async cancel({ reason, ...payment }) {
+      const exchanged = await exchange({
+        method: 'POST',
+        path: `${paymentPath(payment)}/cancel`,
+        headers: headersOf(payment),
+        body: { cancelReason: reason },
+      });
+      if (exchanged.kind === 'error') return judgeCancelError(exchanged.error.code);
+      if (exchanged.kind !== 'answered') return { outcome: 'unknown', code: exchanged.code };
+      const found = judgeCanceled(payment, exchanged.body);
+      return found.outcome === 'done' ? { outcome: 'done' } : { outcome: 'unknown', code: 'FOREIGN_ANSWER' };
+    },
+
+    async lookUpCancel(payment) {
+      const exchanged = await lookUp(payment);
+      if (exchanged.kind === 'answered') return judgeCanceled(payment, exchanged.body);
+      if (exchanged.kind === 'error') return judgeLookUpError(exchanged.error.code);
+      return { outcome: 'unknown', code: exchanged.code };
+    },
+
+    async *transactions(from, to) {
+      let startingAfter: string | undefined;
+      for (;;) {
+        const query = new URLSearchParams({
+          startDate: from.toISOString(),
+          endDate: to.toISOString(),
+          limit: String(PAGE),
+          ...(startingAfter === undefined ? {} : { startingAfter }),
+        });
+        const exchanged = await exchange({ method: 'GET', path: `/v1/transactions?${query}` });
+        if (exchanged.kind === 'error') throw new PaymentRecordsError(exchanged.error.code);
+        if (exchanged.kind !== 'answered') throw new PaymentRecordsError(exchanged.code);
+        if (!Value.Check(pageSchema, exchanged.body)) throw new PaymentRecordsError('UNREADABLE_ANSWER');
+        yield pageOf(exchanged.body);
+        const last = exchanged.body.at(-1);
+        if (last === undefined || exchanged.body.length < PAGE) return;
+        startingAfter = last.transactionKey;
+      }
     },
 
     close: () => agent.close(),
@@ -124,24 +206,28 @@ export function tossClient(options: TossClientOptions): PaymentProvider & { clos
   return client;
 }
 
-/** The captured payment, if the answer shows one and it is this one: same key, order, amount and currency. */
-function captured(payment: PaymentRequest, body: unknown) {
-  if (!Value.Check(paymentSchema, body)) return undefined;
-  const found: Static<typeof paymentSchema> = body;
-  const ours =
-    found.status === 'DONE' &&
-    found.paymentKey === payment.paymentKey &&
-    found.orderId === payment.orderId &&
-    found.totalAmount === payment.amount &&
-    found.currency === payment.currency;
-  if (!ours) return undefined;
-  return done({
-    paymentKey: found.paymentKey,
-    orderId: found.orderId,
-    totalAmount: found.totalAmount,
-    currency: found.currency,
-    method: found.method ?? 'UNKNOWN',
-  });
+function headersOf({ requestId, testCode, idempotencyKey }: PaymentRequest): Record<string, string> {
+  return {
+    'x-request-id': requestId,
+    ...(testCode === undefined ? {} : { 'tosspayments-test-code': testCode }),
+    ...(idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey }),
+  };
+}
+
+/** One that cannot be read keeps nobody from reading the others. */
+function pageOf(body: Static<typeof pageSchema>): TransactionPage {
+  const transactions: PaymentTransaction[] = [];
+  const unreadable: string[] = [];
+  for (const found of body) {
+    if (!Value.Check(transactionSchema, found)) {
+      unreadable.push(found.transactionKey);
+      continue;
+    }
+    const { transactionKey, paymentKey, orderId, amount, currency, status } = found;
+    const kind = status === 'DONE' ? 'capture' : 'refund';
+    transactions.push({ transactionKey, paymentKey, orderId, amount, currency, kind });
+  }
+  return { transactions, unreadable };
 }
 
 function parseJson(text: string): unknown {

@@ -5,10 +5,16 @@ import type { DriverOptions, LockSessions } from './driver.ts';
 import { mysqlDriver, mysqlLockSessions } from './mysql.ts';
 import { postgresDriver, postgresLockSessions } from './postgres.ts';
 
-export type PublishStatus = 'WAITING' | 'PENDING' | 'COMPLETE';
+export type PublishStatus = 'WAITING' | 'PENDING' | 'COMPLETE' | 'REFUNDING' | 'REFUNDED' | 'CANCELED';
 
 /** What is known of the last attempt to pay a publish. */
-export type PaymentOutcome = 'in-progress' | 'unknown' | 'declined' | 'not-sent' | 'captured';
+export type PaymentOutcome =
+  | 'in-progress'
+  | 'unknown'
+  | 'declined'
+  | 'not-sent'
+  | 'not-captured'
+  | 'captured';
 
 /** Of whom a coupon is for. */
 export type CouponType = 'ALL' | 'MEMBERSHIP' | 'FIRST' | 'VIP';
@@ -21,7 +27,13 @@ type Timestamp = ColumnType<Date, Date | undefined, Date>;
 type CalendarDay = string;
 
 export interface Database {
-  lotto_round_info: { id: number; sales_open_at: Date; sales_close_at: Date };
+  lotto_round_info: {
+    id: number;
+    sales_open_at: Date;
+    sales_close_at: Date;
+    drawn_at: Date | null;
+    called_off_at: Date | null;
+  };
   orders: { order_id: string; member_id: number; amount: number; currency: string; created_at: Timestamp };
   lotto_publish: {
     id: Generated<number>;
@@ -32,6 +44,8 @@ export interface Database {
     payment_key: string | null;
     payment_outcome: PaymentOutcome | null;
     payment_code: string | null;
+    /** Which attempt to pay it is at, from 1; it grows with every release. */
+    attempt: Generated<number>;
     /** The token of the section that registered last. */
     fence: Generated<number>;
   };
@@ -43,7 +57,7 @@ export interface Database {
     payment_key: string;
     total_amount: number;
     currency: string;
-    status: 'SUCCESS';
+    status: 'SUCCESS' | 'REFUNDED';
     provider: 'TOSS';
     method: string;
     created_at: Timestamp;
@@ -64,6 +78,14 @@ export interface Database {
     instance: string;
     request_id: string;
     at: Timestamp;
+  };
+  stray_capture: {
+    payment_key: string;
+    order_id: string;
+    attempt: number;
+    transaction_key: string;
+    found_at: Timestamp;
+    refunded_at: Date | null;
   };
   coupon: {
     id: string;
@@ -168,5 +190,7 @@ function isMysql(url: string): boolean {
 function open(options: DriverOptions): OpenDatabase {
   const driver = isMysql(options.url) ? mysqlDriver(options) : postgresDriver(options);
   const db = new Kysely<Database>({ dialect: driver.kysely });
-  return { db, sql: kyselyPort(db, driver.guards) };
+  // PostgreSQL says it with BEGIN; on MySQL it is a statement, and the sessions are set up so (`mysql.ts`).
+  const sessionsAreReadCommitted = driver.guards.name === 'mysql';
+  return { db, sql: kyselyPort(db, driver.guards, { sessionsAreReadCommitted }) };
 }

@@ -2,8 +2,8 @@ import { sql } from 'kysely';
 import type { ShopSql } from './database.ts';
 
 /**
- * The isolation level of the shop's sessions, as the database itself names it. The port sets the same for each of its
- * transactions, which MySQL does not show.
+ * The isolation level of the shop's transactions, as the database itself names it: on MySQL that of its sessions, which they
+ * leave it to.
  */
 export function readIsolation(store: ShopSql): Promise<string> {
   return store.transaction(async ({ trx, dialect }) => {

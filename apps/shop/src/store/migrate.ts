@@ -1,10 +1,11 @@
 import { sql } from 'kysely';
 import { Migrator } from 'kysely/migration';
-import { claimUnique } from 'pawl';
+import { claimUnique, migrate as migratePawl } from 'pawl';
 import { type OpenDatabase, openForMigration, type ShopDatabase, type ShopSql } from './database.ts';
 import { lotto } from './migrations/0001-lotto.ts';
 import { coupons } from './migrations/0002-coupons.ts';
 import { fences } from './migrations/0003-fences.ts';
+import { durable } from './migrations/0004-durable.ts';
 import { columnTypes } from './migrations/column-types.ts';
 
 const DEMO_ROUND = 1;
@@ -15,6 +16,7 @@ export async function migrate(url: string, applicationName: string): Promise<voi
   const database = openForMigration(url, applicationName);
   try {
     await migrateToLatest(database);
+    await migratePawl(database.sql);
   } finally {
     await database.db.destroy();
   }
@@ -35,6 +37,7 @@ async function migrateToLatest({ db, sql: store }: OpenDatabase): Promise<void> 
         '0001-lotto': lotto(types),
         '0002-coupons': coupons(types),
         '0003-fences': fences(types),
+        '0004-durable': durable(types),
       }),
     },
   });

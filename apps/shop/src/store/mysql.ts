@@ -51,7 +51,7 @@ export function mysqlLockSessions(options: LockSessionOptions): LockSessions {
   return { sessions, end: () => pool.promise().end() };
 }
 
-/** Chosen, not inherited from a server whose settings nobody here knows. */
+/** Chosen, not inherited from a server whose settings nobody here knows. The port leaves the isolation level to the session. */
 function sessionOf(options: DriverOptions): string[] {
   const lockWaitSeconds = secondsOf(options.lockWaitMs);
   const settings = {

@@ -28,7 +28,9 @@ export const strategies = {
   'idempotency-key': { strategy: idempotencyKey, needs: 'redis' },
   'distributed-lock': { strategy: distributedLock, needs: 'database' },
   'distributed-lock-fenced': { strategy: distributedLockFenced, needs: 'database' },
-} as const satisfies Record<string, { strategy: PurchaseStrategy; needs: 'database' | 'redis' }>;
+  /** More than a strategy: it goes on after its request, on any instance (`durable/`). */
+  durable: { strategy: undefined, needs: 'database' },
+} as const satisfies Record<string, { strategy: PurchaseStrategy | undefined; needs: 'database' | 'redis' }>;
 
 export type StrategyName = keyof typeof strategies;
 

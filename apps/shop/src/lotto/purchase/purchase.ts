@@ -1,23 +1,11 @@
+import { refused } from 'pawl';
 import type { ShopDatabase } from '../../store/database.ts';
-import type { Trace } from '../../trace.ts';
 import { findOrder } from '../order.ts';
+import type { Confirmation } from './confirmation.ts';
+import type { DurablePurchaseOutcome, DurablePurchases } from './durable/durable-purchases.ts';
 import { type StrategyName, strategies, strategyNames } from './index.ts';
 import { refusalFor } from './steps.ts';
 import type { PurchaseOutcome, PurchaseStrategy, PurchaseTools } from './strategy.ts';
-
-/** A confirmation as the member sent it. */
-export interface Confirmation {
-  readonly memberId: number;
-  readonly lottoPublishId: number;
-  readonly orderId: string;
-  readonly paymentKey: string;
-  /** What the member believes to pay, where he says so. */
-  readonly amount: number | undefined;
-  readonly requestId: string;
-  readonly testCode: string | undefined;
-  readonly strategy: StrategyName;
-  readonly trace: Trace;
-}
 
 /** What is wrong with a confirmation before anybody is asked to pay. Nothing has been changed by then. */
 export type Objection =
@@ -29,19 +17,24 @@ export type Objection =
 
 export type Purchases = (
   confirmation: Confirmation,
-) => Promise<PurchaseOutcome | { readonly outcome: 'objection'; readonly objection: Objection }>;
+) => Promise<
+  PurchaseOutcome | DurablePurchaseOutcome | { readonly outcome: 'objection'; readonly objection: Objection }
+>;
 
 /** Pays orders: checks that the confirmation fits the order, then lets the chosen strategy run. */
-export function purchases(tools: PurchaseTools & { readonly serverName: string }): Purchases {
+export function purchases(
+  tools: PurchaseTools & { readonly serverName: string; readonly durable: DurablePurchases },
+): Purchases {
   // Each is made once, because `in-memory` keeps its flags for as long as the process lives.
   const ready = new Map<StrategyName, ReturnType<PurchaseStrategy>>();
   for (const name of strategyNames) {
     const { strategy, needs } = strategies[name];
-    if (needs === 'redis' && tools.publishedKeys === undefined) continue;
+    if (strategy === undefined || (needs === 'redis' && tools.publishedKeys === undefined)) continue;
     ready.set(name, strategy(tools));
   }
 
   return async (confirmation) => {
+    if (confirmation.strategy === 'durable') return purchaseDurably(tools, confirmation);
     const purchase = ready.get(confirmation.strategy);
     if (purchase === undefined) return { outcome: 'objection', objection: 'strategy-unavailable' };
     const checked = await check(tools.db, confirmation);
@@ -65,6 +58,19 @@ export function purchases(tools: PurchaseTools & { readonly serverName: string }
     const vague = outcome.outcome === 'refused' && outcome.reason === 'wrong-state';
     return vague && checked.status !== 'WAITING' ? refusalFor(checked.status) : outcome;
   };
+}
+
+/** Its claim checks and takes the order in one go, so only who did not get it is told why by a look at the order. */
+async function purchaseDurably(
+  { db, durable }: { readonly db: ShopDatabase; readonly durable: DurablePurchases },
+  confirmation: Confirmation,
+): Promise<DurablePurchaseOutcome | { readonly outcome: 'objection'; readonly objection: Objection }> {
+  const outcome = await durable.confirm(confirmation);
+  if (outcome.outcome !== 'refused' || outcome.reason !== 'wrong-state') return outcome;
+  const checked = await check(db, confirmation);
+  if (typeof checked === 'string') return { outcome: 'objection', objection: checked };
+  // WAITING again: whoever had claimed it has given it back since.
+  return checked.status === 'WAITING' ? refused('contended') : refusalFor(checked.status);
 }
 
 async function check(db: ShopDatabase, confirmation: Confirmation) {

@@ -20,15 +20,16 @@ const NOT_RECORDED = 'NOT_RECORDED';
 /** Why an order in this status cannot be paid. */
 export function refusalFor(
   status: Exclude<PublishStatus, 'WAITING'>,
-): Refused<'in-progress' | 'already-done'> {
-  return refused(status === 'COMPLETE' ? 'already-done' : 'in-progress');
+): Refused<'in-progress' | 'already-done' | 'wrong-state'> {
+  if (status === 'PENDING') return refused('in-progress');
+  return refused(status === 'COMPLETE' ? 'already-done' : 'wrong-state');
 }
 
 /** Reads the status, and refuses what is not waiting to be paid. Without a lock: it may be another one a moment later. */
 export async function lookWhetherWaiting(
   tools: PurchaseTools,
   purchase: Purchase,
-): Promise<Done<void> | Refused<'in-progress' | 'already-done'>> {
+): Promise<Done<void> | ReturnType<typeof refusalFor>> {
   const { status } = await readStatus(tools.db, purchase);
   return status === 'WAITING' ? done(undefined) : refusalFor(status);
 }
@@ -47,12 +48,16 @@ export async function claimOrder(transaction: ShopTransaction, purchase: Purchas
 /** The sales window, at the moment of the claim and by the database's clock: waiting for a lock takes its time. */
 export async function whileOnSale(
   transaction: ShopTransaction,
-  { lottoPublishId }: Purchase,
+  { lottoPublishId }: Pick<Purchase, 'lottoPublishId'>,
 ): Promise<Done<void> | Refused<'not-open'>> {
   const { open } = await transaction.trx
     .selectFrom('lotto_publish')
     .innerJoin('lotto_round_info', 'lotto_round_info.id', 'lotto_publish.lotto_round_info_id')
-    .select(sql<SqlBool>`${clock(transaction)} < sales_close_at`.as('open'))
+    .select(
+      sql<SqlBool>`(${clock(transaction)} < sales_close_at and drawn_at is null and called_off_at is null)`.as(
+        'open',
+      ),
+    )
     .where('lotto_publish.id', '=', lottoPublishId)
     .executeTakeFirstOrThrow();
   return open ? done(undefined) : refused('not-open');
