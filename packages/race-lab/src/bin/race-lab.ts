@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import type { Command } from 'commander';
+import { failpointNames } from 'pawl/failpoints';
 import { ClusterSetupError, PortTakenError } from '../cluster/errors.ts';
 import { STORE_FORMS } from '../cluster/store.ts';
 import {
@@ -19,12 +20,13 @@ import { couponScenarioNames } from '../experiments/coupon-scenario-names.ts';
 import { couponStrategyNames } from '../experiments/coupon-strategies.ts';
 import { lockStrategyNames } from '../experiments/lock-strategies.ts';
 import { purchaseStrategyNames } from '../experiments/purchase-strategies.ts';
+import { recoveryFaultNames } from '../experiments/recovery-faults.ts';
 import { lockFaultNames } from '../nemesis/lock-fault-names.ts';
 
 /** Options that are left to the experiment when they are not given. */
 const undecided = {
   ...{ strategy: undefined, scenario: undefined, instances: undefined, runs: undefined, json: undefined },
-  ...{ gateway: undefined, fault: undefined },
+  ...{ gateway: undefined, fault: undefined, failpoint: undefined },
   ...{ orders: undefined, fanout: undefined, purchases: undefined, seconds: undefined },
 };
 await runProgram('race-lab', raceLab, (error) => error instanceof PortTakenError || isBadOption(error));
@@ -40,7 +42,8 @@ function raceLab(program: Command, { terminal, signal, endWith }: Surroundings):
     .argument(
       '[experiment]',
       'purchase: simultaneous confirmations; bystanders: what others see of purchases that wait; ' +
-        'coupon: first come, first served; lock: faults that strike a lock that is held and waited for',
+        'coupon: first come, first served; lock: faults that strike a lock that is held and waited for; ' +
+        'recovery: the durable purchase while instances die and the payment provider misbehaves',
       parseExperiment,
       'purchase',
     )
@@ -58,7 +61,14 @@ function raceLab(program: Command, { terminal, signal, endWith }: Surroundings):
     )
     .option(
       '--fault <names>',
-      `lock: one or more of ${lockFaultNames.join(', ')} (default: all)`,
+      `lock: one or more of ${lockFaultNames.join(', ')} (default: all); ` +
+        `recovery: of ${recoveryFaultNames.join(', ')}, or all (default: all, unless failpoints are named)`,
+      collectNames,
+    )
+    .option(
+      '--failpoint <names>',
+      `recovery: where instances die: one or more of ${failpointNames.join(', ')}, or all ` +
+        '(default: all, unless faults are named)',
       collectNames,
     )
     .option(
@@ -68,7 +78,7 @@ function raceLab(program: Command, { terminal, signal, endWith }: Surroundings):
     )
     .option(
       '--orders <n>',
-      `purchase: orders a strategy (default: ${defaults.purchase.orders})`,
+      `purchase: orders a strategy (default: ${defaults.purchase.orders}); recovery: orders a cell (default: ${defaults.recovery.orders})`,
       wholeNumber('--orders', 1, 10_000),
     )
     .option(
@@ -95,7 +105,8 @@ function raceLab(program: Command, { terminal, signal, endWith }: Surroundings):
     .option('--store <store>', STORE_FORMS, parseStore, 'postgres')
     .option(
       '--gateway <mode>',
-      `purchase, bystanders: as-published, generous or toss (default: ${DEFAULT_GATEWAY})`,
+      `purchase, bystanders: as-published, generous or toss (default: ${DEFAULT_GATEWAY}); ` +
+        'recovery: toss or generous (default: both)',
       parseGateway,
     )
     .option(

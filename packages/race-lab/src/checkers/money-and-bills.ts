@@ -6,8 +6,8 @@ import type { Checker } from './violation.ts';
 /**
  * I2, at quiescence: money, bills and statuses tell the same story. An order that stands charged once has
  * exactly one bill, which is its member's and names the payment, the provider kept exactly its amount in its
- * currency, and it is COMPLETE. An order that does not stand charged has no bill, no money kept, and is not
- * COMPLETE. Nobody paid for, and nothing was billed for, an order that the shop does not know.
+ * currency, and it is COMPLETE. An order that does not stand charged has no bill that stands, no money kept, and is not
+ * COMPLETE; where money was given back it may be REFUNDED, and only there. Nobody paid for, and nothing was billed for, an order that the shop does not know.
  */
 export const checkMoneyAndBills: Checker = ({ ledger, rows }) => {
   const orders = new Map(rows.orders.map((order) => [order.orderId, order]));
@@ -62,6 +62,8 @@ function orderDetails(order: OrderRow, bills: readonly BillRow[], moves: MoneyMo
   if ((order.status === 'COMPLETE') !== (net !== 0)) {
     details.push(`status ${order.status} with ${net} standing payments`);
   }
+  if (order.status === 'REFUNDED' && refunds.length === 0) details.push('status REFUNDED without a refund');
+  if (order.status === 'REFUNDING') details.push('status REFUNDING, so its money is on the way');
   const refunded = new Set(refunds.map(({ captureId }) => captureId));
   const standing = captures.filter(({ captureId }) => !refunded.has(captureId));
   for (const bill of bills) {

@@ -14,7 +14,8 @@ export function readShopRows(databaseUrl: string): Promise<ShopRows> {
         FROM orders JOIN lotto_publish ON lotto_publish.order_id = orders.order_id`);
     const bills = await query(`
       SELECT bill.id, purchase.order_id, bill.member_id, purchase.payment_key, purchase.total_amount
-        FROM bill JOIN purchase ON purchase.id = bill.purchase_id`);
+        FROM bill JOIN purchase ON purchase.id = bill.purchase_id
+       WHERE purchase.status <> 'REFUNDED'`);
     const audit = await query(`
       SELECT id, order_id, from_status, to_status, request_id, strategy, instance
         FROM order_status_audit ORDER BY id`);

@@ -1,17 +1,24 @@
 import { byOrder } from '../history/evidence.ts';
+import type { CaptureEvent } from '../history/ledger.ts';
 import type { AuditRow } from '../history/shop-rows.ts';
 import type { Checker } from './violation.ts';
 
 /**
- * I7: who was definitely refused (4xx) caused nothing. Nothing was captured under such a request's id, and it
- * changed no status, except for a decline, which may have claimed the order and given it back
- * (WAITING → PENDING → WAITING).
+ * I7: who was definitely refused (4xx) caused nothing that stands. Nothing was captured under such a request's id that was
+ * not given back, and it changed no status, except that it may have claimed the order and given it back
+ * (WAITING → PENDING → WAITING), or given back the money (WAITING → PENDING → REFUNDING → REFUNDED).
  *
  * A request id may not have reached the provider, so there is a second rule: an order of which every request
  * was refused has no capture, no bill, and is not COMPLETE.
  */
 export const checkRefusals: Checker = ({ answers, ledger, rows }) => {
-  const captures = ledger.filter((event) => event.type === 'capture');
+  const refunds = Map.groupBy(
+    ledger.filter((event) => event.type === 'refund'),
+    ({ captureId }) => captureId,
+  );
+  const isKept = ({ captureId, amount }: CaptureEvent) =>
+    (refunds.get(captureId) ?? []).reduce((left, refund) => left - refund.amount, amount) > 0;
+  const captures = ledger.filter((event) => event.type === 'capture').filter(isKept);
   const orders = new Map(rows.orders.map((order) => [order.orderId, order]));
   const capturesBy = Map.groupBy(captures, ({ requestId }) => requestId);
   const changesBy = Map.groupBy(rows.audit, ({ requestId }) => requestId);
@@ -28,7 +35,7 @@ export const checkRefusals: Checker = ({ answers, ledger, rows }) => {
         );
       }
       const changes = changesBy.get(requestId) ?? [];
-      if (changes.length > 0 && !isDecline(changes)) {
+      if (changes.length > 0 && !isUndone(changes)) {
         const path = changes.map(({ from, to, id }) => `${from} → ${to} (audit ${id})`).join(', ');
         details.push(`request ${requestId} was refused (${status}), but changed the status: ${path}`);
       }
@@ -47,8 +54,14 @@ export const checkRefusals: Checker = ({ answers, ledger, rows }) => {
   });
 };
 
-function isDecline(changes: readonly AuditRow[]): boolean {
+/** The ways on which one request leaves everything as it was. */
+const UNDONE = [
+  'WAITING → PENDING, PENDING → WAITING',
+  'WAITING → PENDING, PENDING → REFUNDING, REFUNDING → REFUNDED',
+];
+
+function isUndone(changes: readonly AuditRow[]): boolean {
   const path = changes.map(({ from, to }) => `${from} → ${to}`).join(', ');
   const orders = new Set(changes.map(({ orderId }) => orderId));
-  return path === 'WAITING → PENDING, PENDING → WAITING' && orders.size === 1;
+  return UNDONE.includes(path) && orders.size === 1;
 }

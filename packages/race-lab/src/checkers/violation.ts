@@ -12,6 +12,8 @@ export type Invariant =
   | 'I5'
   | 'I6'
   | 'I7'
+  | 'I8'
+  | 'I9'
   | 'I10'
   | 'I13'
   | 'I14';

@@ -90,9 +90,10 @@ export interface Cluster {
   /**
    * Starts an instance again that has ended, on its port and with its settings, and waits until it answers.
    *
+   * @param env  Settings of this start alone, which override the others.
    * @throws as startServer does
    */
-  startAgain(instance: Instance): Promise<GuardedProcess>;
+  startAgain(instance: Instance, env?: Readonly<Record<string, string>>): Promise<GuardedProcess>;
   /**
    * Ends everything. Resolves when nothing is left; may be called any number of times.
    *
@@ -241,7 +242,11 @@ async function startParts(
   const [databaseUrl, itsRedis, gateway] = await allOrNone([database(), redis(), sandbox()], fail);
 
   const redisUrls = itsRedis?.urls ?? [];
-  const instance = async (port: PortChoice, index: number) => {
+  const instance = async (
+    port: PortChoice,
+    index: number,
+    ofThisStart: Readonly<Record<string, string>> = {},
+  ) => {
     const name = `lotto-back-${index + 1}`;
     const redisUrl = redisUrls[index % redisUrls.length];
     return up(
@@ -257,14 +262,18 @@ async function startParts(
           ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }),
           PAYMENT_BASE_URL: gateway.baseUrl,
           PAYMENT_SECRET_KEY: secretKey,
+          // Only this one knows what is sent to it twice.
+          PAYMENT_IDEMPOTENCY: options.gateway === 'toss' ? '1' : '0',
           LAB_MODE: '1',
           LOG_LEVEL: 'warn',
           ...options.shopEnv,
+          ...ofThisStart,
         },
       }),
     );
   };
-  const instances: NodeService[] = await allOrNone(ports.instances.map(instance), fail);
+  const starting = ports.instances.map((port, index) => instance(port, index));
+  const instances: NodeService[] = await allOrNone(starting, fail);
 
   const openFrontDoor = async (): Promise<FrontDoor> => {
     const found = await find(nginxPackage);
@@ -294,9 +303,9 @@ async function startParts(
     frontDoor,
     notes,
     servers,
-    async startAgain(ended) {
+    async startAgain(ended, env) {
       const index = shown.findIndex(({ name }) => name === ended.name);
-      const started = await instance(samePort(Number(new URL(ended.baseUrl).port)), index);
+      const started = await instance(samePort(Number(new URL(ended.baseUrl).port)), index, env);
       Object.assign(shown[index] ?? {}, { pid: started.pid });
       return started;
     },

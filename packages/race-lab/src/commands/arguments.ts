@@ -40,7 +40,7 @@ export function collectNames(text: string, earlier: readonly string[] | undefine
 }
 
 export function parseExperiment(text: string): RunReport['experiment'] {
-  return oneOf('experiment', ['purchase', 'bystanders', 'coupon', 'lock'], text);
+  return oneOf('experiment', ['purchase', 'bystanders', 'coupon', 'lock', 'recovery'], text);
 }
 
 /** @throws BadArgumentsError  `text` is none of `names`. */

@@ -1,3 +1,4 @@
+import { type FailpointName, failpointNames } from 'pawl/failpoints';
 import type { Cluster, ClusterOptions, GatewayMode } from '../cluster/cluster.ts';
 import { databaseKind, type Store } from '../cluster/store.ts';
 import { bystanderStrategies, GATEWAY_MS, measureBystanders } from '../experiments/bystanders.ts';
@@ -10,6 +11,14 @@ import { lockSandboxEnv, lockShopEnv } from '../experiments/lock-settings.ts';
 import { lockStrategyNames } from '../experiments/lock-strategies.ts';
 import { racePurchases } from '../experiments/purchase-race.ts';
 import { purchaseStrategyNames } from '../experiments/purchase-strategies.ts';
+import {
+  hangsOnErrors,
+  type ProviderKind,
+  type RecoveryFaultName,
+  recoveryFaultNames,
+} from '../experiments/recovery-faults.ts';
+import { raceRecovery } from '../experiments/recovery-race.ts';
+import { recoverySandboxEnv, recoveryShopEnv } from '../experiments/recovery-settings.ts';
 import type { RunSetting } from '../experiments/run-context.ts';
 import { lockFaultNames } from '../nemesis/lock-fault-names.ts';
 import type { RunReport } from '../report/report.ts';
@@ -22,6 +31,7 @@ export interface RaceArguments {
   strategy: readonly string[] | undefined;
   scenario: readonly string[] | undefined;
   fault: readonly string[] | undefined;
+  failpoint: readonly string[] | undefined;
   instances: number | undefined;
   orders: number | undefined;
   fanout: number | undefined;
@@ -41,23 +51,30 @@ export const defaults = {
   bystanders: { instances: 1, purchases: 200, seconds: 10 },
   coupon: { instances: 4, runs: 1 },
   lock: { instances: 4, runs: 3 },
+  recovery: { instances: 4, orders: 10 },
 } as const;
 
 export const DEFAULT_GATEWAY: GatewayMode = 'as-published';
 
 /** A race whose arguments fit together. */
 export interface PlannedRace {
-  cluster: Pick<ClusterOptions, 'instances' | 'gateway' | 'sandboxEnv' | 'shopEnv' | 'redis'> & {
-    gateway: GatewayMode;
-  };
-  run(cluster: Cluster, by: RaceStart): Promise<RunReport[]>;
+  /** One after the other, each on a cluster of its own. */
+  stages: readonly RaceStage[];
   /** The arguments that run the same race again. */
   again: string;
   /** What is not raced, in sentences. */
   notes: readonly string[];
 }
 
+export interface RaceStage {
+  cluster: Pick<ClusterOptions, 'instances' | 'gateway' | 'sandboxEnv' | 'shopEnv' | 'redis'> & {
+    gateway: GatewayMode;
+  };
+  run(cluster: Cluster, by: RaceStart): Promise<RunReport[]>;
+}
+
 export interface RaceStart {
+  /** Its gateway is that of the cluster. */
   setting: RunSetting;
   signal: AbortSignal;
   progress(text: string): void;
@@ -74,21 +91,26 @@ export function planRace(given: RaceArguments): PlannedRace {
       return planCoupon(given);
     case 'lock':
       return planLock(given);
+    case 'recovery':
+      return planRecovery(given);
   }
 }
 
 function planPurchase(given: RaceArguments): PlannedRace {
-  reject(given, ['purchases', 'seconds', 'scenario', 'fault', 'runs']);
+  reject(given, ['purchases', 'seconds', 'scenario', 'fault', 'failpoint', 'runs']);
   const { instances, orders, fanout } = withDefaults(given, defaults.purchase);
   const { gateway = DEFAULT_GATEWAY } = given;
   const strategies = namedIn('--strategy', purchaseStrategyNames, given.strategy) ?? purchaseStrategyNames;
-  return {
+  const stage: RaceStage = {
     cluster: { instances, gateway },
     run: (cluster, { setting, signal, progress }) =>
       racePurchases(cluster, {
         ...{ strategies, orders, fanout, setting, signal },
         onProgress: (strategy, done, total) => progress(`racing ${strategy}: ${done} of ${total} orders`),
       }),
+  };
+  return {
+    stages: [stage],
     again: [
       ...againWith(given, instances),
       `--gateway ${gateway} --orders ${orders} --fanout ${fanout}`,
@@ -98,7 +120,7 @@ function planPurchase(given: RaceArguments): PlannedRace {
 }
 
 function planBystanders(given: RaceArguments): PlannedRace {
-  reject(given, ['orders', 'fanout', 'scenario', 'fault', 'runs']);
+  reject(given, ['orders', 'fanout', 'scenario', 'fault', 'failpoint', 'runs']);
   const { instances, purchases, seconds } = withDefaults(given, defaults.bystanders);
   const { gateway = DEFAULT_GATEWAY } = given;
   const strategies = namedIn('--strategy', purchaseStrategyNames, given.strategy) ?? bystanderStrategies;
@@ -107,7 +129,7 @@ function planBystanders(given: RaceArguments): PlannedRace {
     const possible = bystanderStrategies.join(', ');
     throw new BadArgumentsError(`bystanders measures ${possible}: ${strategy} is not right to begin with`);
   }
-  return {
+  const stage: RaceStage = {
     cluster: {
       ...{ instances, gateway },
       sandboxEnv: { LATENCY_MIN_MS: String(GATEWAY_MS), LATENCY_MAX_MS: String(GATEWAY_MS) },
@@ -117,6 +139,9 @@ function planBystanders(given: RaceArguments): PlannedRace {
         ...{ strategies, purchasesInFlight: purchases, seconds, setting, signal },
         onProgress: (strategy, what) => progress(`${what} with ${strategy}`),
       }),
+  };
+  return {
+    stages: [stage],
     again: [
       ...['bystanders', ...againWith(given, instances)],
       `--gateway ${gateway} --purchases ${purchases} --seconds ${seconds}`,
@@ -126,7 +151,7 @@ function planBystanders(given: RaceArguments): PlannedRace {
 }
 
 function planCoupon(given: RaceArguments): PlannedRace {
-  reject(given, ['orders', 'fanout', 'purchases', 'seconds', 'fault', 'gateway']);
+  reject(given, ['orders', 'fanout', 'purchases', 'seconds', 'fault', 'failpoint', 'gateway']);
   const { instances, runs } = withDefaults(given, defaults.coupon);
   const strategies = namedIn('--strategy', couponStrategyNames, given.strategy);
   const scenarios = namedIn('--scenario', couponScenarioNames, given.scenario);
@@ -136,7 +161,7 @@ function planCoupon(given: RaceArguments): PlannedRace {
     const possible = (strategies ?? []).map((name) => `${name} is raced in ${couponStrategies[name].onceIn}`);
     throw new BadArgumentsError(`nothing to race: ${possible.join(', ')} only`);
   }
-  return {
+  const stage: RaceStage = {
     cluster: { instances, gateway: DEFAULT_GATEWAY },
     run: (cluster, { setting, signal, progress }) =>
       raceCoupons(cluster, {
@@ -144,6 +169,9 @@ function planCoupon(given: RaceArguments): PlannedRace {
         onProgress: ({ strategy, scenario }, answered) =>
           progress(`racing ${strategy} in ${scenario}: ${answered} answers`),
       }),
+  };
+  return {
+    stages: [stage],
     again: [
       ...['coupon', ...againWith(given, instances)],
       ...(scenarios === undefined ? [] : [`--scenario ${scenarios.join(',')}`]),
@@ -154,13 +182,13 @@ function planCoupon(given: RaceArguments): PlannedRace {
 }
 
 function planLock(given: RaceArguments): PlannedRace {
-  reject(given, ['orders', 'fanout', 'purchases', 'seconds', 'scenario', 'gateway']);
+  reject(given, ['orders', 'fanout', 'purchases', 'seconds', 'scenario', 'failpoint', 'gateway']);
   const { instances, runs } = withDefaults(given, defaults.lock);
   if (instances < 2)
     throw new BadArgumentsError('lock needs 2 instances at least: one has the lock, one waits');
   const strategies = namedIn('--strategy', lockStrategyNames, given.strategy) ?? lockStrategyNames;
   const faults = namedIn('--fault', lockFaultNames, given.fault);
-  return {
+  const stage: RaceStage = {
     cluster: {
       // One that charges again when it is asked again: whoever comes in beside the holder does harm that is seen.
       ...{ instances, gateway: 'generous', redis: 'faulty' },
@@ -172,6 +200,9 @@ function planLock(given: RaceArguments): PlannedRace {
         onProgress: ({ strategy, fault, nth }) =>
           progress(`racing ${strategy} under ${fault}: run ${nth} of ${runs}`),
       }),
+  };
+  return {
+    stages: [stage],
     again: [
       ...['lock', ...againWith(given, instances)],
       ...(faults === undefined ? [] : [`--fault ${faults.join(',')}`]),
@@ -179,6 +210,80 @@ function planLock(given: RaceArguments): PlannedRace {
     ].join(' '),
     notes: [],
   };
+}
+
+/**
+ * A provider with idempotency keys is asked twice over, repeating its errors or not. Failpoints, and what hangs on these keys, are
+ * raced with the first.
+ */
+function planRecovery(given: RaceArguments): PlannedRace {
+  reject(given, ['strategy', 'fanout', 'purchases', 'seconds', 'scenario', 'runs']);
+  const { instances, orders } = withDefaults(given, defaults.recovery);
+  if (instances < 2)
+    throw new BadArgumentsError('recovery needs 2 instances at least: one dies, one takes over');
+  const { gateway, failpoint, fault } = given;
+  if (gateway === 'as-published')
+    throw new BadArgumentsError(
+      'recovery asks a provider whose payments have a known end: --gateway toss or generous',
+    );
+  // Whoever names some of one kind does not mean the others.
+  const isAll = failpoint === undefined && fault === undefined;
+  const failpoints = allOf('--failpoint', failpointNames, failpoint ?? (isAll ? ['all'] : []));
+  const faults = allOf('--fault', recoveryFaultNames, fault ?? (isAll ? ['all'] : []));
+  if (failpoints.length > 0 && gateway === 'generous' && failpoint !== undefined)
+    throw new BadArgumentsError(
+      'failpoints are passed with a provider that knows idempotency keys: --gateway toss',
+    );
+  const stageOf = (
+    kind: ProviderKind & { title: string },
+    some: { failpoints: readonly FailpointName[]; faults: readonly RecoveryFaultName[] },
+  ): RaceStage => ({
+    cluster: {
+      ...{ instances, gateway: kind.gateway },
+      shopEnv: recoveryShopEnv,
+      sandboxEnv: recoverySandboxEnv(kind),
+    },
+    run: (cluster, { setting, signal, progress }) =>
+      raceRecovery(cluster, {
+        ...{ ...some, provider: kind, orders, setting: { ...setting, gateway: kind.title }, signal },
+        onProgress: (cells, done, total) => progress(`racing ${cells.join(', ')}: ${done} of ${total} cells`),
+      }),
+  });
+  const stages: RaceStage[] = [];
+  if (gateway !== 'generous') {
+    stages.push(stageOf({ gateway: 'toss', replayErrors: true, title: 'toss' }, { failpoints, faults }));
+    const others = faults.filter(hangsOnErrors);
+    if (others.length > 0)
+      stages.push(
+        stageOf(
+          { gateway: 'toss', replayErrors: false, title: 'toss, errors not repeated' },
+          { failpoints: [], faults: others },
+        ),
+      );
+  }
+  if (gateway !== 'toss' && faults.length > 0)
+    stages.push(
+      stageOf({ gateway: 'generous', replayErrors: false, title: 'generous' }, { failpoints: [], faults }),
+    );
+  return {
+    stages,
+    again: [
+      ...['recovery', ...againWith(given, instances), `--orders ${orders}`],
+      ...(failpoint === undefined ? [] : [`--failpoint ${failpoint.join(',')}`]),
+      ...(fault === undefined ? [] : [`--fault ${fault.join(',')}`]),
+      ...(gateway === undefined ? [] : [`--gateway ${gateway}`]),
+    ].join(' '),
+    notes: [],
+  };
+}
+
+/** Those that are named; with `all`, all of them. */
+function allOf<Name extends string>(
+  option: string,
+  names: readonly Name[],
+  given: readonly string[],
+): readonly Name[] {
+  return given.includes('all') ? names : (namedIn(option, names, given) ?? []);
 }
 
 /** @throws BadArgumentsError  One of the names that were given is not among those that there are. */
@@ -204,6 +309,8 @@ type ExperimentOption =
   | 'seconds'
   | 'scenario'
   | 'fault'
+  | 'failpoint'
+  | 'strategy'
   | 'runs'
   | 'gateway';
 

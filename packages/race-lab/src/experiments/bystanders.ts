@@ -43,6 +43,7 @@ export const bystanderStrategies: readonly PurchaseStrategyName[] = [
   'pessimistic-status',
   CONTROL,
   'idempotency-key',
+  'durable',
 ];
 
 export interface BystandersOptions {

@@ -5,7 +5,7 @@ import type { Cluster } from '../cluster/cluster.ts';
 import type { Answer, PurchaseRequest } from '../history/answer.ts';
 import { ledgerSummary, patterns, replays, responses } from '../history/counts.ts';
 import { type Evidence, withoutOrders } from '../history/evidence.ts';
-import { parseLedger } from '../history/ledger.ts';
+import { type LedgerEvent, parseLedger } from '../history/ledger.ts';
 import { percentiles } from '../history/percentiles.ts';
 import type { Target } from '../racer/exchange.ts';
 import type { RunReport } from '../report/report.ts';
@@ -25,6 +25,11 @@ export interface PurchaseContext extends RunContext {
   earlier: Set<string>;
 }
 
+/** How the `nth` request about an order is known to the shop. */
+export function requestIdOf({ orderId }: Pick<PreparedOrder, 'orderId'>, nth: number): string {
+  return `${orderId}-${nth}`;
+}
+
 /** The `nth` confirmation of an order. */
 export function confirmation(
   order: PreparedOrder,
@@ -33,7 +38,7 @@ export function confirmation(
   target: Target,
 ): PurchaseRequest {
   const { orderId, paymentKey, lottoPublishId, memberId } = order;
-  const requestId = `${orderId}-${nth}`;
+  const requestId = requestIdOf(order, nth);
   return {
     target,
     method: 'POST',
@@ -57,16 +62,22 @@ export async function gather(
   answers: readonly Answer[],
   earlier: Set<string>,
 ): Promise<Evidence> {
-  const response = await fetch(`${cluster.sandbox.baseUrl}/sandbox/ledger`);
-  if (!response.ok) throw new Error(`the sandbox answered ${response.status} when asked for its ledger`);
   const all = {
     answers,
-    ledger: parseLedger(await response.text()),
+    cancels: [],
+    ledger: await readLedger(cluster),
     rows: await readShopRows(cluster.databaseUrl),
   };
   const evidence = withoutOrders(all, earlier);
   for (const { orderId } of evidence.rows.orders) earlier.add(orderId);
   return evidence;
+}
+
+/** All that the payment provider has seen and done. @throws LedgerFormatError, and when it does not answer */
+export async function readLedger(cluster: Cluster): Promise<LedgerEvent[]> {
+  const response = await fetch(`${cluster.sandbox.baseUrl}/sandbox/ledger`);
+  if (!response.ok) throw new Error(`the sandbox answered ${response.status} when asked for its ledger`);
+  return parseLedger(await response.text());
 }
 
 /** What the checkers say of a run, before anything is expected of it. */

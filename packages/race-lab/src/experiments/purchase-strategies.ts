@@ -56,6 +56,7 @@ const strategies = {
   'idempotency-key': { needs: 'redis', expected: holds },
   'distributed-lock': { needs: 'database', expected: holds },
   'distributed-lock-fenced': { needs: 'database', expected: holds },
+  durable: { needs: 'database', expected: holds },
 } as const satisfies Record<string, StrategyUnderTest>;
 
 export type PurchaseStrategyName = keyof typeof strategies;

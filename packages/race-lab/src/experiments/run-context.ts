@@ -111,6 +111,7 @@ export function emptyReport(cluster: Cluster, plan: RunPlan, startedAt: Date): R
     rows: {},
     coupon: null,
     lock: null,
+    recovery: null,
     bystanders: null,
     database,
     lockWaits: null,

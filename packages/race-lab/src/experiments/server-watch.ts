@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster } from '../cluster/cluster.ts';
-import type { GuardedProcess } from '../cluster/guardian.ts';
+import type { WatchServer } from '../cluster/watch-server.ts';
 
 /** How long the end of a server may take to be known, in milliseconds. */
 const NEWS_LIMIT_MS = 500;
@@ -25,12 +25,12 @@ export class ServerLostError extends Error {
 export async function watchingServers<T>(
   cluster: Cluster,
   signal: AbortSignal,
-  work: (ended: ReadonlySet<string>, watch: (server: GuardedProcess) => void) => Promise<T>,
+  work: (ended: ReadonlySet<string>, watch: WatchServer) => Promise<T>,
 ): Promise<T> {
   const ended = new Set<string>();
-  const watch = (server: GuardedProcess) =>
+  const watch: WatchServer = (server, wasMeantTo = () => false) =>
     void server.exited.then(() => {
-      if (!server.wasEndedByLab()) ended.add(server.name);
+      if (!server.wasEndedByLab() && !wasMeantTo()) ended.add(server.name);
     });
   for (const server of cluster.servers.values()) watch(server);
   try {

@@ -23,6 +23,8 @@ export interface PrepareOptions {
   orders: number;
   /** Whether the member authorises each payment first; else the payment key is the order id, as published. */
   openSessions: boolean;
+  /** The round to play in; absent: the one that sells now. */
+  roundId?: number;
   signal: AbortSignal;
 }
 
@@ -33,7 +35,8 @@ export interface PrepareOptions {
  * @throws the signal's reason
  */
 export async function prepareOrders(options: PrepareOptions): Promise<PreparedOrder[]> {
-  const { shopUrls, sandboxUrl, orders, signal } = options;
+  const { shopUrls, sandboxUrl, orders, roundId, signal } = options;
+  const body = roundId === undefined ? {} : { lottoRoundInfoId: roundId };
   const prepared: PreparedOrder[] = [];
   let next = 0;
   const work = async () => {
@@ -42,22 +45,36 @@ export async function prepareOrders(options: PrepareOptions): Promise<PreparedOr
       const memberId = index + 1;
       const shopUrl = shopUrls[index % shopUrls.length] ?? '';
       const headers = { 'x-member-id': String(memberId) };
-      const order = await requestJson('POST', `${shopUrl}/api/orders`, { body: {}, headers, signal });
+      const order = await requestJson('POST', `${shopUrl}/api/orders`, { body, headers, signal });
       const { orderId, lottoPublishId, amount } = (order.data ?? {}) as Partial<PreparedOrder>;
       if (typeof orderId !== 'string' || typeof lottoPublishId !== 'number' || typeof amount !== 'number') {
         throw new PreparationError(`the shop answered an order with ${JSON.stringify(order)}`);
       }
-      let paymentKey = orderId;
-      if (options.openSessions) {
-        const body = { orderId, amount };
-        const session = await requestJson('POST', `${sandboxUrl}/sandbox/sessions`, { body, signal });
-        paymentKey = String(session.paymentKey);
-      }
+      const paymentKey = options.openSessions
+        ? await openSession(sandboxUrl, { orderId, amount }, signal)
+        : orderId;
       prepared[index] = { orderId, lottoPublishId, amount, paymentKey, memberId };
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
   return prepared;
+}
+
+/**
+ * The member authorises a payment of his order.
+ *
+ * @param session  `sessionMs`: how long the payment window lives; absent: as long as the sandbox' usually do.
+ * @returns the payment key
+ * @throws PreparationError, the signal's reason
+ */
+export async function openSession(
+  sandboxUrl: string,
+  { orderId, amount, sessionMs }: Pick<PreparedOrder, 'orderId' | 'amount'> & { sessionMs?: number },
+  signal: AbortSignal,
+): Promise<string> {
+  const body = { orderId, amount, ...(sessionMs === undefined ? {} : { sessionMs }) };
+  const session = await requestJson('POST', `${sandboxUrl}/sandbox/sessions`, { body, signal });
+  return String(session.paymentKey);
 }
 
 /** The isolation of an instance's sessions, which it tells in lab mode; null when it does not. Never throws. */

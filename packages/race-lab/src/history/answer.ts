@@ -48,6 +48,16 @@ export interface Answer extends RacedAnswer {
   replayed: boolean;
   /** SHA-256 of the body's bytes, in hexadecimal; absent when no complete answer came. */
   bodyDigest: string | undefined;
+  /** The bill that it shows; absent where it shows none. */
+  billId: string | undefined;
+}
+
+/** Refusals that speak of the moment alone: who sends the same request again may be told something else. */
+const PASSING: readonly (string | undefined)[] = ['in-progress', 'contended', 'lock-timeout', 'fenced'];
+
+/** Whether the same request gets this answer for ever: a success, or a refusal that speaks of more than the moment. */
+export function isFinal({ result, code }: Pick<RacedAnswer, 'result' | 'code'>): boolean {
+  return result === 'ok' || (result === 'fail' && !PASSING.includes(code));
 }
 
 /** Reads a raced exchange as a purchase's answer. Never throws: what cannot be read is absent. */
@@ -59,7 +69,13 @@ export function answerOf(exchange: Exchange<PurchaseRequest>): Answer {
     paymentKey: request.paymentKey,
     replayed: headers['idempotency-replayed'] === 'true',
     bodyDigest: status === undefined ? undefined : createHash('sha256').update(body).digest('hex'),
+    billId: status === 200 ? billIdIn(body) : undefined,
   };
+}
+
+function billIdIn(body: Buffer): string | undefined {
+  const id = objectOf(jsonObject(body)?.data)?.id;
+  return Number.isSafeInteger(id) ? String(id) : undefined;
 }
 
 /** Reads of a raced exchange what every answer has. Never throws: what cannot be read is absent. */

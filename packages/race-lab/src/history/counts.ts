@@ -58,7 +58,7 @@ export function ledgerSummary(ledger: readonly LedgerEvent[], orderIds: Readonly
     if (!('orderId' in event) || event.orderId === null || !orderIds.has(event.orderId)) continue;
     if (event.type === 'refund') refunds += 1;
     else if (event.type === 'capture') captured.push(event.orderId);
-    else if (event.operation === 'confirm') requested.push(event.orderId);
+    else if (event.type === 'request' && event.operation === 'confirm') requested.push(event.orderId);
   }
   return {
     requests: requested.length,

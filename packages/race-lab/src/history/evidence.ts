@@ -1,4 +1,5 @@
 import type { Answer } from './answer.ts';
+import type { CancelAnswer } from './cancel-answer.ts';
 import type { LedgerEvent } from './ledger.ts';
 import type { ShopRows } from './shop-rows.ts';
 
@@ -10,6 +11,8 @@ import type { ShopRows } from './shop-rows.ts';
  */
 export interface Evidence {
   answers: readonly Answer[];
+  /** What members were told who took their orders back. */
+  cancels: readonly CancelAnswer[];
   ledger: readonly LedgerEvent[];
   rows: ShopRows;
 }
@@ -22,9 +25,10 @@ export interface Evidence {
  */
 export function withoutOrders(evidence: Evidence, orderIds: ReadonlySet<string>): Evidence {
   const remains = ({ orderId }: { orderId: string }) => !orderIds.has(orderId);
-  const { answers, ledger, rows } = evidence;
+  const { answers, cancels, ledger, rows } = evidence;
   return {
     answers: answers.filter(remains),
+    cancels: cancels.filter(remains),
     ledger: ledger.filter(
       (event) => !('orderId' in event) || event.orderId === null || !orderIds.has(event.orderId),
     ),

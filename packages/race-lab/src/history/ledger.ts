@@ -1,5 +1,5 @@
 /** The payment provider's ledger, as it prints itself: one event a line, in the order in which they happened. */
-export type LedgerEvent = SessionEvent | RequestEvent | CaptureEvent | RefundEvent | AnswerEvent;
+export type LedgerEvent = SessionEvent | RequestEvent | CaptureEvent | RefundEvent | AnswerEvent | FaultEvent;
 
 interface EventHead {
   /** Grows by one with every event. */
@@ -16,13 +16,15 @@ export interface SessionEvent extends EventHead {
 /** A request arrived, whether or not it was understood, answered or heard; what could not be read is null. */
 export interface RequestEvent extends EventHead {
   type: 'request';
-  operation: 'confirm' | 'cancel' | 'lookup' | 'transactions';
+  operation: (typeof operations)[number];
   paymentKey: string | null;
   orderId: string | null;
   amount: number | null;
   idempotencyKey: string | null;
   requestId: string | null;
   testCode: string | null;
+  /** Its secret key was wrong, so that nothing else of it was read. */
+  keyRefused: boolean;
 }
 
 /** Money was taken. */
@@ -51,6 +53,17 @@ export interface RefundEvent extends EventHead {
 export interface AnswerEvent extends EventHead {
   type: 'answer';
 }
+
+/** A request, or what it was answered with, went wrong as the lab had asked for. */
+export interface FaultEvent extends EventHead {
+  type: 'fault';
+  kind: string;
+  operation: RequestEvent['operation'];
+  orderId: string | null;
+  requestId: string | null;
+}
+
+const operations = ['confirm', 'cancel', 'lookup', 'transactions'] as const;
 
 /** The ledger is not one that can be judged by. Nothing of it was used. */
 export class LedgerFormatError extends Error {
@@ -99,19 +112,30 @@ function eventIn(line: string, lineNumber: number): LedgerEvent {
   }
   const field = fieldsOf(parsed as Record<string, unknown>, lineNumber);
   const head = { seq: field.count('seq'), at: field.text('at') };
-  const type = field.oneOf('type', ['session', 'request', 'capture', 'refund', 'answer']);
+  const type = field.oneOf('type', ['session', 'request', 'capture', 'refund', 'answer', 'fault']);
   if (type === 'session' || type === 'answer') return { ...head, type };
   if (type === 'request') {
     return {
       ...head,
       type,
-      operation: field.oneOf('operation', ['confirm', 'cancel', 'lookup', 'transactions']),
+      operation: field.oneOf('operation', operations),
       paymentKey: field.textOrNull('paymentKey'),
       orderId: field.textOrNull('orderId'),
       amount: field.numberOrNull('amount'),
       idempotencyKey: field.textOrNull('idempotencyKey'),
       requestId: field.textOrNull('requestId'),
       testCode: field.textOrNull('testCode'),
+      keyRefused: field.trueOrAbsent('keyRefused'),
+    };
+  }
+  if (type === 'fault') {
+    return {
+      ...head,
+      type,
+      kind: field.text('kind'),
+      operation: field.oneOf('operation', operations),
+      orderId: field.textOrNull('orderId'),
+      requestId: field.textOrNull('requestId'),
     };
   }
   const money = {
@@ -143,6 +167,11 @@ function fieldsOf(record: Readonly<Record<string, unknown>>, lineNumber: number)
       const value = record[name] ?? null;
       if (value !== null && typeof value !== 'string') throw bad(name, 'text or null');
       return value;
+    },
+    trueOrAbsent(name: string): boolean {
+      const value = record[name];
+      if (value !== undefined && value !== true) throw bad(name, 'true or absent');
+      return value === true;
     },
     numberOrNull(name: string): number | null {
       const value = record[name] ?? null;

@@ -1,7 +1,7 @@
 /** What the shop's database says when everything has come to rest. Identifiers are text, amounts whole won. */
 export interface ShopRows {
   orders: readonly OrderRow[];
-  /** The bills that stand: a bill that was given back with its refund is not listed. */
+  /** The bills that stand: one whose purchase was refunded is not listed. */
   bills: readonly BillRow[];
   /** Every change of an order's status, in the order of `id`. */
   audit: readonly AuditRow[];

@@ -18,7 +18,7 @@ export interface ControlReport {
    * Whether the control failed as it must. `purchase`: the unguarded strategy asked the provider twice for at least
    * half of its orders. `bystanders`: with the lock held across the payment, the bystanders had to wait. `coupon`:
    * without a guard the same scenario went wrong in the way that it is made to. `lock`: without a guard the same requests
-   * lost an update, or charged twice.
+   * lost an update, or charged twice. `recovery`: a strategy that does not recover left a payment without a bill.
    */
   raced: boolean;
   /** What it showed, as the rest of a sentence. */
@@ -126,6 +126,30 @@ export interface LockReport {
   damage: string[] | null;
 }
 
+/** What became of orders of one kind, while one thing went wrong. */
+export interface RecoveryReport {
+  /** `failpoint`: an instance died at it. `fault`: the provider, or who asks it, went wrong. `standstill`: an owner stood still. */
+  kind: 'failpoint' | 'fault' | 'standstill';
+  /** The failpoint, or the name of the fault. */
+  cell: string;
+  /** What the orders went through, in a line. */
+  path: string;
+  /** The failpoint at which an instance struck itself; null where none did. */
+  struckAt: string | null;
+  /** Requests to the provider, or answers of it, that went wrong as the lab had asked for. */
+  faults: number;
+  /** How often it was raced until the instance struck itself. */
+  attempts: number;
+  /** Orders by how they ended: paid; not paid; paid and given back. */
+  completed: number;
+  released: number;
+  refunded: number;
+  /** From the last thing that went wrong until the last attempt was settled; null where there was none. */
+  tookMs: number | null;
+  /** What was left then of the time that was promised, where least was left; null likewise. */
+  leftMs: number | null;
+}
+
 export interface DatabaseReport extends DatabaseSettings {
   /** The isolation of the shop's sessions, as an instance tells it; null when it does not. */
   shopIsolation: string | null;
@@ -134,7 +158,7 @@ export interface DatabaseReport extends DatabaseSettings {
 /** One run, as `--json` writes it and as the table prints it. The fields are a contract. */
 export interface RunReport {
   schema: 'race-lab/1';
-  experiment: 'purchase' | 'bystanders' | 'coupon' | 'lock';
+  experiment: 'purchase' | 'bystanders' | 'coupon' | 'lock' | 'recovery';
   strategy: string;
   /** Without the credentials of a URL. */
   store: string;
@@ -160,6 +184,8 @@ export interface RunReport {
   coupon: CouponReport | null;
   /** Likewise. */
   lock: LockReport | null;
+  /** Likewise. */
+  recovery: RecoveryReport | null;
   /** Null in other experiments. */
   bystanders: BystandersReport | null;
   /** What the database says of its durability and isolation; null when it could not be asked. */

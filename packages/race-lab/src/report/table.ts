@@ -4,6 +4,7 @@ import type { LockWaitExample, LockWaitsReport } from '../locks/watch.ts';
 import { type Column, latencyOf, layOut, seen } from './columns.ts';
 import { couponRemarksOf, couponTableOf, scenarioLines } from './coupon-table.ts';
 import { faultLines, lockRemarksOf, lockTableOf } from './lock-table.ts';
+import { recoveryLines, recoveryRemarksOf, recoveryTableOf } from './recovery-table.ts';
 import type { RunReport } from './report.ts';
 
 const MOST_PATTERNS = 4;
@@ -43,6 +44,8 @@ export function tableOf(reports: readonly RunReport[]): string {
       return couponTableOf(reports);
     case 'lock':
       return lockTableOf(reports);
+    case 'recovery':
+      return recoveryTableOf(reports);
     case 'bystanders':
       return layOut(bystanderColumns, reports);
     default:
@@ -54,16 +57,18 @@ export function tableOf(reports: readonly RunReport[]): string {
 export function headingOf(reports: readonly RunReport[]): string[] {
   const [report] = reports;
   if (report === undefined) return [];
-  const { experiment, instances, store, gateway, seed, commit } = report;
+  const { experiment, instances, store, seed, commit } = report;
   const door = report.frontDoor === 'nginx' ? 'behind nginx' : 'in rotation, without nginx';
   // Nobody pays for a coupon.
-  const provider = experiment === 'coupon' ? '' : `gateway ${gateway}, `;
+  const gateways = [...new Set(reports.map((one) => one.gateway))].join(' / ');
+  const provider = experiment === 'coupon' ? '' : `gateway ${gateways}, `;
   return [
     `${loadOf(report)}, ${instances} ${instances === 1 ? 'instance' : 'instances'} ${door}, ` +
       `store ${store}, ${provider}seed ${seed}, commit ${commit}`,
     databaseLine(report.database),
     ...scenarioLines(reports),
     ...faultLines(reports),
+    ...recoveryLines(reports),
   ];
 }
 
@@ -77,6 +82,8 @@ function loadOf({ experiment, orders, fanout, bystanders }: RunReport): string {
       return 'First-come coupons';
     case 'lock':
       return 'Locks under faults';
+    case 'recovery':
+      return `The durable purchase under crashes and faults, ${fanout} simultaneous confirmations of each order`;
   }
 }
 
@@ -133,6 +140,8 @@ function ownRemarksOf(ran: readonly RunReport[]): string[] {
       return couponRemarksOf(ran);
     case 'lock':
       return lockRemarksOf(ran);
+    case 'recovery':
+      return recoveryRemarksOf(ran);
     default:
       return raceRemarksOf(ran);
   }
@@ -158,8 +167,8 @@ function raceRemarksOf(ran: readonly RunReport[]): string[] {
 }
 
 /** A run, where one strategy has several. */
-function nameOf({ strategy, coupon, lock }: RunReport): string {
-  const kind = coupon?.scenario ?? lock?.fault;
+function nameOf({ strategy, coupon, lock, recovery }: RunReport): string {
+  const kind = coupon?.scenario ?? lock?.fault ?? recovery?.cell;
   return kind === undefined ? strategy : `${strategy}, ${kind}`;
 }
 

@@ -11,6 +11,7 @@ import {
   answer,
   audit,
   bill,
+  cancel,
   capture,
   confirm,
   declined,
@@ -19,9 +20,11 @@ import {
   PAID_PATH,
   paid,
   refund,
+  refundedInstead,
   refused,
   replayed,
   type Story,
+  takenBack,
 } from './histories.ts';
 
 const A = 'order-a';
@@ -224,6 +227,28 @@ describe('I2: money, bills and statuses agree', () => {
       }),
       says: [],
     },
+    { name: 'accepts an order that its member took back', story: takenBack(A), says: [] },
+    { name: 'accepts an order that was refunded instead of completed', story: refundedInstead(A), says: [] },
+    {
+      name: 'rejects a refunded order whose bill still stands',
+      story: takenBack(A, { bills: [bill(A)] }),
+      says: [/^I2 .*1 bills for 0 standing payments, not 0/, /names payment order-a, which does not stand/],
+    },
+    {
+      name: 'rejects a refunded order that is still complete',
+      story: takenBack(A, { orders: [order(A)] }),
+      says: [/^I2 .*status COMPLETE with 0 standing payments/],
+    },
+    {
+      name: 'rejects a refunded order of which nothing was given back',
+      story: declined(A, { orders: [order(A, { status: 'REFUNDED' })] }),
+      says: [/^I2 .*status REFUNDED without a refund/],
+    },
+    {
+      name: 'rejects an order whose refund has not ended',
+      story: takenBack(A, { orders: [order(A, { status: 'REFUNDING' })] }),
+      says: [/^I2 .*status REFUNDING, so its money is on the way/],
+    },
     {
       name: 'rejects a bill for the attempt that was refunded',
       story: withMoney(...refundedOnce.slice(0, 2), capture(A, { captureId: 'second', paymentKey: 'key-2' })),
@@ -249,7 +274,7 @@ describe('I2: money, bills and statuses agree', () => {
       story: declined(A, { bills: [bill(A)] }),
       says: [/1 bills for 0 standing payments, not 0/, /names payment order-a, which does not stand/],
     },
-    ...['WAITING', 'PENDING', 'REFUNDING', 'CANCELED'].map((status) => ({
+    ...['WAITING', 'PENDING', 'CANCELED'].map((status) => ({
       name: `rejects a paid order that is ${status}`,
       story: paid(A, { orders: [order(A, { status })] }),
       says: [new RegExp(`status ${status} with 1 standing payments`)],
@@ -302,7 +327,9 @@ describe('I6: an acknowledged success stays', () => {
     {
       name: 'rejects a 200 that left nothing behind',
       story: declined(A, { answers: [answer(A, r(0)), refused(A, r(1))] }),
-      says: [/^I6 .*order-a-r0 was answered 200, but it has no bill and status WAITING/],
+      says: [
+        /^I6 .*order-a-r0 was answered 200 with bill order-a-bill, but it has no bill and status WAITING/,
+      ],
     },
     {
       name: 'rejects a 200 without a bill',
@@ -312,7 +339,38 @@ describe('I6: an acknowledged success stays', () => {
     {
       name: 'rejects a 200 to an order that is not complete',
       story: paid(A, { orders: [order(A, { status: 'REFUNDED' })] }),
-      says: [/a bill and status REFUNDED/],
+      says: [/bill order-a-bill and status REFUNDED/],
+    },
+    { name: 'accepts a 200 to an order that its member took back', story: takenBack(A), says: [] },
+    {
+      name: 'rejects it where nobody took it back',
+      story: takenBack(A, { cancels: [] }),
+      says: [/^I6 .*no bill and status REFUNDED/],
+    },
+    {
+      name: 'rejects it where who took it back was refused',
+      story: takenBack(A, { cancels: [cancel(A, { status: 400 })] }),
+      says: [/^I6 .*no bill and status REFUNDED/],
+    },
+    {
+      name: 'accepts it where nobody knows whether it was taken back',
+      story: takenBack(A, { cancels: [cancel(A, { status: undefined, error: 'reset' })] }),
+      says: [],
+    },
+    {
+      name: 'rejects a 200 that shows a bill of which nothing is left, though there is another',
+      story: withAnswers(answer(A, r(0)), answer(A, r(1), { billId: 'lost' })),
+      says: [/^I6 .*order-a-r1 was answered 200 with bill lost, but it has bill order-a-bill/],
+    },
+    {
+      name: 'rejects a cancel that was answered 200 and did not last',
+      story: paid(A, { cancels: [cancel(A)] }),
+      says: [/^I6 .*cancel order-a-cancel was answered 200 with status REFUNDED, but its status is COMPLETE/],
+    },
+    {
+      name: 'rejects a cancel that was answered 200 before it had happened',
+      story: takenBack(A, { cancels: [cancel(A, { orderStatus: 'REFUNDING' })] }),
+      says: [/^I6 .*cancel .* with status REFUNDING, but its status is REFUNDED/],
     },
     {
       name: 'rejects a replayed 200 to an order that is gone',
@@ -326,6 +384,23 @@ describe('I7: who was refused caused nothing', () => {
   judges(checkRefusals, [
     { name: 'accepts losers that left nothing', story: paid(A), says: [] },
     { name: 'accepts a decline that claimed the order and gave it back', story: declined(A), says: [] },
+    {
+      name: 'accepts a refused request whose capture was given back, and its claim with it',
+      story: refundedInstead(A, {
+        ledger: [confirm(A, r(0)), capture(A, { requestId: r(0) }), refund(A)],
+      }),
+      says: [],
+    },
+    {
+      name: 'rejects one whose capture was given back in part',
+      story: refundedInstead(A, {
+        ledger: [confirm(A, r(0)), capture(A, { requestId: r(0) }), refund(A, { amount: 999 })],
+      }),
+      says: [
+        /order-a-r0 was refused \(400\), but made capture/,
+        /all 2 requests were refused, but it has capture/,
+      ],
+    },
     {
       name: 'accepts a decline before somebody else pays',
       story: paid(A, {

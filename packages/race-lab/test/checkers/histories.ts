@@ -1,4 +1,6 @@
 import { type Answer, resultOf } from '../../src/history/answer.ts';
+import type { CancelAnswer } from '../../src/history/cancel-answer.ts';
+import type { DurableCallRow } from '../../src/history/durable-calls.ts';
 import type { Evidence } from '../../src/history/evidence.ts';
 import type { CaptureEvent, LedgerEvent, RefundEvent, RequestEvent } from '../../src/history/ledger.ts';
 import type { AuditRow, BillRow, OrderRow } from '../../src/history/shop-rows.ts';
@@ -18,6 +20,7 @@ export function answer(orderId: string, requestId: string, over: Partial<Answer>
     code: undefined,
     replayed: false,
     bodyDigest: status === undefined ? undefined : `digest of ${status}`,
+    billId: status === 200 ? `${orderId}-bill` : undefined,
     releasedAtUs: 0,
     answeredAtUs: 1000,
     latencyMs: 1,
@@ -31,8 +34,34 @@ export const refused = (orderId: string, requestId: string) => answer(orderId, r
 export const replayed = (orderId: string, requestId: string) =>
   answer(orderId, requestId, { replayed: true });
 
+/** The member took the order back. */
+export function cancel(orderId: string, over: Partial<CancelAnswer> = {}): CancelAnswer {
+  const status = 'status' in over ? over.status : 200;
+  return {
+    orderId,
+    requestId: `${orderId}-cancel`,
+    instance: 'lotto-back-1',
+    result: resultOf(status),
+    status,
+    orderStatus: status === 200 ? 'REFUNDED' : undefined,
+    code: undefined,
+    releasedAtUs: 0,
+    answeredAtUs: 1000,
+    latencyMs: 1,
+    arrivedAtUs: undefined,
+    error: undefined,
+    ...over,
+  };
+}
+
+/** A settled attempt to pay. */
+export function call(orderId: string, over: Partial<DurableCallRow> = {}): DurableCallRow {
+  const times = { createdAtMs: 1000, changedAtMs: 1500, finalAfterMs: 5000 };
+  return { subject: orderId, orderId, attempt: 1, state: 'done', fence: 1, ...times, ...over };
+}
+
 export function confirm(orderId: string, requestId: string): RequestEvent {
-  const unused = { idempotencyKey: null, testCode: null };
+  const unused = { idempotencyKey: null, testCode: null, keyRefused: false };
   return {
     seq: 0,
     at,
@@ -102,6 +131,7 @@ export const PAID_PATH = ['WAITING', 'PENDING', 'COMPLETE'];
 /** What an order leaves behind; the parts that are given replace the good ones. */
 export interface Story {
   answers: Answer[];
+  cancels?: CancelAnswer[];
   ledger: LedgerEvent[];
   orders: OrderRow[];
   bills: BillRow[];
@@ -141,10 +171,39 @@ export function declined(orderId: string, over: Partial<Story> = {}): Story {
   };
 }
 
+/** Good too: it was paid, and its member took it back. */
+export function takenBack(orderId: string, over: Partial<Story> = {}): Story {
+  return paid(orderId, {
+    cancels: [cancel(orderId)],
+    ledger: [confirm(orderId, `${orderId}-r0`), capture(orderId), refund(orderId)],
+    orders: [order(orderId, { status: 'REFUNDED' })],
+    bills: [],
+    audit: [
+      ...audit(orderId, PAID_PATH, `${orderId}-r0`),
+      ...audit(orderId, ['COMPLETE', 'REFUNDING', 'REFUNDED'], `${orderId}-cancel`),
+    ],
+    ...over,
+  });
+}
+
+/** Good too: charged, but its round was drawn meanwhile, and the money given back. */
+export function refundedInstead(orderId: string, over: Partial<Story> = {}): Story {
+  const asker = `${orderId}-r0`;
+  return {
+    answers: [refused(orderId, asker), refused(orderId, `${orderId}-r1`)],
+    ledger: [confirm(orderId, asker), capture(orderId), refund(orderId)],
+    orders: [order(orderId, { status: 'REFUNDED' })],
+    bills: [],
+    audit: audit(orderId, ['WAITING', 'PENDING', 'REFUNDING', 'REFUNDED'], asker),
+    ...over,
+  };
+}
+
 /** One history of several orders. The ledger is numbered in the given order. */
 export function evidence(...stories: readonly Story[]): Evidence {
   return {
     answers: stories.flatMap(({ answers }) => answers),
+    cancels: stories.flatMap(({ cancels = [] }) => cancels),
     ledger: numbered(stories.flatMap(({ ledger }) => ledger)),
     rows: {
       orders: stories.flatMap(({ orders }) => orders),

@@ -17,12 +17,30 @@ describe('reading a ledger', () => {
       capture('a'),
       { ...refund('a'), requestId: 'r9' },
     ];
-    const printed = numbered(events).map((event) => ({ ...event, more: true, wellFormed: true }));
+    // Absent where the key was right.
+    const printed = numbered(events).map((event) => ({
+      ...event,
+      keyRefused: undefined,
+      more: true,
+      wellFormed: true,
+    }));
     expect(parseLedger(text(...printed))).toEqual(numbered(events));
     expect(parseLedger(text(session, { seq: 2, at, type: 'answer', body: '{}' }))).toEqual([
       { seq: 1, at, type: 'session' },
       { seq: 2, at, type: 'answer' },
     ]);
+    const refused = { ...confirm('a', 'r0'), seq: 1, orderId: null, keyRefused: true };
+    expect(parseLedger(text(refused))).toEqual([refused]);
+    const fault = {
+      seq: 1,
+      at,
+      type: 'fault',
+      kind: 'lag',
+      operation: 'lookup',
+      orderId: 'a',
+      requestId: null,
+    };
+    expect(parseLedger(text({ ...fault, ruleId: 'flt_1', when: null, paymentKey: 'k' }))).toEqual([fault]);
   });
 
   test('a ledger may be empty, begin anywhere, and end without a newline', () => {
@@ -50,6 +68,13 @@ describe('reading a ledger', () => {
     ],
     ['a capture of no order', text({ ...capture('a'), seq: 1, orderId: null }), 1, /orderId must be text/],
     ['a refund without its capture', text({ ...refund('a'), seq: 1, captureId: '' }), 1, /captureId must be/],
+    ['a fault of no kind', text({ seq: 1, at, type: 'fault', operation: 'confirm' }), 1, /kind must be text/],
+    [
+      'a key that is refused or not',
+      text({ ...confirm('a', 'r'), seq: 1, keyRefused: 'no' }),
+      1,
+      /keyRefused/,
+    ],
     [
       'a request id in numbers',
       text({ ...confirm('a', 'r'), seq: 1, requestId: 5 }),
@@ -98,6 +123,17 @@ describe('counting', () => {
   });
 
   test('the ledger is summed up for the orders of the run', () => {
+    const at = '2026-01-01T00:00:00.000Z';
+    const operation = 'confirm' as const;
+    const fault = {
+      seq: 0,
+      at,
+      type: 'fault' as const,
+      kind: 'reset',
+      operation,
+      orderId: 'a',
+      requestId: 'r0',
+    };
     const ledger = numbered([
       ...[
         confirm('a', 'r0'),
@@ -107,7 +143,7 @@ describe('counting', () => {
       ],
       ...[confirm('b', 'r0'), capture('b'), capture('b'), refund('b')],
       ...[confirm('other', 'r0'), confirm('other', 'r1'), capture('other'), capture('other')],
-      ...[{ ...confirm('a', 'r3'), orderId: null }],
+      ...[{ ...confirm('a', 'r3'), orderId: null }, fault],
     ]);
     expect(ledgerSummary(ledger, new Set(['a', 'b', 'c']))).toEqual({
       requests: 3,

@@ -12,14 +12,15 @@ function shopTables(store: SqlStore): string[] {
   return [
     `CREATE TABLE orders (order_id ${key}, member_id bigint, amount int, currency char(3))`,
     `CREATE TABLE lotto_publish (order_id ${key}, status varchar(16))`,
-    `CREATE TABLE purchase (id bigint, order_id ${key}, payment_key ${key}, total_amount int)`,
+    `CREATE TABLE purchase (id bigint, order_id ${key}, payment_key ${key}, total_amount int,
+       status varchar(16))`,
     'CREATE TABLE bill (id bigint, member_id bigint, purchase_id bigint)',
     `CREATE TABLE order_status_audit (id bigint, order_id ${key}, from_status varchar(16),
        to_status varchar(16), request_id ${key}, strategy varchar(64), instance varchar(64))`,
     `INSERT INTO orders VALUES ('Order-ä ', 9007199254740993, 3000, 'KRW'), ('order-2', 2, 1000, 'KRW')`,
     `INSERT INTO lotto_publish VALUES ('Order-ä ', 'COMPLETE'), ('order-2', 'WAITING')`,
-    `INSERT INTO purchase VALUES (31, 'Order-ä ', 'pay-ä', 3000)`,
-    'INSERT INTO bill VALUES (41, 9007199254740993, 31)',
+    `INSERT INTO purchase VALUES (31, 'Order-ä ', 'pay-ä', 3000, 'SUCCESS'), (32, 'order-2', 'pay-2', 1000, 'REFUNDED')`,
+    'INSERT INTO bill VALUES (41, 9007199254740993, 31), (40, 2, 32)',
     `INSERT INTO order_status_audit VALUES (10, 'Order-ä ', 'PENDING', 'COMPLETE', NULL, 'durable', 'back-2'),
        (9, 'Order-ä ', 'WAITING', 'PENDING', 'request-ä', 'durable', 'back-1')`,
   ];

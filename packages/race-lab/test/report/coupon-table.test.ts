@@ -44,6 +44,7 @@ const good: RunReport = {
   rows: { coupons: 1, issued: 100 },
   coupon,
   lock: null,
+  recovery: null,
   bystanders: null,
   database: null,
   lockWaits: null,

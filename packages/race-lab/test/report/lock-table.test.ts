@@ -30,6 +30,7 @@ const good: RunReport = {
     rows: {},
     coupon: null,
     lock,
+    recovery: null,
     bystanders: null,
     database: null,
   },

@@ -32,6 +32,7 @@ const good: RunReport = {
   rows: { orders: 100, bills: 100, audit: 200 },
   coupon: null,
   lock: null,
+  recovery: null,
   bystanders: null,
   database: {
     product: 'MariaDB',
