@@ -20,7 +20,7 @@ import { pauseMs } from './transaction.ts';
  * - `failed`: a step of it threw; it is taken over when its lease is over.
  * - `unknown`: its outcome was not heard, and recovery has to find it out.
  * - `stuck`: only an operator can settle it.
- * - `recovery-failed`: the store could not be asked for calls to take over.
+ * - `recovery-failed`: the store could not be asked for calls to take over, or to forget.
  */
 export interface DurableCallEvent {
   readonly kind: 'failed' | 'unknown' | 'stuck' | 'recovery-failed';

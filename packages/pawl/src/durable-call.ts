@@ -110,7 +110,7 @@ export interface DurableCalls<Transaction, Request extends Json, Value extends J
    * @throws StoreError  None was.
    */
   recover(most?: number): Promise<number>;
-  /** Recovers again and again, beside everything else. On every instance. */
+  /** Recovers again and again, and forgets calls whose retention is over, beside everything else. On every instance. */
   start(): void;
   /** Recovers no more, and waits for what it is at. */
   close(): Promise<void>;
@@ -186,6 +186,7 @@ export function durableCalls<Transaction, Request extends Json, Value extends Js
   const loop = new RecoveryLoop({
     ...times.recovery,
     takeOver,
+    sweep: () => store.sweep(SWEPT_AT_ONCE),
     onFailed: (cause) => settings.onEvent({ kind: 'recovery-failed', cause }),
   });
 
@@ -269,6 +270,8 @@ export function durableCalls<Transaction, Request extends Json, Value extends Js
   };
 }
 
+/** Records that one sweep forgets at most. */
+const SWEPT_AT_ONCE = 1_000;
 /** What became of it is known, and could not be written down. */
 const NOT_RECORDED = 'NOT_RECORDED';
 /** As MySQL's column has it. */

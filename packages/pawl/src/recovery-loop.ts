@@ -5,8 +5,12 @@ export interface RecoveryLoopOptions {
   readonly jitter: number;
   /** Takes over at most so many calls. @returns what each is recovered by, which never rejects. */
   takeOver(most: number): Promise<readonly Promise<unknown>[]>;
+  /** Forgets what may be forgotten, a bounded number at a time. Called once a minute. */
+  sweep(): Promise<unknown>;
   readonly onFailed: (cause: unknown) => void;
 }
+
+const SWEEP_EVERY_MS = 60_000;
 
 /**
  * Takes over, a bounded number at a time, for as long as it runs. One that takes long holds up none of the others; only when as many
@@ -17,6 +21,7 @@ export class RecoveryLoop {
   readonly #underWay = new Set<Promise<unknown>>();
   #running: Promise<void> | undefined;
   #closed = false;
+  #sweptAtMs = performance.now();
   #wake = Promise.withResolvers<void>();
 
   constructor(options: RecoveryLoopOptions) {
@@ -38,7 +43,9 @@ export class RecoveryLoop {
     while (!this.#closed) {
       const took = await this.#takeOver();
       // As many as were asked for: there may be more.
-      if (!took) await this.#pause();
+      if (took) continue;
+      await this.#sweep();
+      await this.#pause();
     }
   }
 
@@ -58,6 +65,16 @@ export class RecoveryLoop {
     } catch (cause) {
       this.#options.onFailed(cause);
       return false;
+    }
+  }
+
+  async #sweep(): Promise<void> {
+    if (performance.now() - this.#sweptAtMs < SWEEP_EVERY_MS) return;
+    this.#sweptAtMs = performance.now();
+    try {
+      await this.#options.sweep();
+    } catch (cause) {
+      this.#options.onFailed(cause);
     }
   }
 

@@ -33,6 +33,7 @@ function looped(given: Partial<RecoveryLoopOptions> = {}) {
       asked.push(most);
       return answers.shift()?.() ?? [];
     },
+    sweep: async () => undefined,
     onFailed: (cause) => failures.push(cause),
     ...given,
   });
@@ -76,6 +77,29 @@ describe('the loop', () => {
   });
 
   const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
+
+  test('sweeps once a minute, and goes on when that fails', async () => {
+    let sweeps = 0;
+    const gone = new StoreError('UNAVAILABLE', 'none', 'no connection');
+    const { loop, asked, failures } = looped({
+      sweep: async () => {
+        sweeps++;
+        throw gone;
+      },
+    });
+    loop.start();
+    await pass(59_000);
+    expect(sweeps).toBe(0);
+    await pass(2_000);
+    expect([sweeps, failures]).toEqual([1, [gone]]);
+    const looks = asked.length;
+    await pass(61_000);
+    expect(sweeps).toBe(2);
+    expect(asked.length).toBeGreaterThan(looks);
+    const closed = loop.close();
+    await pass(EVERY_MS);
+    await closed;
+  });
 
   test('looks at once, and again after each pause, until it is closed', async () => {
     const { loop, asked } = looped();
