@@ -74,5 +74,9 @@ export const objections: Readonly<Record<Objection, Refusal>> = {
   'publish-mismatch': { status: 400, message: 'lottoPublishId does not belong to this order.' },
   'amount-mismatch': { status: 400, message: 'amount is not the amount of this order. Nothing was charged.' },
   'round-closed': { status: 400, message: 'The sale of this round is closed. Nothing was charged.' },
+  'payment-given-back': {
+    status: 400,
+    message: 'This payment came without its order, and its money is given back. Use another payment.',
+  },
   'strategy-unavailable': { status: 400, message: 'This strategy needs Redis, and the shop runs without.' },
 };

@@ -118,7 +118,9 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
     expect((await shops.confirm(order, { paymentKey: 'stray' })).status).toBe(400);
     await provider.heal();
     await until(async () => (await strays()).length === 1);
-    expect((await shops.confirm(order, { paymentKey: 'stray' })).status).toBe(400);
+    expect((await shops.confirm(order, { paymentKey: 'stray' })).body).toMatchObject({
+      ...{ status: 400, code: 'payment-given-back' },
+    });
 
     expect(await shops.see(order)).toMatchObject({ status: 'WAITING', payment: null });
     expect((await shops.confirm(order, { paymentKey: 'pay-2' })).status).toBe(200);

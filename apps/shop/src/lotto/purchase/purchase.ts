@@ -1,5 +1,6 @@
 import { refused } from 'pawl';
 import type { ShopDatabase } from '../../store/database.ts';
+import { isStrayCapture } from '../bill.ts';
 import { findOrder } from '../order.ts';
 import type { Confirmation } from './confirmation.ts';
 import type { DurablePurchaseOutcome, DurablePurchases } from './durable/durable-purchases.ts';
@@ -13,6 +14,7 @@ export type Objection =
   | 'publish-mismatch'
   | 'amount-mismatch'
   | 'round-closed'
+  | 'payment-given-back'
   | 'strategy-unavailable';
 
 export type Purchases = (
@@ -69,8 +71,12 @@ async function purchaseDurably(
   if (outcome.outcome !== 'refused' || outcome.reason !== 'wrong-state') return outcome;
   const checked = await check(db, confirmation);
   if (typeof checked === 'string') return { outcome: 'objection', objection: checked };
+  if (checked.status !== 'WAITING') return refusalFor(checked.status);
+  if (await isStrayCapture(db, confirmation.paymentKey)) {
+    return { outcome: 'objection', objection: 'payment-given-back' };
+  }
   // WAITING again: whoever had claimed it has given it back since.
-  return checked.status === 'WAITING' ? refused('contended') : refusalFor(checked.status);
+  return refused('contended');
 }
 
 async function check(db: ShopDatabase, confirmation: Confirmation) {
