@@ -84,7 +84,7 @@ export async function inspectDurableCall(
  * Records an operator's verdict on a call that is not settled, or lets it be tried again, and ends its lease: an instance of the
  * service takes it over next, and settles it with its own rows.
  *
- * - `done`, with what it came to: it is settled, as if its receiver had answered so.
+ * - `done`, with what it came to: it is settled, as if its receiver had answered so. Not of one that is being undone.
  * - `not-done`: its subject is given back. Not of one that is being undone, which has had its effect.
  * - `undone`: it had its effect, and has it no more. Where that was being undone, it is `compensated`; else the subject is given back.
  * - `retry`: an earlier verdict is withdrawn. What was `stuck` is looked up again, and may be sent again where its receiver honours
@@ -94,7 +94,7 @@ export async function inspectDurableCall(
  * its lease ended is fenced off.
  *
  * `in-progress`: its lease is not over, so somebody may be at it, or pauses between two tries; ask again. `already-done`: it is
- * settled. `wrong-state`: it would be done, but neither is its value given nor recorded; or it is `not-done` and being undone. In none of these was anything changed.
+ * settled. `wrong-state`: it would be done, but neither is its value given nor recorded; or it is being undone, and the verdict is another than `undone`. In none of these was anything changed.
  * Undefined: there is no such call.
  *
  * Cost: one statement, two where it is refused.
@@ -113,12 +113,15 @@ export async function resolveDurableCall(
   const call = rows[0] && durableCallFromRow(rows[0]);
   if (call === undefined) return undefined;
   if (isSettled(call.state)) return refused('already-done');
-  return refused(fits(resolution, call) ? 'in-progress' : 'wrong-state');
+  const { leaseLeftMs = 0 } = call;
+  return refused(leaseLeftMs > 0 || fits(resolution, call) ? 'in-progress' : 'wrong-state');
 }
 
 /** Whether the resolution says something that can be true of the call. */
 function fits(resolution: Resolution, call: DurableCall): boolean {
   if (!('verdict' in resolution)) return true;
-  if (resolution.verdict === 'not-done') return call.compensationTry === 0;
-  return resolution.verdict !== 'done' || resolution.value !== undefined || call.value !== undefined;
+  if (resolution.verdict === 'undone') return true;
+  if (call.compensationTry > 0) return false;
+  if (resolution.verdict === 'not-done') return true;
+  return call.value !== undefined || ('value' in resolution && resolution.value !== undefined);
 }

@@ -14,6 +14,7 @@ export type PaymentOutcome =
   | 'declined'
   | 'not-sent'
   | 'not-captured'
+  | 'refunded'
   | 'captured';
 
 /** Of whom a coupon is for. */

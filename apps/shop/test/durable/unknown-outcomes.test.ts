@@ -202,6 +202,41 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
     expect([await provider.captures(), await provider.refunds()]).toEqual([1, 0]);
   });
 
+  test('a payment key that was sent with another order by mistake still pays its own', async () => {
+    const { provider, shops, order } = await startPaying();
+    const other = await shops.order();
+    expect((await shops.confirm(other, { paymentKey: 'pay-1' })).body.code).toBe('declined');
+    expect((await shops.confirm(order, { paymentKey: 'pay-1' })).status).toBe(200);
+    expect(await provider.captures()).toBe(1);
+  });
+
+  test.each([
+    ['another payment', { paymentKey: 'typo', orderId: 'x', totalAmount: 1, currency: 'USD', method: 'X' }],
+    ['nothing that is a payment', 'bogus'],
+    ['null', null],
+  ])(
+    'an operator’s word that it was captured bills what was asked for, though he gives %s',
+    async (_what, value) => {
+      const { provider, shops, order } = await startPaying({ env: { RECOVERY_EVERY_MS: '3600000' } });
+      await provider.fault(lost(order.orderId, 'after'));
+      expect((await shops.confirm(order, { paymentKey: 'pay-1' })).status).toBe(202);
+      await shops.sql(
+        `UPDATE pawl_durable_call SET verdict = 'done', value = '${JSON.stringify(value)}' WHERE subject = ?`,
+        [order.orderId],
+      );
+      const [instance] = shops.urls;
+      const another = await startShops({
+        databaseUrl: shops.databaseUrl,
+        providerUrl: provider.url,
+        env: RECOVERING,
+      });
+      expect(another.urls[0]).not.toBe(instance);
+      await expectBilled(shops, order, 'pay-1');
+      const [bill] = await shops.sql('SELECT payment_key, total_amount FROM purchase');
+      expect(bill).toMatchObject({ payment_key: 'pay-1', total_amount: order.amount });
+    },
+  );
+
   test('wrong credentials on one of the instances: an instance with the right ones finishes it', async () => {
     const { provider, shops, order } = await startPaying();
     await shops.close();

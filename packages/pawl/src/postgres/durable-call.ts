@@ -155,8 +155,8 @@ export const resolve: DurableCallStatements['resolve'] = (table, id, resolution)
     ...['fence = fence + 1', `lease_until = ${NOW}`, `changed_at = ${NOW}`],
   ];
   const known = verdict === 'done' && given === null ? ' AND value IS NOT NULL' : '';
-  // What is being undone has had its effect: its subject is not claimed any more, and cannot be given back.
-  const fits = verdict === 'not-done' ? ' AND compensation_try = 0' : known;
+  // What is being undone has had its effect, and its subject is not claimed any more: it can neither be given back nor completed.
+  const fits = verdict === 'done' || verdict === 'not-done' ? `${known} AND compensation_try = 0` : known;
   return sql.statement(
     `UPDATE ${quote(table)} SET ${assignments.join(', ')}
      WHERE ${its(sql, id)} AND ${UNSETTLED} AND (lease_until IS NULL OR lease_until <= ${NOW})${fits}`,

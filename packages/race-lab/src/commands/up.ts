@@ -32,7 +32,7 @@ export async function upCommand(
   });
   try {
     terminal.progress('');
-    terminal.print(...guideTo(cluster, command.store));
+    terminal.print(...guideTo(cluster, command));
     const ended = await Promise.race([
       once(AbortSignal.any([signal, cluster.guardian.lost]), 'abort').then(() => undefined),
       ...[...cluster.servers.values()].map((server) => server.exited.then((exit) => ({ server, exit }))),
@@ -68,7 +68,7 @@ const SAMPLE_COUPON = {
   ...{ availableStartDate: '20260101', availableEndDate: '20991231', discountType: 'PERCENT', cost: 10 },
 };
 
-function guideTo(cluster: Cluster, store: UpCommand['store']): string[] {
+function guideTo(cluster: Cluster, { store, gateway }: UpCommand): string[] {
   const [door = ''] = cluster.frontDoor.urls;
   return [
     `The shop is at ${door}${cluster.frontDoor.kind === 'nginx' ? ' (nginx, rotating over the instances)' : ''}`,
@@ -81,6 +81,13 @@ function guideTo(cluster: Cluster, store: UpCommand['store']): string[] {
     'Try it:',
     `  curl ${door}/ping`,
     `  curl -X POST ${door}/api/orders -H 'content-type: application/json' -d '{}'`,
+    // There a payment has a window, which somebody has to open.
+    ...(gateway === 'toss'
+      ? [
+          `  curl -X POST ${cluster.sandbox.baseUrl}/sandbox/sessions -H 'content-type: application/json' \\`,
+          `    -d '{"orderId": "…", "amount": 1000, "paymentKey": "…"}'`,
+        ]
+      : []),
     `  curl -X POST ${door}/api/tickets -H 'content-type: application/json' \\`,
     `    -d '{"lottoPublishId": 1, "purchaseHttpRequest": {"orderId": "…", "paymentKey": "…"}}'`,
     `  curl -X POST ${door}/api/coupon -H 'content-type: application/json' -d '${JSON.stringify(SAMPLE_COUPON)}'`,

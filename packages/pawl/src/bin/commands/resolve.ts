@@ -118,7 +118,8 @@ async function onlyOne(sql: SqlPort, table: string, key: string): Promise<Idempo
 const REFUSALS = {
   'in-progress': 'an instance is at it, or pauses between two tries: ask again, or wait longer (--wait)',
   'already-done': 'it is settled already',
-  'wrong-state': 'what it came to is not recorded: give it with --value',
+  'wrong-state':
+    'it is being undone, and can only be --undone or tried again (--retry); or what it came to is not recorded, and wants --value',
 };
 
 async function resolveWithin(

@@ -121,10 +121,10 @@ export function purchaseDefinition<Transaction>({
       return found.outcome === 'done' ? { outcome: 'done', value: chargeValueOf(found.value) } : found;
     },
 
-    async settle(transaction, call, payment) {
+    async settle(transaction, call, value) {
       // An operator has said that it may stay.
       if (call.request.isStray) return done(answers.refunded());
-      const completed = await rows.complete(transaction, attemptOf(call), payment);
+      const completed = await rows.complete(transaction, attemptOf(call), paymentIn(call, value));
       return completed.outcome === 'done' ? done(answers.billed(completed.value)) : completed;
     },
 
@@ -160,4 +160,20 @@ function paymentOf({ request }: OutwardCall<ChargeRequest>): PaymentRequest {
 /** As JSON, and nothing else. */
 function chargeValueOf({ paymentKey, orderId, totalAmount, currency, method }: CapturedPayment): ChargeValue {
   return { paymentKey, orderId, totalAmount, currency, method };
+}
+
+/**
+ * What is written into the bill: what was asked for, which is what any payment that is ours has been compared with. The value may be an
+ * operator's word, which nobody has compared.
+ */
+function paymentIn({ request }: OutwardCall<ChargeRequest>, value: ChargeValue | null): CapturedPayment {
+  const { paymentKey, orderId, amount: totalAmount, currency } = request;
+  const method: unknown = value?.method;
+  return {
+    paymentKey,
+    orderId,
+    totalAmount,
+    currency,
+    method: typeof method === 'string' ? method : 'UNKNOWN',
+  };
 }

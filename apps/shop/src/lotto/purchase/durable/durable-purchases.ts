@@ -80,7 +80,7 @@ const LOOKS = 5;
  * Purchases that end, whoever dies: claim, charge, settle, recover, refund (`definition.ts`).
  *
  * The record of the call is the record of the idempotency key too: of the member and the route, under the `Idempotency-Key`, or
- * else the payment key.
+ * else of the order too, under the payment key.
  */
 export function durablePurchases(options: DurablePurchasesOptions): DurablePurchases {
   const { db, sql, serverName, settings } = options;
@@ -137,8 +137,7 @@ export function durablePurchases(options: DurablePurchasesOptions): DurablePurch
       const { memberId, paymentKey, lottoPublishId, orderId, amount, requestId, trace } = confirmation;
       const outcome = await calls.run(
         {
-          scope: [`member:${memberId}`, 'POST /api/tickets'],
-          key: confirmation.idempotencyKey ?? paymentKey,
+          ...requestName(confirmation),
           payload: JSON.stringify([lottoPublishId, orderId, paymentKey, amount ?? null]),
         },
         async (transaction) => {
@@ -189,6 +188,13 @@ export function durablePurchases(options: DurablePurchasesOptions): DurablePurch
       return refused('contended');
     },
   };
+}
+
+/** Where a client names no key, the payment is the request's name; for another order it is another request. */
+function requestName({ memberId, orderId, paymentKey, idempotencyKey }: Confirmation) {
+  const scope = [`member:${memberId}`, 'POST /api/tickets'];
+  if (idempotencyKey !== undefined) return { scope, key: idempotencyKey };
+  return { scope: [...scope, orderId], key: paymentKey };
 }
 
 function refundOf({ outcome }: { readonly outcome: 'done' | 'unknown' }): CancelOutcome {

@@ -30,7 +30,9 @@ export const sharedRows: SharedRows = {
   },
 
   async endRefund(transaction, attempt) {
-    await mustMove(attempt, () => moveStatus(transaction, attempt, 'REFUNDING', 'REFUNDED'));
+    const { paymentKey } = attempt;
+    const refunded = paymentColumns({ paymentKey, outcome: 'refunded', code: null });
+    await mustMove(attempt, () => moveStatus(transaction, attempt, 'REFUNDING', 'REFUNDED', refunded));
     await transaction.trx
       .updateTable('purchase')
       .set({ status: 'REFUNDED' })
