@@ -245,7 +245,7 @@ const holding: readonly Mutant[] = [
   },
   {
     file: 'src/durable-call.ts',
-    line: `settings.onEvent({ kind: 'failed', call, cause });\n      return { outcome: 'unknown', code: NOT_RECORDED };`,
+    line: `tell({ kind: 'failed', call, cause }, seen);\n      return { outcome: 'unknown', code: NOT_RECORDED };`,
     replacement: 'throw cause;',
     why: 'after the intent is committed nothing looks as if it had not been done',
     test: failures(

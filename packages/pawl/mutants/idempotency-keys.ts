@@ -16,14 +16,14 @@ const requests: readonly Mutant[] = [
   },
   {
     file: 'src/idempotency-answer.ts',
-    line: `.filter(([name]) => allowed.has(name))`,
+    line: 'if (allowed.has(name)) ',
     why: 'nobody is given somebody else’s Set-Cookie',
     test: leased('memory > every byte, every status and the listed headers come back, and no others'),
   },
   {
     file: 'src/idempotency-answer.ts',
-    line: `status >= 500 ? 'keep' : 'store'`,
-    replacement: `'store'`,
+    line: 'status >= 500 || status === TIMED_OUT',
+    replacement: 'false',
     why: 'a server error is not final',
     test: leased('memory > what becomes of a key > an answer 500, by default'),
   },
@@ -198,14 +198,13 @@ const renewal: readonly Mutant[] = [
   },
   {
     file: 'src/lease-renewal.ts',
-    line: 'if (sentMs - claimedAtMs > renewForMs) return;',
+    line: 'if (sentMs - claimedAtMs > renewForMs) return this.look();',
     why: 'a handler that hangs does not keep its key for ever',
     test: leases('it is renewed for renewForMs and no longer'),
   },
   {
     file: 'src/lease-renewal.ts',
-    line: 'this.#awaitEnd();\n  }\n\n  /** Aborted',
-    replacement: '}\n\n  /** Aborted',
+    line: 'if (this.#endTimer === undefined) this.#awaitEnd();',
     why: 'a lease counts as lost when the store is silent',
     test: leases('it begins before the claim was sent, however long its answer took'),
   },
@@ -217,7 +216,7 @@ const renewal: readonly Mutant[] = [
   },
   {
     file: 'src/lease-renewal.ts',
-    line: 'this.#lost.abort(reason);',
+    line: 'this.#lost?.abort(this.#reason);',
     why: 'the work is told that its lease is lost',
     test: leases('who does not hold it any more is told at the next renewal, long before it would end'),
   },
@@ -309,8 +308,8 @@ const inTransactionalMode: readonly Mutant[] = [
 const found: readonly Mutant[] = [
   {
     file: 'src/idempotency-run.ts',
-    line: 'if (performance.now() - claimedAtMs <= enoughMs) return claimedAtMs;',
-    replacement: 'return claimedAtMs;',
+    line: 'this.#isFresh() ? this.#holding.claimedAtMs : await this.#renewedLease()',
+    replacement: 'this.#holding.claimedAtMs',
     why: 'a lease that was waited for may be over when the work begins',
     test: leased(
       'in a transaction of the caller’s, postgres > a claim that had to wait for a connection is renewed before the work begins',
@@ -336,7 +335,7 @@ const found: readonly Mutant[] = [
   },
   {
     file: 'src/idempotency-key.ts',
-    line: 'const found = await retryOnConflict(async () => done(await store.claim(claim)));',
+    line: 'const found = await retried(async () => done(await store.claim(claim)));',
     replacement: 'const found = done(await store.claim(claim));',
     why: 'a conflict of two claims is no failure',
     test: leased(
@@ -365,7 +364,7 @@ const found: readonly Mutant[] = [
   },
   {
     file: 'src/idempotency-transaction.ts',
-    line: '        lost = undefined;',
+    line: '      lost = undefined;',
     why: 'a COMMIT that was not carried out is not what went wrong',
     test: {
       file: 'test/idempotency-transaction.test.ts',

@@ -30,7 +30,7 @@ export const lockMutants: readonly Mutant[] = [
   },
   {
     file: CORE,
-    line: '          await turn.end();',
+    line: '        await turn.end();',
     why: 'the lock is given back when the work has ended, also by an error',
     test: core('the outcome is that of the work > what it throws; the lock is given back all the same'),
   },
@@ -369,8 +369,8 @@ export const lockMutants: readonly Mutant[] = [
   },
   {
     file: 'src/lease-renewal.ts',
-    line: 'if (this.#stopped || this.#lost.signal.aborted) return;',
-    replacement: 'if (this.#lost.signal.aborted) return;',
+    line: 'if (this.#stopped || this.#reason !== undefined) return;',
+    replacement: 'if (this.#reason !== undefined) return;',
     why: 'who looks at the signal of work that is over has lost nothing',
     test: renewal('who looks while he is finishing, or when it is over, is told of nothing'),
   },

@@ -251,8 +251,8 @@ const transactions: readonly Mutant[] = [
   },
   {
     file: 'src/transaction.ts',
-    line: 'return retryOnConflict(() => transact(sql, work), retry);',
-    replacement: 'return transact(sql, (transaction) => retryOnConflict(() => work(transaction), retry));',
+    line: 'return observed(RETRY, sql.dialect.name, retried<Result>, () => transact(sql, work), retry);',
+    replacement: 'return transact(sql, (transaction) => retried(() => work(transaction), retry));',
     why: 'the retry is around the transaction, never in it',
     test: versions(
       'postgres > optimistic lock > each attempt has a transaction of its own, and what a lost one wrote is rolled back',

@@ -1,4 +1,5 @@
 import { MisuseError } from './errors.ts';
+import { observed } from './observe.ts';
 import { type Done, done, type Refused, refused } from './outcome.ts';
 import type { Columns, RowRef, SqlSession, SqlValue } from './ports.ts';
 
@@ -9,6 +10,8 @@ export interface ConditionalUpdate extends RowRef {
   /** A column to count up by one: the version, where somebody else relies on an optimistic lock. */
   readonly increment?: string;
 }
+
+const UPDATE = { guard: 'conditional-update' } as const;
 
 /**
  * Compare-and-set: changes one row only if it still holds what `expect` says, in one statement.
@@ -25,7 +28,14 @@ export interface ConditionalUpdate extends RowRef {
  * @throws MisuseError  `set` only repeats `expect`, so that the row would let everybody through.
  * @see Herlihy, "Wait-free synchronization" (1991), on compare-and-swap
  */
-export async function conditionalUpdate(
+export function conditionalUpdate(
+  sql: SqlSession,
+  update: ConditionalUpdate,
+): Promise<Done<void> | Refused<'wrong-state'>> {
+  return observed(UPDATE, sql.dialect.name, compareAndSet, sql, update);
+}
+
+async function compareAndSet(
   sql: SqlSession,
   update: ConditionalUpdate,
 ): Promise<Done<void> | Refused<'wrong-state'>> {

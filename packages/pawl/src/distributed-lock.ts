@@ -4,6 +4,7 @@ import { RENEWALS_PER_LEASE } from './lease-renewal.ts';
 import type { LockEvent } from './lock-hold.ts';
 import { Line, type LineSettings, type LockLease } from './lock-line.ts';
 import type { LockStore } from './lock-store.ts';
+import { observed, type Seen } from './observe.ts';
 import { type Refused, refused } from './outcome.ts';
 import { quiet } from './quiet.ts';
 import { LONGEST_TIMER_MS, requireMs } from './timers.ts';
@@ -64,6 +65,8 @@ export interface DistributedLocks {
   close(): Promise<void>;
 }
 
+const RUN = { guard: 'distributed-lock', step: 'run' } as const;
+
 export const defaultLockTimes = {
   leaseMs: 10_000,
   renewForMs: 300_000,
@@ -113,24 +116,31 @@ export function distributedLocks(store: LockStore, options: DistributedLockOptio
     await store.close();
   }
 
-  return {
-    async run(key, work) {
-      if (typeof key !== 'string' || key === '')
-        throw new MisuseError('the key of a lock must be a text, and not empty');
-      if (closing !== undefined) return refused('lock-timeout');
-      underWay++;
+  async function run<Result>(
+    key: string,
+    work: (lease: LockLease) => Promise<Result>,
+    seen: Seen | undefined,
+  ): Promise<Result | Refused<'lock-timeout'>> {
+    if (typeof key !== 'string' || key === '')
+      throw new MisuseError('the key of a lock must be a text, and not empty');
+    if (closing !== undefined) return refused('lock-timeout');
+    underWay++;
+    try {
+      const turn = await lineOf(key).join(seen);
+      if (turn === undefined) return refused('lock-timeout');
+      seen?.claimed({});
       try {
-        const turn = await lineOf(key).join();
-        if (turn === undefined) return refused('lock-timeout');
-        try {
-          return await work(turn);
-        } finally {
-          await turn.end();
-        }
+        return await work(turn);
       } finally {
-        ended();
+        await turn.end();
       }
-    },
+    } finally {
+      ended();
+    }
+  }
+
+  return {
+    run: (key, work) => observed(RUN, store.kind, run, key, work),
     close() {
       closing ??= close();
       return closing;

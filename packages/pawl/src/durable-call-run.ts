@@ -13,6 +13,8 @@ import type { DurableCallRules, Found, Heard, Holding, Move, Sent } from './dura
 import type { DurableCallStore } from './durable-call-store.ts';
 import type { Answer, IdempotencyRecordId, StoredAnswer } from './idempotency-record.ts';
 import { type InProgress, inProgress } from './idempotency-run.ts';
+import { happened, type ObservedOperation, observed, type Seen } from './observe.ts';
+import type { Ending } from './observer.ts';
 import { type Done, done, type Refused, refused } from './outcome.ts';
 import { pauseMs } from './transaction.ts';
 
@@ -60,10 +62,35 @@ export interface DurableRunSettings<Transaction, Request extends Json, Value ext
   readonly onEvent: (event: DurableCallEvent) => void;
 }
 
+/** Nothing that could be read came back. */
+interface Unheard {
+  readonly outcome: 'unknown';
+  readonly code: string;
+}
+
 /** The code of an outward step that threw, although it should have answered. */
 const THREW = 'THREW';
 /** Somebody else has taken it over, and is at it. */
 const TAKEN_OVER = 'TAKEN_OVER';
+
+/** Outward steps answer in words of their own: what the receiver refuses is declined, whatever its code. */
+function endingOfAnswer({
+  outcome,
+}: Pick<Sent<unknown> | Found<unknown> | CompensationFound, 'outcome'>): Ending {
+  if (outcome === 'done') return { outcome, replayed: false };
+  if (outcome === 'unknown') return { outcome };
+  return { outcome: 'refused', reason: outcome === 'refused' ? 'declined' : outcome };
+}
+
+const SEND = { guard: 'durable-call', step: 'send', endingOf: endingOfAnswer } as const;
+const LOOK_UP = { guard: 'durable-call', step: 'look-up', endingOf: endingOfAnswer } as const;
+const COMPENSATE = { guard: 'compensation', step: 'send', endingOf: endingOfAnswer } as const;
+const LOOK_UP_COMPENSATION = { guard: 'compensation', step: 'look-up', endingOf: endingOfAnswer } as const;
+const SETTLE = { guard: 'durable-call', step: 'settle' } as const;
+const RELEASE = { guard: 'durable-call', step: 'release' } as const;
+const FORGET = { guard: 'durable-call', step: 'forget' } as const;
+const BEGIN_COMPENSATION = { guard: 'compensation', step: 'begin' } as const;
+const END_COMPENSATION = { guard: 'compensation', step: 'end' } as const;
 
 /** What a record means to a request. */
 export function outcomeOfCall(
@@ -83,15 +110,22 @@ export function outcomeOfCall(
 export class DurableRun<Transaction, Request extends Json, Value extends Json> {
   readonly #settings: DurableRunSettings<Transaction, Request, Value>;
   readonly #call: DurableCall;
+  readonly #seen: Seen | undefined;
   readonly #outward: OutwardCall<Request>;
   #heard: Heard<Value>;
   /** What is to be undone, from the moment that the intent to do so is committed. */
   #value: Value | undefined;
 
   /** @param begun  Its compensation has been begun here, and nobody has sent it yet. */
-  constructor(settings: DurableRunSettings<Transaction, Request, Value>, call: DurableCall, begun: boolean) {
+  constructor(
+    settings: DurableRunSettings<Transaction, Request, Value>,
+    call: DurableCall,
+    begun: boolean,
+    seen: Seen | undefined,
+  ) {
     this.#settings = settings;
     this.#call = call;
+    this.#seen = seen;
     this.#outward = {
       token: settings.rules.token(call),
       subject: call.subject,
@@ -151,7 +185,7 @@ export class DurableRun<Transaction, Request extends Json, Value extends Json> {
 
   async #send(): Promise<Sent<Value>> {
     const { definition } = this.#settings;
-    const send = () => this.#hear(() => definition.send(this.#outward));
+    const send = () => this.#hear(SEND, () => definition.send(this.#outward));
     if (this.#call.fence > 1) {
       failpoint('durable-call.send-again.before');
       const sent = await send();
@@ -166,29 +200,34 @@ export class DurableRun<Transaction, Request extends Json, Value extends Json> {
 
   async #lookUp(): Promise<Found<Value>> {
     failpoint('durable-call.look-up.before');
-    const found = await this.#hear(() => this.#settings.definition.lookUp(this.#outward));
+    const found = await this.#hear(LOOK_UP, () => this.#settings.definition.lookUp(this.#outward));
     failpoint('durable-call.look-up.after');
     return found;
   }
 
   async #compensate(): Promise<CompensationSent> {
     failpoint('compensation.send.before');
-    const sent = await this.#hear(() => this.#compensation.send(this.#undoing()));
+    const sent = await this.#hear(COMPENSATE, () => this.#compensation.send(this.#undoing()));
     failpoint('compensation.send.after');
     return sent;
   }
 
   async #lookUpCompensation(): Promise<CompensationFound> {
     failpoint('compensation.look-up.before');
-    const found = await this.#hear(() => this.#compensation.lookUp(this.#undoing()));
+    const found = await this.#hear(LOOK_UP_COMPENSATION, () => this.#compensation.lookUp(this.#undoing()));
     failpoint('compensation.look-up.after');
     return found;
   }
 
   /** Whatever goes wrong on the way out and back, it says nothing about the effect. */
-  async #hear<Answered>(
+  #hear<Answered>(
+    step: ObservedOperation<Answered | Unheard>,
     ask: () => Promise<Answered>,
-  ): Promise<Answered | { readonly outcome: 'unknown'; readonly code: string }> {
+  ): Promise<Answered | Unheard> {
+    return observed(step, undefined, (run, asked) => run.#heardOf(asked), this, ask);
+  }
+
+  async #heardOf<Answered>(ask: () => Promise<Answered>): Promise<Answered | Unheard> {
     try {
       return await ask();
     } catch (cause) {
@@ -200,7 +239,7 @@ export class DurableRun<Transaction, Request extends Json, Value extends Json> {
   async #settle(value: Value): Promise<DurableCallOutcome | undefined> {
     const { definition } = this.#settings;
     failpoint('durable-call.settle.before');
-    const settled = await this.#write(async (transaction) => {
+    const settled = await this.#write(SETTLE, async (transaction) => {
       const answered = await definition.settle(transaction, this.#outward, value);
       if (answered.outcome !== 'done') return answered;
       failpoint('durable-call.settle.within');
@@ -219,7 +258,7 @@ export class DurableRun<Transaction, Request extends Json, Value extends Json> {
     const isOwners = this.#call.fence === 1;
     if (isOwners) failpoint('durable-call.decline.before');
     else failpoint('durable-call.release.before');
-    const { outcome } = await this.#write(async (transaction) => {
+    const { outcome } = await this.#write(RELEASE, async (transaction) => {
       const answer = await definition.release(transaction, this.#outward, move.why);
       if (isOwners) failpoint('durable-call.decline.within');
       else failpoint('durable-call.release.within');
@@ -234,7 +273,7 @@ export class DurableRun<Transaction, Request extends Json, Value extends Json> {
   async #forget(code: string): Promise<DurableCallOutcome> {
     const { store, definition } = this.#settings;
     failpoint('durable-call.forget.before');
-    const forgotten = await this.#unlessFenced(
+    const forgotten = await this.#unlessFenced(FORGET, () =>
       store.forget(this.#call.id, this.#call.fence, (transaction) =>
         definition.forget(transaction, this.#outward, code),
       ),
@@ -249,7 +288,7 @@ export class DurableRun<Transaction, Request extends Json, Value extends Json> {
   ): Promise<DurableCallOutcome | undefined> {
     const { leaseMs } = this.#settings.times;
     failpoint('compensation.begin.before');
-    const begun = await this.#write(async (transaction) => {
+    const begun = await this.#write(BEGIN_COMPENSATION, async (transaction) => {
       const undoing = { ...this.#outward, value: move.value };
       const began = await this.#compensation.began(transaction, undoing, move.why);
       if (began.outcome !== 'done') return began;
@@ -270,7 +309,7 @@ export class DurableRun<Transaction, Request extends Json, Value extends Json> {
 
   async #endCompensation(): Promise<DurableCallOutcome | undefined> {
     failpoint('compensation.end.before');
-    const ended = await this.#write(async (transaction) => {
+    const ended = await this.#write(END_COMPENSATION, async (transaction) => {
       const answer = await this.#compensation.ended(transaction, this.#undoing());
       failpoint('compensation.end.within');
       return done(this.#answered('compensated', answer));
@@ -310,13 +349,14 @@ export class DurableRun<Transaction, Request extends Json, Value extends Json> {
    * the fence is asked, so who has lost it may find them in a state that he does not expect: then his objection means nothing.
    */
   async #write(
+    step: ObservedOperation,
     decide: (transaction: Transaction) => Promise<Done<DurableCallChange> | Refused>,
   ): Promise<{ outcome: DurableCallOutcome | undefined; objection?: Refused; fenced: boolean }> {
     const { store } = this.#settings;
     const { id, fence } = this.#call;
     let objection: Refused | undefined;
     let answer: Answer | undefined;
-    const written = await this.#unlessFenced(
+    const written = await this.#unlessFenced(step, () =>
       store.settle(id, fence, async (transaction) => {
         objection = undefined;
         const decided = await decide(transaction);
@@ -334,9 +374,16 @@ export class DurableRun<Transaction, Request extends Json, Value extends Json> {
   }
 
   /** What throws after the fence was lost says no more than that. */
-  async #unlessFenced<Written>(writing: Promise<Written>): Promise<Written | Refused<'fenced'>> {
+  #unlessFenced<Written>(
+    step: ObservedOperation,
+    write: () => Promise<Written>,
+  ): Promise<Written | Refused<'fenced'>> {
+    return observed(step, this.#settings.store.kind, (run, writing) => run.#written(writing), this, write);
+  }
+
+  async #written<Written>(write: () => Promise<Written>): Promise<Written | Refused<'fenced'>> {
     try {
-      return await writing;
+      return await write();
     } catch (cause) {
       if (await this.#isOurs()) throw cause;
       return refused('fenced');
@@ -390,6 +437,7 @@ export class DurableRun<Transaction, Request extends Json, Value extends Json> {
     kind: DurableCallEvent['kind'],
     { code, cause }: { code?: string | undefined; cause?: unknown },
   ): void {
+    happened('durable-call', { kind, cause }, this.#seen);
     const { onEvent } = this.#settings;
     onEvent({
       kind,

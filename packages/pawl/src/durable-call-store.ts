@@ -1,5 +1,6 @@
 import type { AttemptRef, DurableCall, DurableCallChange, NewDurableCall } from './durable-call-record.ts';
 import type { IdempotencyRecordId } from './idempotency-record.ts';
+import type { StoreKind } from './observer.ts';
 import type { Done, Refused } from './outcome.ts';
 
 /**
@@ -10,6 +11,8 @@ import type { Done, Refused } from './outcome.ts';
  * been taken.
  */
 export interface DurableCallStore<Transaction> {
+  /** For those who watch. */
+  readonly kind?: StoreKind;
   /**
    * Runs `claim` in a transaction, then inserts the record that it gives, with fence 1. A refusal rolls back whole.
    *

@@ -14,6 +14,7 @@ import { MisuseError } from './errors.ts';
 import { defaultStoredHeaders, storedAnswers } from './idempotency-answer.ts';
 import { fingerprintOf, type IdempotentRequest, recordIdOf } from './idempotency-request.ts';
 import type { InProgress } from './idempotency-run.ts';
+import { happened, observed, type Seen } from './observe.ts';
 import { type Done, done, type Refused, refused } from './outcome.ts';
 import { quiet } from './quiet.ts';
 import { RecoveryLoop } from './recovery-loop.ts';
@@ -125,6 +126,11 @@ export interface AdoptedEffect<Request extends Json, Value extends Json> {
   readonly code?: string;
 }
 
+const RUN = { guard: 'durable-call', step: 'run' } as const;
+const RECOVER = { guard: 'durable-call', step: 'recover' } as const;
+const COMPENSATE = { guard: 'compensation', step: 'run' } as const;
+const ADOPT = { guard: 'compensation', step: 'adopt' } as const;
+
 export const defaultDurableCallTimes = {
   leaseMs: 30_000,
   retentionMs: 30 * 86_400_000,
@@ -163,12 +169,21 @@ export function durableCalls<Transaction, Request extends Json, Value extends Js
     stored: storedAnswers(options.storedHeaders ?? defaultStoredHeaders),
     onEvent: quiet(options.onEvent ?? (() => undefined)),
   };
+  const tell = (event: DurableCallEvent, seen?: Seen) => {
+    happened('durable-call', event, seen);
+    settings.onEvent(event);
+  };
   /** The intent is committed: whatever fails now, recovery goes on with it, and must not look as if it had not been done. */
-  const goOn = async (call: DurableCall, begun = false): Promise<DurableCallOutcome> => {
+  const goOn = async (
+    call: DurableCall,
+    begun: boolean,
+    seen: Seen | undefined,
+  ): Promise<DurableCallOutcome> => {
+    seen?.claimed({ attempt: call.attempt, takeover: call.fence > 1 && !begun });
     try {
-      return await new DurableRun(settings, call, begun).run();
+      return await new DurableRun(settings, call, begun, seen).run();
     } catch (cause) {
-      settings.onEvent({ kind: 'failed', call, cause });
+      tell({ kind: 'failed', call, cause }, seen);
       return { outcome: 'unknown', code: NOT_RECORDED };
     }
   };
@@ -181,85 +196,97 @@ export function durableCalls<Transaction, Request extends Json, Value extends Js
     failpoint('durable-call.take-over.before');
     const calls = await store.takeOver(name, most, times.leaseMs);
     if (calls.length > 0) failpoint('durable-call.take-over.after');
-    return calls.map((call) => goOn(call));
+    return calls.map((call) => observed(RECOVER, store.kind, goOn, call, false));
   };
   const loop = new RecoveryLoop({
     ...times.recovery,
     takeOver,
     sweep: () => store.sweep(SWEPT_AT_ONCE),
-    onFailed: (cause) => settings.onEvent({ kind: 'recovery-failed', cause }),
+    onFailed: (cause) => tell({ kind: 'recovery-failed', cause }),
   });
 
+  async function run<Objection extends Refused>(
+    request: IdempotentRequest,
+    claim: (transaction: Transaction) => Promise<Done<ClaimedAttempt<Request>> | Objection>,
+    seen: Seen | undefined,
+  ): Promise<DurableCallOutcome | DurableCallRefusal | Objection> {
+    const id = recordIdOf(request);
+    const fingerprint = fingerprintOf(request);
+    let objection: Objection | undefined;
+    failpoint('durable-call.claim.before');
+    const claimed = await store.claim(async (transaction) => {
+      const taken = await claim(transaction);
+      objection = taken.outcome === 'done' ? undefined : taken;
+      if (taken.outcome !== 'done') return taken;
+      requireAttempt(taken.value);
+      failpoint('durable-call.claim.within');
+      const call: NewDurableCall = {
+        ...taken.value,
+        id,
+        fingerprint,
+        name,
+        state: 'calling',
+        leaseMs: times.leaseMs,
+      };
+      return done(call);
+    });
+    failpoint('durable-call.claim.after');
+    if (claimed.outcome === 'done') return goOn(claimed.value, false, seen);
+    const found = await store.find(id);
+    if (found !== undefined) return outcomeOfCall(found, fingerprint);
+    // Where nobody has this key, the attempt was somebody else's a moment ago.
+    return objection ?? refused('contended');
+  }
+
+  async function compensate<Objection extends Refused>(
+    attempt: { readonly subject: string; readonly attempt: number },
+    claim: (transaction: Transaction) => Promise<Done<{ readonly value: Value }> | Objection>,
+    seen: Seen | undefined,
+  ): Promise<DurableCallOutcome | Refused<'wrong-state'> | Objection> {
+    requireCompensation();
+    failpoint('compensation.reopen.before');
+    const reopened = await store.reopen({ ...attempt, name }, async (transaction) => {
+      const taken = await claim(transaction);
+      if (taken.outcome !== 'done') return taken;
+      failpoint('compensation.reopen.within');
+      return done({ value: taken.value.value, leaseMs: times.leaseMs });
+    });
+    if (reopened.outcome !== 'done') return reopened;
+    failpoint('compensation.reopen.after');
+    return goOn(reopened.value, true, seen);
+  }
+
+  async function adopt<Objection extends Refused>(
+    request: Pick<IdempotentRequest, 'scope' | 'key'>,
+    claim: (transaction: Transaction) => Promise<Done<AdoptedEffect<Request, Value>> | Objection>,
+    seen: Seen | undefined,
+  ): Promise<DurableCallOutcome | Refused<'already-done'> | Objection> {
+    requireCompensation();
+    const id = recordIdOf({ ...request, payload: '' });
+    failpoint('compensation.adopt.before');
+    const adopted = await store.claim(async (transaction) => {
+      const taken = await claim(transaction);
+      if (taken.outcome !== 'done') return taken;
+      requireAttempt(taken.value);
+      const { state } = taken.value;
+      const fingerprint = fingerprintOf({ ...request, payload: '' });
+      failpoint('compensation.adopt.within');
+      const lease = state === 'compensating' ? { leaseMs: times.leaseMs } : {};
+      const call: NewDurableCall = { ...taken.value, ...lease, id, fingerprint, name };
+      return done(call);
+    });
+    if (adopted.outcome !== 'done') return adopted;
+    failpoint('compensation.adopt.after');
+    const { value: call } = adopted;
+    if (call.state === 'compensating') return goOn(call, true, seen);
+    tell({ kind: 'stuck', call, ...(call.code === undefined ? {} : { code: call.code }) }, seen);
+    return { outcome: 'unknown', code: call.code };
+  }
+
   return {
-    async run<Objection extends Refused>(
-      request: IdempotentRequest,
-      claim: (transaction: Transaction) => Promise<Done<ClaimedAttempt<Request>> | Objection>,
-    ) {
-      const id = recordIdOf(request);
-      const fingerprint = fingerprintOf(request);
-      let objection: Objection | undefined;
-      failpoint('durable-call.claim.before');
-      const claimed = await store.claim(async (transaction) => {
-        const taken = await claim(transaction);
-        objection = taken.outcome === 'done' ? undefined : taken;
-        if (taken.outcome !== 'done') return taken;
-        requireAttempt(taken.value);
-        failpoint('durable-call.claim.within');
-        const call: NewDurableCall = {
-          ...taken.value,
-          id,
-          fingerprint,
-          name,
-          state: 'calling',
-          leaseMs: times.leaseMs,
-        };
-        return done(call);
-      });
-      failpoint('durable-call.claim.after');
-      if (claimed.outcome === 'done') return goOn(claimed.value);
-      const found = await store.find(id);
-      if (found !== undefined) return outcomeOfCall(found, fingerprint);
-      // Where nobody has this key, the attempt was somebody else's a moment ago.
-      return objection ?? refused('contended');
-    },
-
-    async compensate(attempt, claim) {
-      requireCompensation();
-      failpoint('compensation.reopen.before');
-      const reopened = await store.reopen({ ...attempt, name }, async (transaction) => {
-        const taken = await claim(transaction);
-        if (taken.outcome !== 'done') return taken;
-        failpoint('compensation.reopen.within');
-        return done({ value: taken.value.value, leaseMs: times.leaseMs });
-      });
-      if (reopened.outcome !== 'done') return reopened;
-      failpoint('compensation.reopen.after');
-      return goOn(reopened.value, true);
-    },
-
-    async adopt(request, claim) {
-      requireCompensation();
-      const id = recordIdOf({ ...request, payload: '' });
-      failpoint('compensation.adopt.before');
-      const adopted = await store.claim(async (transaction) => {
-        const taken = await claim(transaction);
-        if (taken.outcome !== 'done') return taken;
-        requireAttempt(taken.value);
-        const { state } = taken.value;
-        const fingerprint = fingerprintOf({ ...request, payload: '' });
-        failpoint('compensation.adopt.within');
-        const lease = state === 'compensating' ? { leaseMs: times.leaseMs } : {};
-        const call: NewDurableCall = { ...taken.value, ...lease, id, fingerprint, name };
-        return done(call);
-      });
-      if (adopted.outcome !== 'done') return adopted;
-      failpoint('compensation.adopt.after');
-      const { value: call } = adopted;
-      if (call.state === 'compensating') return goOn(call, true);
-      settings.onEvent({ kind: 'stuck', call, ...(call.code === undefined ? {} : { code: call.code }) });
-      return { outcome: 'unknown', code: call.code };
-    },
-
+    run: (request, claim) => observed(RUN, store.kind, run, request, claim),
+    compensate: (attempt, claim) => observed(COMPENSATE, store.kind, compensate, attempt, claim),
+    adopt: (request, claim) => observed(ADOPT, store.kind, adopt, request, claim),
     async recover(most = times.recovery.most) {
       const recovering = await takeOver(most);
       await Promise.all(recovering);

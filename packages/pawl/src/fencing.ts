@@ -1,6 +1,11 @@
 import { MisuseError } from './errors.ts';
+import { observed } from './observe.ts';
 import { type Done, done, type Refused, refused } from './outcome.ts';
 import type { Columns, LockMode, RowRef, SqlSession, SqlTransaction } from './ports.ts';
+
+const REGISTER = { guard: 'fencing', step: 'register' } as const;
+const UPDATE = { guard: 'fencing', step: 'update' } as const;
+const VERIFY = { guard: 'fencing', step: 'verify' } as const;
 
 /** A row that one section at a time may change, and the token of the section. */
 export interface Fence extends RowRef {
@@ -55,7 +60,14 @@ export interface FencedUpdate extends Fence {
  *   sent.
  * @see Kleppmann, "How to do distributed locking" (2016)
  */
-export async function registerFence(
+export function registerFence(
+  sql: SqlSession,
+  registration: FenceRegistration,
+): Promise<Done<void> | Refused<'fenced' | 'wrong-state'>> {
+  return observed(REGISTER, sql.dialect.name, registered, sql, registration);
+}
+
+async function registered(
   sql: SqlSession,
   registration: FenceRegistration,
 ): Promise<Done<void> | Refused<'fenced' | 'wrong-state'>> {
@@ -81,7 +93,14 @@ export async function registerFence(
  *   nothing is changed. Nothing was sent.
  * @see Kleppmann, "How to do distributed locking" (2016)
  */
-export async function fencedUpdate(
+export function fencedUpdate(
+  sql: SqlSession,
+  update: FencedUpdate,
+): Promise<Done<void> | Refused<'fenced' | 'wrong-state'>> {
+  return observed(UPDATE, sql.dialect.name, updated, sql, update);
+}
+
+async function updated(
   sql: SqlSession,
   update: FencedUpdate,
 ): Promise<Done<void> | Refused<'fenced' | 'wrong-state'>> {
@@ -116,7 +135,14 @@ export async function fencedUpdate(
  * @throws MisuseError  The token is no whole number from 1 to 2^53 − 1. Nothing was sent.
  * @see Kleppmann, "How to do distributed locking" (2016)
  */
-export async function verifyFence(
+export function verifyFence(
+  transaction: SqlTransaction,
+  fenced: Fence,
+): Promise<Done<void> | Refused<'fenced' | 'wrong-state'>> {
+  return observed(VERIFY, transaction.dialect.name, verified, transaction, fenced);
+}
+
+async function verified(
   transaction: SqlTransaction,
   fenced: Fence,
 ): Promise<Done<void> | Refused<'fenced' | 'wrong-state'>> {

@@ -14,17 +14,20 @@ export interface AnswerPolicy {
 }
 
 /** Statuses that tell the client to send the request again later, and mean that nothing was done. */
-const NOT_NOW = new Set([408, 425, 429]);
+const NOT_NOW = new Set([425, 429]);
+
+/** What a service answers for a handler that takes too long, and that may be at work still. */
+const TIMED_OUT = 408;
 
 /**
  * Stores what is final. A server error is not: stored, it could never be tried again; released, the work would run again at
  * once although it may have had its effect. So its key stays taken until the lease is over, and so does that of work that
- * threw.
+ * threw, or that somebody gave up waiting for (408).
  */
 export const defaultAnswerPolicy: AnswerPolicy = {
   answered({ status }) {
     if (NOT_NOW.has(status)) return 'release';
-    return status >= 500 ? 'keep' : 'store';
+    return status >= 500 || status === TIMED_OUT ? 'keep' : 'store';
   },
   threw: () => 'keep',
 };
@@ -71,9 +74,11 @@ export function storedAnswers(headers: readonly string[]): (answer: Answer) => S
       throw new MisuseError(`the status of an answer must be a whole number from 100 to 999, got ${status}`);
     }
     if (!(body instanceof Uint8Array)) throw new MisuseError('the body of an answer must be bytes');
-    const kept = Object.entries(headers)
-      .map(([name, value]) => [name.toLowerCase(), value] as const)
-      .filter(([name]) => allowed.has(name));
-    return { status, headers: Object.fromEntries(kept), body };
+    const kept: Record<string, string> = {};
+    for (const [given, value] of Object.entries(headers)) {
+      const name = given.toLowerCase();
+      if (allowed.has(name)) kept[name] = value;
+    }
+    return { status, headers: kept, body };
   };
 }

@@ -21,10 +21,11 @@ import {
   type WorkOutcome,
 } from './idempotency-run.ts';
 import type { IdempotencyStore, SqlIdempotencyStore } from './idempotency-store.ts';
+import { observed, type Seen } from './observe.ts';
 import { type Done, done } from './outcome.ts';
 import { quiet } from './quiet.ts';
 import { LONGEST_TIMER_MS, requireMs } from './timers.ts';
-import { retryOnConflict } from './transaction.ts';
+import { retried } from './transaction.ts';
 
 export interface IdempotencyKeyOptions {
   /**
@@ -102,8 +103,11 @@ export const defaultIdempotencyTimes = {
   waitMs: 0,
 };
 
+const RUN = { guard: 'idempotency-key', step: 'run' } as const;
+const SWEEP = { guard: 'idempotency-key', step: 'sweep' } as const;
+
 /** Records that one sweep forgets at most. */
-export const SWEPT_AT_ONCE = 1_000;
+const SWEPT_AT_ONCE = 1_000;
 
 /** Pauses of a duplicate that waits: short at first, for work that takes a moment. */
 const FIRST_LOOK_MS = 5;
@@ -132,30 +136,45 @@ export function idempotencyKeys<Store extends IdempotencyStore>(
     onEvent: quiet(onEvent),
   };
 
-  return {
-    async run(request, work) {
-      const id = recordIdOf(request);
-      const fingerprint = fingerprintOf(request);
-      const owner = randomUUID();
-      const claim = { ...id, mode: 'leased', fingerprint, owner, ...times } as const;
+  async function run<Ended extends WorkOutcome>(
+    request: IdempotentRequest,
+    work: (lease: LeaseOf<Store>) => Promise<Ended>,
+    seen: Seen | undefined,
+  ): Promise<IdempotentOutcome | Exclude<Ended, Done<Answer>>> {
+    const id = recordIdOf(request);
+    const fingerprint = fingerprintOf(request);
+    const owner = randomUUID();
+    const { scope, key } = id;
+    const { leaseMs, retentionMs, waitMs } = times;
+    const claim = { scope, key, mode: 'leased', fingerprint, owner, leaseMs, retentionMs } as const;
 
-      const endMs = performance.now() + times.waitMs;
-      for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(2 * lookMs, LONGEST_LOOK_MS)) {
-        const claimedAtMs = performance.now();
-        const found = await claimOrHeld(store, claim);
-        if (found?.claimed) {
-          const { attempt } = found;
-          const running = new Running(settings, request, { id, fingerprint, owner, attempt, claimedAtMs });
-          return running.run(work as (lease: SqlIdempotencyLease) => ReturnType<typeof work>);
-        }
-        const outcome = found === undefined ? inProgress(0) : outcomeOf(found.record, 'leased', fingerprint);
-        const leftMs = endMs - performance.now();
-        if (outcome.outcome === 'done' || outcome.reason !== 'in-progress' || leftMs <= 0) return outcome;
-        await sleep(Math.min(lookMs * (0.5 + Math.random() / 2), leftMs));
+    const endMs = performance.now() + waitMs;
+    for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(2 * lookMs, LONGEST_LOOK_MS)) {
+      const claimedAtMs = performance.now();
+      const found = await claimOrHeld(store, claim);
+      if (found?.claimed) {
+        const { attempt } = found;
+        seen?.claimed({ attempt, takeover: attempt > 1 });
+        const holding = { id, fingerprint, owner, attempt, claimedAtMs };
+        const running = new Running(settings, request, holding, seen);
+        return running.run(work as (lease: SqlIdempotencyLease) => ReturnType<typeof work>);
       }
-    },
-    sweep: (limit = SWEPT_AT_ONCE) => store.sweep(limit),
+      const outcome = found === undefined ? inProgress(0) : outcomeOf(found.record, 'leased', fingerprint);
+      const leftMs = endMs - performance.now();
+      if (outcome.outcome === 'done' || outcome.reason !== 'in-progress' || leftMs <= 0) return outcome;
+      await sleep(Math.min(lookMs * (0.5 + Math.random() / 2), leftMs));
+    }
+  }
+
+  return {
+    run: (request, work) => observed(RUN, store.kind, run, request, work),
+    sweep: (limit) => sweepKeys(store, limit),
   };
+}
+
+/** As `sweep` of `idempotencyKeys`. */
+export function sweepKeys(store: IdempotencyStore, limit: number = SWEPT_AT_ONCE): Promise<number> {
+  return observed(SWEEP, store.kind, (_, most) => store.sweep(most), store, limit);
 }
 
 /** Undefined: somebody holds the record's row, and so is at work on it, or many are. */
@@ -165,7 +184,7 @@ async function claimOrHeld(
 ): Promise<ClaimedRecord | undefined> {
   try {
     // Where sessions are at REPEATABLE READ, whoever meets a claim that is being made is told of a conflict.
-    const found = await retryOnConflict(async () => done(await store.claim(claim)));
+    const found = await retried(async () => done(await store.claim(claim)));
     return found.outcome === 'done' ? found.value : undefined;
   } catch (error) {
     if (error instanceof StoreError && error.code === 'LOCK_TIMEOUT') return undefined;

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { InvalidKeyError, MisuseError } from './errors.ts';
 import type { IdempotencyRecordId } from './idempotency-record.ts';
 
@@ -34,7 +34,7 @@ export function fingerprintOf({ payload }: IdempotentRequest): string {
   if (typeof payload !== 'string' && !(payload instanceof Uint8Array)) {
     throw new MisuseError('the payload of a request must be its bytes, or text');
   }
-  return createHash('sha256').update(payload).digest('hex');
+  return hash('sha256', payload, 'hex');
 }
 
 /** As JSON, which keeps `['a', 'b']` apart from `['a,b']`, and shows where it ends. */
@@ -62,7 +62,8 @@ function checkedKey(key: string): string {
   if (!key.isWellFormed() || CONTROL_CHARACTER.test(key)) {
     throw new InvalidKeyError('an idempotency key must be text without control characters');
   }
-  const characters = [...key].length;
+  // A character takes one or two units of a string.
+  const characters = key.length > KEY_CHARACTERS ? [...key].length : key.length;
   if (characters > KEY_CHARACTERS) {
     throw new InvalidKeyError(
       `an idempotency key must have at most ${KEY_CHARACTERS} characters, got ${characters}`,

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LeaseLostError, MisuseError, StoreError } from './errors.ts';
-import type { AnswerPolicy } from './idempotency-answer.ts';
+import type { AnswerPolicy, Disposition } from './idempotency-answer.ts';
 import type {
   Answer,
   IdempotencyMode,
@@ -11,6 +11,7 @@ import type {
 import type { IdempotentRequest } from './idempotency-request.ts';
 import type { IdempotencyStore, SqlIdempotencyStore } from './idempotency-store.ts';
 import { LeaseRenewal, RENEWALS_PER_LEASE } from './lease-renewal.ts';
+import { happened, type Seen } from './observe.ts';
 import { type Done, done, type Refused, refused, type Unknown, unknown } from './outcome.ts';
 import type { SqlTransaction } from './ports.ts';
 
@@ -75,8 +76,11 @@ export interface InProgress extends Refused<'in-progress'> {
   readonly retryAfterMs: number;
 }
 
-/** How work may end, in the words of `outcome.ts`. */
-export type WorkOutcome = Done<Answer> | Refused | { readonly outcome: 'unknown' };
+/** How work may end, in the words of `outcome.ts`. With a `disposition` the policy is not asked about this answer. */
+export type WorkOutcome =
+  | (Done<Answer> & { readonly disposition?: Disposition })
+  | Refused
+  | { readonly outcome: 'unknown' };
 
 export type IdempotentOutcome = Done<Answer> | InProgress | Refused<'payload-mismatch'> | Unknown<Answer>;
 
@@ -120,11 +124,30 @@ interface Holding {
   readonly claimedAtMs: number;
 }
 
+/** A class for the sake of `signal`: an accessor of an object's own gives each object a shape of its own, which lives for long. */
+class Lease implements SqlIdempotencyLease {
+  readonly attempt: number;
+  readonly #renewal: LeaseRenewal;
+  readonly completeIn: SqlIdempotencyLease['completeIn'];
+
+  constructor(attempt: number, renewal: LeaseRenewal, completeIn: SqlIdempotencyLease['completeIn']) {
+    this.attempt = attempt;
+    this.#renewal = renewal;
+    this.completeIn = completeIn;
+  }
+
+  get signal(): AbortSignal {
+    this.#renewal.look();
+    return this.#renewal.signal;
+  }
+}
+
 /** One run of the work, from its claim to its end. */
 export class Running {
   readonly #settings: RunSettings;
   readonly #request: IdempotentRequest;
   readonly #holding: Holding;
+  readonly #seen: Seen | undefined;
   /** A transaction of the caller's stores the answer, or has done so. */
   #completing = false;
   /** What was stored in it; whether that was committed is for the caller to say, by returning it. */
@@ -132,16 +155,17 @@ export class Running {
   #fenced = false;
   #toldOfLoss = false;
 
-  constructor(settings: RunSettings, request: IdempotentRequest, holding: Holding) {
+  constructor(settings: RunSettings, request: IdempotentRequest, holding: Holding, seen: Seen | undefined) {
     this.#settings = settings;
     this.#request = request;
     this.#holding = holding;
+    this.#seen = seen;
   }
 
   async run<Ended extends WorkOutcome>(
     work: (lease: SqlIdempotencyLease) => Promise<Ended>,
   ): Promise<IdempotentOutcome | Exclude<Ended, Done<Answer>>> {
-    const claimedAtMs = await this.#freshLease();
+    const claimedAtMs = this.#isFresh() ? this.#holding.claimedAtMs : await this.#renewedLease();
     if (claimedAtMs === undefined) return this.#withoutEffect();
     const renewal = new LeaseRenewal({
       ...this.#settings.times,
@@ -151,14 +175,9 @@ export class Running {
       onFailed: (cause) => this.#tell('renewal-failed', cause),
       onLost: (reason) => this.#tellOfLoss(reason),
     });
-    const lease: SqlIdempotencyLease = {
-      attempt: this.#holding.attempt,
-      get signal() {
-        renewal.look();
-        return renewal.signal;
-      },
-      completeIn: (transaction, answer) => this.#completeIn(transaction, answer),
-    };
+    const lease = new Lease(this.#holding.attempt, renewal, (transaction, answer) =>
+      this.#completeIn(transaction, answer),
+    );
     let ended: Ended;
     try {
       ended = await work(lease);
@@ -172,20 +191,23 @@ export class Running {
     return ended as Exclude<Ended, Done<Answer>>;
   }
 
+  /** Whether so much is left of the lease that no renewal is due. */
+  #isFresh(sentMs = this.#holding.claimedAtMs): boolean {
+    return performance.now() - sentMs <= this.#settings.times.leaseMs / RENEWALS_PER_LEASE;
+  }
+
   /**
-   * Since when the lease counts. A claim that had to wait, for a connection say, is renewed before the work begins: the
-   * lease may be half over, or be over, by the time that the store gave it.
+   * Since when the lease counts, of a claim that had to wait, for a connection say: it is renewed before the work begins, since it may
+   * have been half over, or over, by the time that the store gave it.
    *
    * @returns undefined when it cannot be had; the work must not run.
    */
-  async #freshLease(): Promise<number | undefined> {
+  async #renewedLease(): Promise<number | undefined> {
     const { store, times } = this.#settings;
-    const { id, owner, claimedAtMs } = this.#holding;
-    const enoughMs = times.leaseMs / RENEWALS_PER_LEASE;
-    if (performance.now() - claimedAtMs <= enoughMs) return claimedAtMs;
+    const { id, owner } = this.#holding;
     const sentMs = performance.now();
     if (!(await store.renew(id, owner, times))) return undefined;
-    if (performance.now() - sentMs <= enoughMs) return sentMs;
+    if (this.#isFresh(sentMs)) return sentMs;
     await this.#release();
     return undefined;
   }
@@ -223,12 +245,12 @@ export class Running {
     throw new LeaseLostError('somebody else has taken the key over: roll back');
   }
 
-  async #answered(ended: Done<Answer>): Promise<IdempotentOutcome> {
+  async #answered(ended: Done<Answer> & { readonly disposition?: Disposition }): Promise<IdempotentOutcome> {
     if (this.#completed !== undefined && this.#completed === ended.value) return ended;
     const { store, stored, times, policy } = this.#settings;
     const { id, owner } = this.#holding;
     const toStore = stored(ended.value);
-    const disposition = policy.answered(ended.value);
+    const disposition = ended.disposition ?? policy.answered(ended.value);
     if (disposition === 'release') await this.#release();
     if (disposition !== 'store') return ended;
     let ours: boolean;
@@ -320,6 +342,7 @@ export class Running {
   }
 
   #tell(kind: IdempotencyEvent['kind'], cause: unknown): void {
+    happened('idempotency-key', { kind, cause }, this.#seen);
     const { scope, key } = this.#request;
     this.#settings.onEvent({ kind, scope, key, cause });
   }

@@ -7,6 +7,7 @@ import {
   recordFromRow,
   type StoredAnswer,
 } from './idempotency-record.ts';
+import type { StoreKind } from './observer.ts';
 import type { SqlPort, SqlSession, SqlTransaction } from './ports.ts';
 import { pawlTables } from './tables.ts';
 
@@ -17,6 +18,8 @@ import { pawlTables } from './tables.ts';
  * by byte. All throw `StoreError`; after one with `effect: 'unknown'` the step may have been taken.
  */
 export interface IdempotencyStore {
+  /** For those who watch. */
+  readonly kind?: StoreKind;
   /**
    * Takes the record for `claim.owner` if there is none, if its retention is over, or if it is in progress with the same
    * mode and fingerprint and its lease is over. Else tells what is there.
@@ -70,6 +73,7 @@ function over(session: SqlPort | SqlTransaction, table: string): IdempotencyStor
     (await session.execute(statement)).affectedRows === 1;
 
   return {
+    kind: session.dialect.name,
     claim: (claim) => idempotencyKey.claim(session, table, claim),
     renew: (id, owner, times) => changed(idempotencyKey.renew(table, id, owner, times)),
     complete: (id, owner, answer, retentionMs) =>

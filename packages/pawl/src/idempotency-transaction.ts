@@ -2,12 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MisuseError, StoreError } from './errors.ts';
 import { defaultStoredHeaders, storedAnswers } from './idempotency-answer.ts';
-import { defaultIdempotencyTimes, type IdempotencyKeyOptions, SWEPT_AT_ONCE } from './idempotency-key.ts';
+import { defaultIdempotencyTimes, type IdempotencyKeyOptions, sweepKeys } from './idempotency-key.ts';
 import type { Answer } from './idempotency-record.ts';
 import { fingerprintOf, type IdempotentRequest, recordIdOf } from './idempotency-request.ts';
 import { type InProgress, outcomeOf, type WorkOutcome } from './idempotency-run.ts';
 import { type SqlIdempotencyStoreOptions, sqlIdempotencyStore } from './idempotency-store.ts';
 import { withinWait } from './lock-wait.ts';
+import { observed, type Seen } from './observe.ts';
 import { type Done, done, type Refused, refused } from './outcome.ts';
 import type { SqlPort, SqlTransaction } from './ports.ts';
 import { LONGEST_TIMER_MS, requireMs } from './timers.ts';
@@ -16,7 +17,7 @@ import {
   defaultConflictRetry,
   pauseMs,
   requireRetry,
-  retryOnConflict,
+  retried,
   transact,
 } from './transaction.ts';
 
@@ -78,6 +79,9 @@ export interface TransactionalIdempotencyKeys<Transaction extends SqlTransaction
   sweep(limit?: number): Promise<number>;
 }
 
+const TRANSACT = { guard: 'idempotency-key', step: 'transact' } as const;
+const RUN_IN = { guard: 'idempotency-key', step: 'run-in' } as const;
+
 const WAIT_MS = 2_000;
 
 /**
@@ -105,7 +109,7 @@ export function transactionalIdempotencyKeys<Transaction extends SqlTransaction>
     transaction: SqlTransaction,
     request: IdempotentRequest,
     work: () => Promise<Ended>,
-    onClaimed: () => void = () => undefined,
+    onClaimed: () => void,
   ): Promise<TransactionalOutcome | Exclude<Ended, Done<Answer>>> {
     const id = recordIdOf(request);
     const fingerprint = fingerprintOf(request);
@@ -133,39 +137,55 @@ export function transactionalIdempotencyKeys<Transaction extends SqlTransaction>
     throw new MisuseError('the record of this key was changed by its own work');
   }
 
-  return {
-    async run(request, work) {
-      const owner = randomUUID();
-      let lost: unknown;
-      /** Whatever COMMIT was lost before, it was not carried out. */
-      const isClaimed = () => {
-        lost = undefined;
-      };
-      for (let tried = 1; ; tried++) {
-        let committing = false;
-        try {
-          const outcome = await retryOnConflict(() => {
-            committing = false;
-            return transact(sql, async (transaction) => {
-              const ended = await runAs(owner, transaction, request, () => work(transaction), isClaimed);
-              committing = true;
-              return ended;
-            });
-          }, retry);
-          const undecided =
-            outcome.outcome === 'refused' &&
-            (outcome.reason === 'lock-timeout' || outcome.reason === 'contended');
-          if (lost === undefined || !undecided) return outcome;
-        } catch (error) {
-          const isLost = committing && error instanceof StoreError && error.effect === 'unknown';
-          if (isLost) lost = error;
-          if (lost === undefined) throw error;
-        }
-        if (tried === retry.attempts) throw lost;
-        await sleep(pauseMs(retry, tried + 1));
+  async function run<Ended extends WorkOutcome>(
+    request: IdempotentRequest,
+    work: (transaction: Transaction) => Promise<Ended>,
+    seen: Seen | undefined,
+  ): Promise<TransactionalOutcome | Refused<'contended'> | Exclude<Ended, Done<Answer>>> {
+    const owner = randomUUID();
+    let lost: unknown;
+    /** Whatever COMMIT was lost before, it was not carried out. */
+    const isClaimed = () => {
+      lost = undefined;
+      seen?.claimed({});
+    };
+    for (let tried = 1; ; tried++) {
+      let committing = false;
+      try {
+        const outcome = await retried(() => {
+          committing = false;
+          return transact(sql, async (transaction) => {
+            const ended = await runAs(owner, transaction, request, () => work(transaction), isClaimed);
+            committing = true;
+            return ended;
+          });
+        }, retry);
+        const undecided =
+          outcome.outcome === 'refused' &&
+          (outcome.reason === 'lock-timeout' || outcome.reason === 'contended');
+        if (lost === undefined || !undecided) return outcome;
+      } catch (error) {
+        const isLost = committing && error instanceof StoreError && error.effect === 'unknown';
+        if (isLost) lost = error;
+        if (lost === undefined) throw error;
       }
-    },
-    runIn: (transaction, request, work) => runAs(randomUUID(), transaction, request, work),
-    sweep: (limit = SWEPT_AT_ONCE) => store.sweep(limit),
+      if (tried === retry.attempts) throw lost;
+      await sleep(pauseMs(retry, tried + 1));
+    }
+  }
+
+  async function runIn<Ended extends WorkOutcome>(
+    transaction: Transaction,
+    { request, work }: { request: IdempotentRequest; work: () => Promise<Ended> },
+    seen: Seen | undefined,
+  ): Promise<TransactionalOutcome | Exclude<Ended, Done<Answer>>> {
+    return runAs(randomUUID(), transaction, request, work, () => seen?.claimed({}));
+  }
+
+  return {
+    run: (request, work) => observed(TRANSACT, sql.dialect.name, run, request, work),
+    runIn: (transaction, request, work) =>
+      observed(RUN_IN, sql.dialect.name, runIn, transaction, { request, work }),
+    sweep: (limit) => sweepKeys(store, limit),
   };
 }

@@ -126,6 +126,21 @@ export {
   migrate,
   migrationStatements,
 } from './migrate.ts';
+export { observe } from './observe.ts';
+export type {
+  Ending,
+  FailureCode,
+  GuardName,
+  GuardStep,
+  Observation,
+  ObservedClaim,
+  ObservedEvent,
+  ObservedEventKind,
+  ObservedReason,
+  Observer,
+  Operation,
+  StoreKind,
+} from './observer.ts';
 export {
   type VersionCheck,
   type VersionedUpdate,

@@ -27,7 +27,6 @@ export const RENEWALS_PER_LEASE = 3;
  */
 export class LeaseRenewal {
   readonly #options: LeaseRenewalOptions;
-  readonly #lost = new AbortController();
   readonly #intervalMs: number;
   #leaseEndMs: number;
   /** When the next renewal is due. */
@@ -35,6 +34,9 @@ export class LeaseRenewal {
   /** When the renewal was sent that has not been answered. */
   #sentMs: number | undefined;
   #stopped = false;
+  #reason: LeaseLostError | undefined;
+  /** Made for whoever asks: most work never does. */
+  #lost: AbortController | undefined;
   #renewTimer: NodeJS.Timeout | undefined;
   #endTimer: NodeJS.Timeout | undefined;
 
@@ -42,12 +44,14 @@ export class LeaseRenewal {
     this.#options = options;
     this.#intervalMs = options.leaseMs / RENEWALS_PER_LEASE;
     this.#leaseEndMs = options.claimedAtMs + options.leaseMs;
+    // The end is waited for from the first renewal on, since it lies after it, and most work is over before.
     this.#renewAfter(options.claimedAtMs);
-    this.#awaitEnd();
   }
 
   /** Aborted, with a `LeaseLostError`, when the lease is lost, or cannot be confirmed. */
   get signal(): AbortSignal {
+    this.#lost ??= new AbortController();
+    if (this.#reason !== undefined) this.#lost.abort(this.#reason);
     return this.#lost.signal;
   }
 
@@ -62,7 +66,7 @@ export class LeaseRenewal {
    * standstill they run when the work has gone on already.
    */
   look(): void {
-    if (this.#stopped || this.#lost.signal.aborted) return;
+    if (this.#stopped || this.#reason !== undefined) return;
     const over = performance.now() >= this.#leaseEndMs && !this.#options.isFinishing();
     if (over) this.#tell('it could not be renewed in time');
   }
@@ -83,7 +87,8 @@ export class LeaseRenewal {
   async #renew(): Promise<void> {
     const { claimedAtMs, renewForMs, leaseMs, renew, onFailed } = this.#options;
     const sentMs = performance.now();
-    if (sentMs - claimedAtMs > renewForMs) return;
+    if (this.#endTimer === undefined) this.#awaitEnd();
+    if (sentMs - claimedAtMs > renewForMs) return this.look();
     this.#renewAfter(sentMs);
     if (this.#sentMs !== undefined && sentMs - this.#sentMs < leaseMs) return;
     this.#sentMs = sentMs;
@@ -103,7 +108,7 @@ export class LeaseRenewal {
 
   #awaitEnd(waitMs = Math.max(0, this.#leaseEndMs - performance.now())): void {
     clearTimeout(this.#endTimer);
-    if (this.#lost.signal.aborted) return;
+    if (this.#reason !== undefined) return;
     this.#endTimer = setTimeout(() => this.#end(), waitMs);
     this.#endTimer.unref();
   }
@@ -120,12 +125,12 @@ export class LeaseRenewal {
   /** It is known to be lost, from somewhere else than a renewal. */
   lose(why: string, options?: ErrorOptions): void {
     this.stop();
-    if (!this.#lost.signal.aborted) this.#tell(why, options);
+    if (this.#reason === undefined) this.#tell(why, options);
   }
 
   #tell(why: string, options?: ErrorOptions): void {
-    const reason = new LeaseLostError(`the lease is lost: ${why}`, options);
-    this.#options.onLost(reason);
-    this.#lost.abort(reason);
+    this.#reason = new LeaseLostError(`the lease is lost: ${why}`, options);
+    this.#options.onLost(this.#reason);
+    this.#lost?.abort(this.#reason);
   }
 }

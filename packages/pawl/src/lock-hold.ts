@@ -2,6 +2,7 @@ import type { Deadlines, Watched } from './deadlines.ts';
 import { LeaseLostError } from './errors.ts';
 import { LeaseRenewal, RENEWALS_PER_LEASE } from './lease-renewal.ts';
 import { type LockGrant, type LockPlace, TOKENS_PER_GRANT } from './lock-store.ts';
+import { happened, type Seen } from './observe.ts';
 
 /**
  * - `renewal-failed`: the store could not be asked; it is tried again until the lease is over.
@@ -30,6 +31,8 @@ export class Hold {
   #tokensTaken = 0;
   /** Made when somebody looks at the signal, or after a while (`watch`): most locks are given back sooner. */
   #renewal: LeaseRenewal | undefined;
+  /** Those who watch the work that it serves, or served last. */
+  #seen: Seen | undefined;
   #lost = false;
   #ended = false;
   /** From the first piece of work on: before that nobody needs to be told of anything. */
@@ -74,7 +77,9 @@ export class Hold {
     return !this.#lost && this.#tokensTaken < TOKENS_PER_GRANT && this.isFresh();
   }
 
-  takeToken(): number {
+  /** @param seen  Those who watch the work that begins. */
+  takeToken(seen: Seen | undefined): number {
+    this.#seen = seen;
     this.#watched ??= this.#settings.watch.add(this);
     return this.#grant.firstToken + this.#tokensTaken++;
   }
@@ -134,6 +139,7 @@ export class Hold {
   }
 
   #tell(kind: LockEvent['kind'], cause: unknown): void {
+    happened('distributed-lock', { kind, cause }, this.#seen);
     this.#settings.onEvent({ kind, key: this.#key, cause });
   }
 }

@@ -1,6 +1,7 @@
 import type { Deadlines, Watched } from './deadlines.ts';
 import { Hold, type HoldSettings } from './lock-hold.ts';
 import type { LockGrant, LockPlace, LockStore } from './lock-store.ts';
+import type { Seen } from './observe.ts';
 
 /** What the work holds. */
 export interface LockLease {
@@ -36,6 +37,7 @@ export interface Waiter {
   failed(error: unknown): void;
   tooLate(): void;
   patience: Watched<Waiter> | undefined;
+  readonly seen: Seen | undefined;
 }
 
 /**
@@ -60,8 +62,12 @@ export class Line {
     this.#over = over;
   }
 
-  /** @returns undefined when its turn has not come in time. @throws StoreError */
-  join(): Promise<Turn | undefined> {
+  /**
+   * @param seen  Those who watch the work that waits.
+   * @returns undefined when its turn has not come in time.
+   * @throws StoreError
+   */
+  join(seen: Seen | undefined): Promise<Turn | undefined> {
     const { waitMs } = this.#settings.times;
     if (waitMs === 0 && this.#begun) return Promise.resolve(undefined);
     return new Promise((resolve, reject) => {
@@ -71,6 +77,7 @@ export class Line {
         failed: reject,
         tooLate: () => this.#tooLate(waiter),
         patience: undefined,
+        seen,
       };
       this.#waiters.push(waiter);
       if (waitMs > 0) waiter.patience = this.#settings.patience.add(waiter);
@@ -93,7 +100,7 @@ export class Line {
     }
     if (!hold.mayServe()) return this.#giveAway(hold);
     this.#delete(waiter);
-    waiter.granted(new Turn(this, hold));
+    waiter.granted(new Turn(this, hold, waiter.seen));
   }
 
   async #giveAway(hold: Hold): Promise<void> {
@@ -179,10 +186,10 @@ export class Turn implements LockLease {
   readonly #line: Line;
   readonly #hold: Hold;
 
-  constructor(line: Line, hold: Hold) {
+  constructor(line: Line, hold: Hold, seen: Seen | undefined) {
     this.#line = line;
     this.#hold = hold;
-    this.token = hold.takeToken();
+    this.token = hold.takeToken(seen);
   }
 
   get signal(): AbortSignal {

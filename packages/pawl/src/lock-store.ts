@@ -1,4 +1,5 @@
 import type { StoreError } from './errors.ts';
+import type { StoreKind } from './observer.ts';
 
 /** Fencing tokens that a grant reserves, and so the sections that it may serve one after the other. */
 export const TOKENS_PER_GRANT = 16;
@@ -10,6 +11,8 @@ export const TOKENS_PER_GRANT = 16;
  * as there are processes that want it.
  */
 export interface LockStore {
+  /** For those who watch. */
+  readonly kind?: StoreKind;
   /** Takes a place in the queue for `key`. Places that stand in it are served in their order. */
   queue(key: string, ask: LockAsk): LockPlace;
   /** Gives up what it holds for itself: a subscription, connections. What is held or waited for must have been given up before. */

@@ -1,7 +1,11 @@
 import { MisuseError } from './errors.ts';
+import { observed } from './observe.ts';
 import { type Done, done, type Refused, refused } from './outcome.ts';
 import type { Columns, RowRef, SqlSession, SqlTransaction } from './ports.ts';
 import { inTypeOf, type Version, type VersionOf, wholeNumber } from './version.ts';
+
+const UPDATE = { guard: 'optimistic-lock', step: 'update' } as const;
+const VERIFY = { guard: 'optimistic-lock', step: 'verify' } as const;
 
 export interface VersionCheck<Value extends Version = Version> extends RowRef {
   /** The version that was read. */
@@ -35,7 +39,14 @@ export interface VersionedUpdate<Value extends Version = Version> extends Versio
  * @see Kung and Robinson, "On optimistic methods for concurrency control" (1981)
  * @see Jakarta Persistence, "Lock Modes", on OPTIMISTIC_FORCE_INCREMENT
  */
-export async function versionedUpdate<Value extends Version>(
+export function versionedUpdate<Value extends Version>(
+  sql: SqlSession,
+  update: VersionedUpdate<Value>,
+): Promise<Done<{ version: VersionOf<Value> }> | Refused<'contended'>> {
+  return observed(UPDATE, sql.dialect.name, updated<Value>, sql, update);
+}
+
+async function updated<Value extends Version>(
   sql: SqlSession,
   update: VersionedUpdate<Value>,
 ): Promise<Done<{ version: VersionOf<Value> }> | Refused<'contended'>> {
@@ -72,7 +83,14 @@ export async function versionedUpdate<Value extends Version>(
  * @throws MisuseError  The version is no whole number. Nothing was sent.
  * @see Jakarta Persistence, "Lock Modes", on OPTIMISTIC
  */
-export async function verifyVersion(
+export function verifyVersion(
+  transaction: SqlTransaction,
+  check: VersionCheck,
+): Promise<Done<void> | Refused<'contended'>> {
+  return observed(VERIFY, transaction.dialect.name, verified, transaction, check);
+}
+
+async function verified(
   transaction: SqlTransaction,
   check: VersionCheck,
 ): Promise<Done<void> | Refused<'contended'>> {

@@ -1,10 +1,15 @@
 import { requireLimit } from './columns.ts';
 import { MisuseError, StoreError } from './errors.ts';
 import { withinWait } from './lock-wait.ts';
+import { observed, type Seen } from './observe.ts';
 import { type Done, done, type Refused, refused, type Settled } from './outcome.ts';
 import type { Columns, LockMode, Row, RowRef, SqlPort, SqlTransaction } from './ports.ts';
 import { transact } from './transaction.ts';
 import { inTypeOf, type Version, wholeNumber } from './version.ts';
+
+const LOCK = { guard: 'pessimistic-lock', step: 'lock' } as const;
+const LOCK_AVAILABLE = { guard: 'pessimistic-lock', step: 'lock-available' } as const;
+const RUN = { guard: 'pessimistic-lock', step: 'run' } as const;
 
 export interface RowLock extends RowRef {
   /** The columns to read under the lock. */
@@ -45,7 +50,14 @@ export interface RowLock extends RowRef {
  * @throws StoreError  `LOCK_TIMEOUT`: not granted within `waitMs`. `DEADLOCK`. The transaction is of no further use.
  * @see Jakarta Persistence, "Lock Modes", on PESSIMISTIC_READ, PESSIMISTIC_WRITE and PESSIMISTIC_FORCE_INCREMENT
  */
-export async function lockRow(
+export function lockRow(
+  transaction: SqlTransaction,
+  lock: RowLock,
+): Promise<Done<Row> | Refused<'wrong-state'>> {
+  return observed(LOCK, transaction.dialect.name, lockedRow, transaction, lock);
+}
+
+async function lockedRow(
   transaction: SqlTransaction,
   lock: RowLock,
 ): Promise<Done<Row> | Refused<'wrong-state'>> {
@@ -92,7 +104,11 @@ export interface AvailableRows {
  *
  * @throws StoreError
  */
-export async function lockAvailableRows(
+export function lockAvailableRows(transaction: SqlTransaction, rows: AvailableRows): Promise<readonly Row[]> {
+  return observed(LOCK_AVAILABLE, transaction.dialect.name, lockedAvailableRows, transaction, rows);
+}
+
+async function lockedAvailableRows(
   transaction: SqlTransaction,
   rows: AvailableRows,
 ): Promise<readonly Row[]> {
@@ -108,17 +124,32 @@ export async function lockAvailableRows(
  *
  * @throws StoreError  Also a `LOCK_TIMEOUT` of a statement of `work`.
  */
-export async function withRowLock<Transaction extends SqlTransaction, Result extends Settled>(
+export function withRowLock<Transaction extends SqlTransaction, Result extends Settled>(
   sql: SqlPort<Transaction>,
   lock: RowLock,
   work: (row: Row, transaction: Transaction) => Promise<Result>,
 ): Promise<Result | Refused<'wrong-state' | 'lock-timeout'>> {
+  return observed(RUN, sql.dialect.name, underRowLock<Transaction, Result>, sql, { lock, work });
+}
+
+interface LockedWork<Transaction, Result> {
+  readonly lock: RowLock;
+  readonly work: (row: Row, transaction: Transaction) => Promise<Result>;
+}
+
+async function underRowLock<Transaction extends SqlTransaction, Result extends Settled>(
+  sql: SqlPort<Transaction>,
+  { lock, work }: LockedWork<Transaction, Result>,
+  seen: Seen | undefined,
+): Promise<Result | Refused<'wrong-state' | 'lock-timeout'>> {
   return transact<Transaction, Result | Refused<'wrong-state' | 'lock-timeout'>>(sql, async (transaction) => {
-    const locked = await lockRow(transaction, lock).catch((error: unknown) => {
+    const locked = await lockedRow(transaction, lock).catch((error: unknown) => {
       // Of this lock alone: a later statement of `work` may time out after it has had an effect elsewhere.
       if (error instanceof StoreError && error.code === 'LOCK_TIMEOUT') return refused('lock-timeout');
       throw error;
     });
-    return locked.outcome === 'done' ? work(locked.value, transaction) : locked;
+    if (locked.outcome !== 'done') return locked;
+    seen?.claimed({});
+    return work(locked.value, transaction);
   });
 }

@@ -7,7 +7,7 @@ import { done, refused } from './outcome.ts';
 import type { SqlPort, SqlSession, SqlStatement, SqlTransaction } from './ports.ts';
 import { pawlTables } from './tables.ts';
 import { requireMs } from './timers.ts';
-import { retryOnConflict, transact } from './transaction.ts';
+import { retried, transact } from './transaction.ts';
 
 export interface SqlDurableCallStoreOptions {
   /** The table that `pawl migrate` made, with its schema where it has one. */
@@ -35,6 +35,7 @@ export function sqlDurableCallStore<Transaction extends SqlTransaction>(
     (await session.execute(statement)).affectedRows === 1;
 
   return {
+    kind: sql.dialect.name,
     claim: (claim) =>
       throughConflicts(() =>
         transact(sql, async (transaction) => {
@@ -106,10 +107,10 @@ async function inserted(session: SqlSession, insert: SqlStatement): Promise<bool
   }
 }
 
-/** As `retryOnConflict`, for what has no outcome of its own for a conflict: the last one is thrown. */
+/** As `retried`, for what has no outcome of its own for a conflict: the last one is thrown. */
 async function throughConflicts<T>(work: () => Promise<T>): Promise<T> {
   let conflict: unknown;
-  const result = await retryOnConflict(async () => {
+  const result = await retried(async () => {
     try {
       return done(await work());
     } catch (error) {

@@ -50,6 +50,7 @@ export function sqlLockStore(
   { namespace = 'pawl' }: SqlLockStoreOptions = {},
 ): LockStore {
   return {
+    kind: sessions.dialect.name,
     queue(key, ask) {
       const digest = createHash('sha256')
         .update(JSON.stringify([namespace, key]))

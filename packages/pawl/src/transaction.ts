@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MisuseError, StoreError } from './errors.ts';
+import { observed, type Seen } from './observe.ts';
 import { type Refused, refused, type Settled } from './outcome.ts';
 import type { SqlPort, SqlTransaction } from './ports.ts';
 import { LONGEST_TIMER_MS } from './timers.ts';
+
+const RETRY = { guard: 'optimistic-lock', step: 'retry' } as const;
 
 class RolledBackWith<Result> extends Error {
   readonly result: Result;
@@ -65,13 +68,23 @@ export const defaultConflictRetry: ConflictRetry = {
  * @throws MisuseError  A setting of `retry`. `work` did not run.
  * @see Brooker, "Exponential Backoff And Jitter" (2015)
  */
-export async function retryOnConflict<Result extends Settled>(
+export function retryOnConflict<Result extends Settled>(
   work: () => Promise<Result>,
   retry: ConflictRetry = defaultConflictRetry,
 ): Promise<Result | Refused<'contended'>> {
-  requireRetry(retry);
+  return observed(RETRY, undefined, retried<Result>, work, retry);
+}
+
+/** As `retryOnConflict`, within an operation of a guard that is told of itself. */
+export async function retried<Result extends Settled>(
+  work: () => Promise<Result>,
+  retry: ConflictRetry = defaultConflictRetry,
+  seen?: Seen,
+): Promise<Result | Refused<'contended'>> {
+  if (retry !== defaultConflictRetry) requireRetry(retry);
   for (let attempt = 1; attempt <= retry.attempts; attempt++) {
     if (attempt > 1) await sleep(pauseMs(retry, attempt));
+    seen?.tried(attempt);
     try {
       const result = await work();
       if (result.outcome !== 'refused' || result.reason !== 'contended') return result;
@@ -94,7 +107,7 @@ export function transactWithRetry<Transaction extends SqlTransaction, Result ext
   work: (transaction: Transaction) => Promise<Result>,
   retry: ConflictRetry = defaultConflictRetry,
 ): Promise<Result | Refused<'contended'>> {
-  return retryOnConflict(() => transact(sql, work), retry);
+  return observed(RETRY, sql.dialect.name, retried<Result>, () => transact(sql, work), retry);
 }
 
 /**

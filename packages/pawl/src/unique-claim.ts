@@ -1,7 +1,13 @@
 import { requireLimit } from './columns.ts';
 import { MisuseError, StoreError } from './errors.ts';
+import { observed, type Seen } from './observe.ts';
 import { type Done, done, type Refused, refused } from './outcome.ts';
 import type { ClaimExpiry, Columns, Row, RowRef, SqlSession, SqlStatement } from './ports.ts';
+
+const CLAIM = { guard: 'unique-claim', step: 'claim' } as const;
+const RENEW = { guard: 'unique-claim', step: 'renew' } as const;
+const RELEASE = { guard: 'unique-claim', step: 'release' } as const;
+const SWEEP = { guard: 'unique-claim', step: 'sweep' } as const;
 
 export interface Claim extends RowRef {
   /**
@@ -45,7 +51,15 @@ export interface ClaimHeld extends Refused<'in-progress'> {
  * @throws MisuseError  `leaseMs`, or the expiry's column is one of the others. Nothing was sent.
  * @see Gray and Cheriton, "Leases" (1989)
  */
-export async function claimUnique(sql: SqlSession, claim: Claim): Promise<Done<void> | ClaimHeld> {
+export function claimUnique(sql: SqlSession, claim: Claim): Promise<Done<void> | ClaimHeld> {
+  return observed(CLAIM, sql.dialect.name, insertOrTakeOver, sql, claim);
+}
+
+async function insertOrTakeOver(
+  sql: SqlSession,
+  claim: Claim,
+  seen: Seen | undefined,
+): Promise<Done<void> | ClaimHeld> {
   const { expiry } = claim;
   if (expiry !== undefined) {
     requireLease(expiry);
@@ -53,11 +67,17 @@ export async function claimUnique(sql: SqlSession, claim: Claim): Promise<Done<v
       throw new MisuseError(`${expiry.column} is set by the store, and cannot be given`);
     }
   }
-  if (await tookEffect(sql, sql.dialect.claim(claim))) return done(undefined);
+  if (await tookEffect(sql, sql.dialect.claim(claim))) {
+    seen?.claimed({ takeover: false });
+    return done(undefined);
+  }
   const first = await readHolder(sql, claim);
   if (expiry === undefined || !first.leaseIsOver) return held(first.row);
   // It may have been renewed, released, swept or taken over since it was read: the statement looks again.
-  if (await tookOver(sql, sql.dialect.takeOverClaim({ ...claim, expiry }))) return done(undefined);
+  if (await tookOver(sql, sql.dialect.takeOverClaim({ ...claim, expiry }))) {
+    seen?.claimed({ takeover: true });
+    return done(undefined);
+  }
   return held((await readHolder(sql, claim)).row);
 }
 
@@ -123,7 +143,14 @@ export interface OwnedClaim extends RowRef {
  *   sweep; renew again.
  * @throws MisuseError  `leaseMs`, or an owner without columns. Nothing was sent.
  */
-export async function renewClaim(
+export function renewClaim(
+  sql: SqlSession,
+  claim: OwnedClaim & { readonly expiry: ClaimExpiry },
+): Promise<Done<void> | Refused<'fenced'>> {
+  return observed(RENEW, sql.dialect.name, renewed, sql, claim);
+}
+
+async function renewed(
   sql: SqlSession,
   claim: OwnedClaim & { readonly expiry: ClaimExpiry },
 ): Promise<Done<void> | Refused<'fenced'>> {
@@ -143,10 +170,11 @@ export async function renewClaim(
  * @throws StoreError
  * @throws MisuseError  An owner without columns. Nothing was sent.
  */
-export async function releaseClaim(
-  sql: SqlSession,
-  claim: OwnedClaim,
-): Promise<Done<void> | Refused<'fenced'>> {
+export function releaseClaim(sql: SqlSession, claim: OwnedClaim): Promise<Done<void> | Refused<'fenced'>> {
+  return observed(RELEASE, sql.dialect.name, released, sql, claim);
+}
+
+async function released(sql: SqlSession, claim: OwnedClaim): Promise<Done<void> | Refused<'fenced'>> {
   requireOwner(claim);
   const { affectedRows } = await sql.execute(sql.dialect.releaseClaim(claim));
   return affectedRows === 0 ? refused('fenced') : done(undefined);
@@ -172,7 +200,11 @@ export interface ClaimSweep {
  *   again later.
  * @throws MisuseError  `limit`. Nothing was sent.
  */
-export async function sweepClaims(sql: SqlSession, sweep: ClaimSweep): Promise<number> {
+export function sweepClaims(sql: SqlSession, sweep: ClaimSweep): Promise<number> {
+  return observed(SWEEP, sql.dialect.name, swept, sql, sweep);
+}
+
+async function swept(sql: SqlSession, sweep: ClaimSweep): Promise<number> {
   requireLimit(sweep.limit);
   const { affectedRows } = await sql.execute(sql.dialect.sweepExpired(sweep));
   return affectedRows;

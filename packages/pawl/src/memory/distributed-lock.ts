@@ -51,7 +51,7 @@ export function memoryLockStore(): LockStore {
     return place;
   }
 
-  return { queue, close: async () => undefined };
+  return { kind: 'memory', queue, close: async () => undefined };
 }
 
 /** A place in line, and the lock when it is the first. */

@@ -45,15 +45,23 @@ export function memoryIdempotencyStore({
     return { ...record, leaseLeftMs: leaseUntilMs - nowMs(), answer: answer && copied(answer) };
   }
 
-  /** Looks at those that have not been looked at for longest. */
+  let looking = records.entries();
+
+  /** Goes on where the last claim has stopped. */
   function sweepSome(): void {
-    for (const [key, held] of [...records].slice(0, SWEPT_PER_CLAIM)) {
-      records.delete(key);
-      if (held.expiresAtMs > nowMs()) records.set(key, held);
+    for (let looked = 0; looked < SWEPT_PER_CLAIM; looked++) {
+      const next = looking.next();
+      if (next.done) {
+        looking = records.entries();
+        return;
+      }
+      const [key, held] = next.value;
+      if (held.expiresAtMs <= nowMs()) records.delete(key);
     }
   }
 
   return {
+    kind: 'memory',
     async claim({ mode, fingerprint, owner, leaseMs, retentionMs, ...id }) {
       sweepSome();
       const found = find(id);

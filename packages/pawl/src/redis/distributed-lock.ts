@@ -49,6 +49,7 @@ export function redisLockStore(
 ): LockStore {
   const queue = new Queue(redis, subscriber, prefix);
   return {
+    kind: 'redis',
     // In braces, or the lock of one key would be the queue of another. They also keep what belongs together in one slot.
     queue: (key, ask) => new Place(queue, `${prefix}{${key}}`, ask).begin(),
     async close() {

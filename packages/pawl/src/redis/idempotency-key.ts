@@ -85,6 +85,7 @@ export function redisIdempotencyStore(
   const keyOf = ({ scope, key }: IdempotencyRecordId) => `${prefix}${scope}${key}`;
 
   return {
+    kind: 'redis',
     async claim({ fingerprint, owner, leaseMs, retentionMs, ...id }) {
       const answer = await claim(redis, [keyOf(id)], [fingerprint, owner, leaseMs, retentionMs]);
       if (Array.isArray(answer))

@@ -1,0 +1,177 @@
+import {
+  type Attributes,
+  type Counter,
+  context,
+  type MeterProvider,
+  metrics,
+  type Span,
+  SpanKind,
+  SpanStatusCode,
+  type TracerProvider,
+  trace,
+} from '@opentelemetry/api';
+import { observe } from '../observe.ts';
+import type { Ending, ObservedEvent, ObservedEventKind, Operation } from '../observer.ts';
+
+export interface InstrumentPawlOptions {
+  /** Default: the global one, also where it is registered later. */
+  readonly tracerProvider?: TracerProvider;
+  /** Default: the global one, which must be registered before. */
+  readonly meterProvider?: MeterProvider;
+}
+
+/** What it is called by the providers. */
+const SCOPE = 'pawl';
+
+/** What each event is counted by, and called on a span. */
+const EVENT_COUNTERS: Readonly<
+  Record<ObservedEventKind, { readonly name: string; readonly unit: string; readonly description: string }>
+> = {
+  'lease-lost': {
+    name: 'pawl.lease.lost',
+    unit: '{lease}',
+    description: 'Leases that were lost, or could not be confirmed in time, while their work ran',
+  },
+  'renewal-failed': {
+    name: 'pawl.lease.renewal.failed',
+    unit: '{renewal}',
+    description: 'Renewals of a lease for which the store could not be asked',
+  },
+  'not-released': {
+    name: 'pawl.lease.not_released',
+    unit: '{lease}',
+    description: 'Leases that could not be given back, and last until they end by themselves',
+  },
+  'not-stored': {
+    name: 'pawl.answers.not_stored',
+    unit: '{answer}',
+    description: 'Answers that could not be stored, so that the next request runs the work again',
+  },
+  unknown: {
+    name: 'pawl.calls.unknown',
+    unit: '{call}',
+    description: 'Durable calls whose outcome their owner did not hear',
+  },
+  failed: {
+    name: 'pawl.calls.failed',
+    unit: '{call}',
+    description: 'Steps of durable calls that threw',
+  },
+  stuck: {
+    name: 'pawl.calls.stuck',
+    unit: '{call}',
+    description: 'Durable calls that only an operator can settle',
+  },
+  'recovery-failed': {
+    name: 'pawl.recovery.failed',
+    unit: '{look}',
+    description: 'Looks for durable calls to take over, or to forget, for which the store could not be asked',
+  },
+};
+
+/**
+ * Tells OpenTelemetry of every guard of this process: a span and a count for each operation, a count for each event. Call it once,
+ * when the providers are registered; each call tells everything once more.
+ *
+ * While an operation runs its span is the active one, so that those of the caller's queries and requests are its children; that needs
+ * a context manager, which an SDK for Node registers. An event of a lock or a renewal is put on the span of the work that it strikes.
+ *
+ * A span's status is an error only where the operation threw: a lost race is a normal day. What was thrown is recorded by its code,
+ * without its message, in which a driver may quote the values of a row.
+ *
+ * @returns ends it. The spans of operations that are under way still end.
+ */
+export function instrumentPawl({
+  tracerProvider = trace.getTracerProvider(),
+  meterProvider = metrics.getMeterProvider(),
+}: InstrumentPawlOptions = {}): () => void {
+  const tracer = tracerProvider.getTracer(SCOPE);
+  const meter = meterProvider.getMeter(SCOPE);
+  const operations = meter.createCounter('pawl.operations', {
+    unit: '{operation}',
+    description: 'Operations of the guards, by how they ended',
+  });
+  const duration = meter.createHistogram('pawl.operation.duration', {
+    unit: 'ms',
+    description: 'How long operations of the guards took; those that run work, with the work',
+  });
+  const counters = Object.fromEntries(
+    Object.entries(EVENT_COUNTERS).map(([kind, { name, ...options }]) => [
+      kind,
+      meter.createCounter(name, options),
+    ]),
+  ) as Record<ObservedEventKind, Counter>;
+
+  const happened = (event: ObservedEvent, span?: Span) => {
+    const attributes = { 'pawl.guard': event.guard, ...errorType(event.code) };
+    counters[event.kind].add(1, attributes);
+    span?.addEvent(EVENT_COUNTERS[event.kind].name, attributes);
+  };
+
+  return observe({
+    began(operation) {
+      const attributes = attributesOf(operation);
+      const beganAtMs = performance.now();
+      const span = tracer.startSpan(spanName(operation), {
+        kind: SpanKind.INTERNAL,
+        attributes: { ...attributes, ...(operation.store && { 'pawl.store': operation.store }) },
+      });
+      return {
+        around: (run) => context.with(trace.setSpan(context.active(), span), run),
+        claimed(claim) {
+          const claimed: Attributes = {};
+          if (claim.attempt !== undefined) claimed['pawl.attempt'] = claim.attempt;
+          if (claim.takeover !== undefined) claimed['pawl.takeover'] = claim.takeover;
+          span.setAttributes(claimed);
+          span.addEvent('pawl.claimed', claimed);
+        },
+        tried: (attempt) => void span.setAttribute('pawl.attempt', attempt),
+        // One that comes late counts all the same, and finds its span at its end.
+        happened: (event) => happened(event, span.isRecording() ? span : undefined),
+        ended(ending) {
+          const ended = endingAttributes(ending);
+          operations.add(1, { ...attributes, ...ended });
+          const { 'pawl.outcome': outcome } = ended;
+          duration.record(performance.now() - beganAtMs, { ...attributes, 'pawl.outcome': outcome });
+          span.setAttributes(ended);
+          if (ending.outcome === 'failed') fail(span, ending);
+          span.end();
+        },
+      };
+    },
+    happened: (event) => happened(event),
+  });
+}
+
+function spanName({ guard, step }: Operation): string {
+  return step === undefined ? `pawl.${guard}` : `pawl.${guard}.${step}`;
+}
+
+function attributesOf({ guard, step }: Operation): Attributes {
+  return { 'pawl.guard': guard, ...(step && { 'pawl.step': step }) };
+}
+
+function endingAttributes(ending: Ending): Attributes & { readonly 'pawl.outcome': Ending['outcome'] } {
+  const outcome = { 'pawl.outcome': ending.outcome };
+  switch (ending.outcome) {
+    case 'done':
+      return { ...outcome, 'pawl.replayed': ending.replayed };
+    case 'refused':
+      return { ...outcome, ...(ending.reason && { 'pawl.reason': ending.reason }) };
+    case 'unknown':
+      return outcome;
+    case 'failed':
+      return { ...outcome, ...errorType(ending.code) };
+  }
+}
+
+function errorType(code: ObservedEvent['code']): Attributes {
+  // `_OTHER` is the conventions' word for an error of no known type.
+  return code === undefined ? {} : { 'error.type': code === 'OTHER' ? '_OTHER' : code };
+}
+
+function fail(span: Span, { code, effect }: Extract<Ending, { outcome: 'failed' }>): void {
+  if (effect !== undefined) span.setAttribute('pawl.effect', effect);
+  span.setStatus({ code: SpanStatusCode.ERROR, message: code });
+  span.recordException({ name: code });
+}
