@@ -1,6 +1,8 @@
 import { adapterMutants } from './adapters.ts';
 import { durableCallMutants } from './durable-calls.ts';
 import { fencingMutants } from './fencing.ts';
+import { httpMutants } from './http.ts';
+import { httpAnswerMutants } from './http-answers.ts';
 import { idempotencyKeyMutants } from './idempotency-keys.ts';
 import { idempotencyStoreMutants } from './idempotency-stores.ts';
 import { redisLockMutants } from './lock-redis.ts';
@@ -8,6 +10,7 @@ import { lockStoreMutants } from './lock-stores.ts';
 import { lockMutants } from './locks.ts';
 import { migrationMutants } from './migrations.ts';
 import type { Mutant } from './mutant.ts';
+import { observeMutants } from './observe.ts';
 import { rowGuardMutants } from './row-guards.ts';
 
 /** Everything that `npm run mutants` tries. A guard that comes to the library brings the lines that it hangs on. */
@@ -15,6 +18,8 @@ export const mutants: readonly Mutant[] = [
   ...rowGuardMutants,
   ...idempotencyKeyMutants,
   ...idempotencyStoreMutants,
+  ...httpMutants,
+  ...httpAnswerMutants,
   ...lockMutants,
   ...redisLockMutants,
   ...lockStoreMutants,
@@ -22,4 +27,5 @@ export const mutants: readonly Mutant[] = [
   ...durableCallMutants,
   ...adapterMutants,
   ...migrationMutants,
+  ...observeMutants,
 ];

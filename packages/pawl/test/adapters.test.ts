@@ -683,14 +683,14 @@ describe('mysql2', () => {
   });
 
   test('a value that cannot be sent costs neither the connection nor the process', async () => {
-    const sql = store.open({ connections: 1, queryTimeoutMs: 50 });
+    const sql = store.open({ connections: 1, queryTimeoutMs: 1_000 });
     const session = await sessionOf(sql);
     const rejected = { code: 'REJECTED', effect: 'none' };
     await expect(run(sql, 'SELECT ?', undefined as never)).rejects.toMatchObject(rejected);
     expect(await sessionOf(sql)).toBe(session);
-    // Past the time-out, which must not come for a statement that was never sent.
-    await run(sql, 'SELECT sleep(0.03)');
-    await run(sql, 'SELECT sleep(0.03)');
+    // Together past the time-out, which must not come for a statement that was never sent; each well within its own.
+    await run(sql, 'SELECT sleep(0.6)');
+    await run(sql, 'SELECT sleep(0.6)');
     expect(await sessionOf(sql)).toBe(session);
   });
 

@@ -316,7 +316,7 @@ describe.each(idempotencyStores)('%s', (name) => {
       ['200', answer('first'), 'replayed'],
       ['404', answer('first', { status: 404 }), 'replayed'],
       ['409', answer('first', { status: 409 }), 'replayed'],
-      ['408', answer('first', { status: 408 }), 'free'],
+      ['408', answer('first', { status: 408 }), 'taken'],
       ['425', answer('first', { status: 425 }), 'free'],
       ['429', answer('first', { status: 429 }), 'free'],
       ['500', answer('first', { status: 500 }), 'taken'],

@@ -116,7 +116,10 @@ test.each([
   'after a standstill the end waits for a renewal that is due and was not sent: one that %s',
   async (_, renew, lost) => {
     const timers = vi.spyOn(globalThis, 'setTimeout');
-    const { signal } = start({ renew });
+    let renewals = 0;
+    const { signal } = start({ renew: () => (renewals++ === 0 ? Promise.resolve(true) : renew()) });
+    // From the first renewal on the end is waited for.
+    await passes(RENEWED_EVERY_MS);
     const end = timers.mock.calls.find(([, ms]) => ms === LEASE_MS)?.[0];
     if (end === undefined) throw new Error('nothing waits for the end');
     timers.mockRestore();
