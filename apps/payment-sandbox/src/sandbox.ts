@@ -1,4 +1,4 @@
-import { createStrictServer } from '@pawl/service-kit';
+import { createStrictServer, type RegisteredRoute } from '@pawl/service-kit';
 import { answerToError, refusal, send } from './answer.ts';
 import { guardRoutes } from './auth.ts';
 import { createBook } from './book.ts';
@@ -17,6 +17,7 @@ import { registerTransactions } from './routes/transactions.ts';
 export interface Sandbox {
   /** Where it listens, without a slash at the end. */
   readonly url: string;
+  readonly routes: readonly RegisteredRoute[];
   /**
    * Answers what is in flight, syncs the ledger, and frees the port and the file. A client whom a fault rule
    * keeps waiting loses its connection; what was to be decided after that wait is not decided.
@@ -36,7 +37,7 @@ export async function createSandbox(options: SandboxOptions): Promise<Sandbox> {
   const { mode, clock, secretKey, sessionMs, alreadyProcessedGuard } = settings;
   const autoSession = options.autoSession ?? autoSessionByDefault(mode);
 
-  const app = createStrictServer({
+  const { app, routes } = createStrictServer({
     bodyLimitBytes: 64 * 1024,
     requestTimeoutMs: 10_000,
     logger: { level: settings.logLevel },
@@ -85,7 +86,7 @@ export async function createSandbox(options: SandboxOptions): Promise<Sandbox> {
     await ledger.close();
   };
   try {
-    return { url: await app.listen({ host: settings.host, port: settings.port }), close };
+    return { url: await app.listen({ host: settings.host, port: settings.port }), routes, close };
   } catch (error) {
     await close();
     throw error;

@@ -1,3 +1,4 @@
+export { adoptRoutes, type RegisteredRoute } from './route-rules.ts';
 export { type RunningService, runService } from './run-service.ts';
-export { readSettings, SettingsError } from './settings.ts';
+export { readSettings, ruleOf, SettingsError } from './settings.ts';
 export { createStrictServer, type StrictServer, type StrictServerOptions } from './strict-server.ts';

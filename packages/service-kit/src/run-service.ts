@@ -14,23 +14,14 @@ const CLOSE_LIMIT_MS = 15_000;
 /**
  * Runs a service as this process's only job: starts it, and ends it gracefully on SIGTERM or SIGINT.
  *
- * A second signal, or a shutdown that takes longer than its limit, ends the process at once.
- * Exit codes: 0 ended when asked to, 254 bad settings, 255 anything else.
+ * A signal while it starts ends the process at once: nobody has been served yet. So does a second signal, or a shutdown that
+ * takes longer than its limit. Exit codes: 0 ended when asked to, 254 bad settings, 255 anything else.
  */
 export async function runService(start: () => Promise<RunningService>): Promise<void> {
-  let service: RunningService;
-  try {
-    service = await start();
-  } catch (error) {
-    if (error instanceof SettingsError) {
-      for (const problem of error.problems) process.stderr.write(`${problem}\n`);
-      process.exit(254);
-    }
-    process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
-    process.exit(255);
-  }
+  let service: RunningService | undefined;
   let ending = false;
   const end = () => {
+    if (service === undefined) process.exit(0);
     if (ending) process.exit(255);
     ending = true;
     setTimeout(() => process.exit(255), service.closeLimitMs ?? CLOSE_LIMIT_MS).unref();
@@ -42,6 +33,17 @@ export async function runService(start: () => Promise<RunningService>): Promise<
       },
     );
   };
+  // Before the start: a container's first process has no default action for a signal, so one that nobody handles is lost.
   process.on('SIGTERM', end);
   process.on('SIGINT', end);
+  try {
+    service = await start();
+  } catch (error) {
+    if (error instanceof SettingsError) {
+      for (const problem of error.problems) process.stderr.write(`${problem}\n`);
+      process.exit(254);
+    }
+    process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.exit(255);
+  }
 }

@@ -18,7 +18,7 @@ export class SettingsError extends Error {
  * Reads the settings that `schema` names from the environment.
  *
  * A setting that is absent or empty takes the schema's default. Every bad one is named with the rule that it
- * breaks and the value that it had, without the credentials of a URL.
+ * breaks and the value that it had, without the credentials of a URL; of one that is a secret (`writeOnly`), the rule alone.
  *
  * @throws SettingsError  At least one value is missing or bad.
  */
@@ -38,10 +38,15 @@ export function readSettings<Schema extends TObject>(
     }
     const value = parse(property, raw);
     if (Value.Check(property, value)) settings[name] = value;
-    else problems.push(`${name} must be ${ruleOf(property)}, got ${JSON.stringify(withoutCredentials(raw))}`);
+    else problems.push(`${name} must be ${ruleOf(property)}${shown(property, raw)}`);
   }
   if (problems.length > 0) throw new SettingsError(problems);
   return settings as Static<Schema>;
+}
+
+function shown(property: TSchema, raw: string): string {
+  const isSecret = (property as PropertyRule).writeOnly === true;
+  return isSecret ? '' : `, got ${JSON.stringify(withoutCredentials(raw))}`;
 }
 
 /** What stands where a URL has its credentials, also when it is not quite a URL, and its parameters. */
@@ -55,8 +60,10 @@ interface PropertyRule {
   maximum?: number;
   pattern?: string;
   anyOf?: readonly { const?: unknown }[];
-  /** The rule in words, for a property whose pattern would not be understood. */
-  description?: string;
+  /** The rule in words, for a property whose pattern would not be understood. What it means is its `description`. */
+  rule?: string;
+  /** It is never shown. */
+  writeOnly?: boolean;
 }
 
 function parse(property: TSchema, raw: string): unknown {
@@ -67,8 +74,9 @@ function parse(property: TSchema, raw: string): unknown {
   return raw;
 }
 
-function ruleOf(property: TSchema): string {
-  const { type, minimum, maximum, anyOf, description } = property as PropertyRule;
+/** What a setting must be, in words, as its error says it. */
+export function ruleOf(property: TSchema): string {
+  const { type, minimum, maximum, anyOf, rule } = property as PropertyRule;
   if (type === 'integer' || type === 'number') {
     const noun = type === 'integer' ? 'a whole number' : 'a number';
     if (minimum !== undefined && maximum !== undefined) return `${noun} from ${minimum} to ${maximum}`;
@@ -77,5 +85,5 @@ function ruleOf(property: TSchema): string {
   }
   if (type === 'boolean') return '1 or 0';
   if (anyOf !== undefined) return `one of ${anyOf.map((member) => String(member.const)).join(', ')}`;
-  return description ?? 'text';
+  return rule ?? 'text';
 }

@@ -7,14 +7,12 @@ import Fastify, {
   type FastifyServerOptions,
 } from 'fastify';
 
+import { refuseClient } from './client-errors.ts';
 import { drain } from './drain.ts';
+import { enforceRouteRules } from './route-rules.ts';
 
-declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** Who may call the route. Every route states it. */
-    auth?: 'public' | 'member' | 'operator' | 'provider-key' | 'lab';
-  }
-}
+/** How often slow clients are looked for, in milliseconds, or as often as their time ends, if that is less. */
+const LOOK_FOR_SLOW_CLIENTS_MS = 5_000;
 
 export interface StrictServerOptions {
   /** Largest request body, in bytes. */
@@ -32,13 +30,25 @@ export interface StrictServerOptions {
  * A Fastify server that takes input literally and accepts no route without rules.
  *
  * Nothing is coerced ("1" is not 1) and no unknown field is dropped in silence: the schema accepts the input
- * or the client hears why not. A route without a schema or without an auth rule fails the start.
+ * or the client hears why not. A route without a schema or without an auth rule fails the start. Whoever sends too slowly, or
+ * what is no HTTP, is answered in the same words as everybody.
  */
 export function createStrictServer(options: StrictServerOptions) {
   const app = Fastify({
     logger: options.logger ?? false,
     bodyLimit: options.bodyLimitBytes,
     requestTimeout: options.requestTimeoutMs,
+    http: {
+      // Where it is the longer one, which it is by default, Node.js takes each of the two for the other.
+      headersTimeout: options.requestTimeoutMs,
+      connectionsCheckingInterval: Math.min(LOOK_FOR_SLOW_CLIENTS_MS, options.requestTimeoutMs),
+    },
+    clientErrorHandler(error, socket) {
+      const { code } = error as { code?: string };
+      // Its bytes, which the error carries, are nobody's business.
+      if (refuseClient(error, socket, options.errorBody))
+        app.log.info({ code }, 'a request could not be read');
+    },
     routerOptions: { maxParamLength: 300 },
     frameworkErrors: (error: FastifyError, _request: FastifyRequest, reply: FastifyReply) => {
       const status = error.statusCode ?? 400;
@@ -69,12 +79,7 @@ export function createStrictServer(options: StrictServerOptions) {
   app.addHook('onSend', async (request) => {
     if (!request.raw.complete) await drain(request.raw);
   });
-  app.addHook('onRoute', (route) => {
-    if (route.method === 'HEAD') return;
-    if (route.schema?.response === undefined) throw new Error(`${route.method} ${route.url} has no schema`);
-    if (route.config?.auth === undefined) throw new Error(`${route.method} ${route.url} has no auth rule`);
-  });
-  return app;
+  return { app, routes: enforceRouteRules(app) };
 }
 
-export type StrictServer = ReturnType<typeof createStrictServer>;
+export type StrictServer = ReturnType<typeof createStrictServer>['app'];

@@ -1,0 +1,58 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { expect, onTestFinished, test } from 'vitest';
+
+const RUN_SERVICE = new URL('../src/run-service.ts', import.meta.url).href;
+
+/** A process that runs this service, from when it says that it is there. */
+async function processOf(start: string) {
+  const script = `
+    import { runService } from '${RUN_SERVICE}';
+    const stays = () => setInterval(() => undefined, 1_000);
+    const say = (what) => process.stdout.write(what);
+    await runService(${start});`;
+  const service = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  onTestFinished(() => void service.kill('SIGKILL'));
+  let said = '';
+  for (const stream of [service.stdout, service.stderr]) {
+    stream.setEncoding('utf8').on('data', (text) => {
+      said += text;
+    });
+  }
+  const ended = once(service, 'close');
+  await once(service.stdout, 'data');
+  return {
+    /** How it ends then, and what it has said by then. */
+    async endsBy(signal: NodeJS.Signals) {
+      service.kill(signal);
+      const [code, killedBy] = await ended;
+      return { code, killedBy, said };
+    },
+  };
+}
+
+// A process that is killed by the signal had no handler: as the first of a container it would not even notice.
+test.each(['SIGTERM', 'SIGINT'] as const)(
+  '%s while it starts ends it, as it was asked to',
+  async (signal) => {
+    const service = await processOf(`async () => { stays(); say('starting'); await new Promise(() => {}); }`);
+    expect(await service.endsBy(signal)).toEqual({ code: 0, killedBy: null, said: 'starting' });
+  },
+);
+
+test('a signal once it runs lets it close, and its end is that of its close', async () => {
+  const running = (close: string) => `async () => {
+    stays();
+    setImmediate(() => say('running'));
+    return { close: async () => { say(', closed'); ${close} } };
+  }`;
+  const [closed, failed] = await Promise.all([processOf(running('')), processOf(running('throw 7'))]);
+  expect(await closed.endsBy('SIGTERM')).toEqual({ code: 0, killedBy: null, said: 'running, closed' });
+  expect(await failed.endsBy('SIGTERM')).toEqual({
+    code: 255,
+    killedBy: null,
+    said: 'running, closedshutdown failed: 7\n',
+  });
+});
