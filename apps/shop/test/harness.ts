@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createSandbox, type SandboxOptions } from '@pawl/payment-sandbox';
-import { inject, onTestFinished } from 'vitest';
+import { afterAll, inject, onTestFinished } from 'vitest';
 import { newDatabase, type SqlStore } from '../../../test/stores.ts';
 import { startShop } from '../src/app.ts';
 import { shopSettings } from '../src/config.ts';
@@ -20,6 +20,20 @@ export interface OrderRef {
   orderId: string;
   lottoPublishId: number;
   amount: number;
+}
+
+/** Takes what ends something that a test has begun. */
+export type Ends = (end: () => Promise<void>) => void;
+
+/** For what all tests of a file share: it ends after the last of them, what was begun last first. At the top of the file. */
+export function untilFileEnds(): Ends {
+  const ends: (() => Promise<void>)[] = [];
+  afterAll(async () => {
+    for (const end of ends.toReversed()) await end();
+  });
+  return (end) => {
+    ends.push(end);
+  };
 }
 
 /** Settings under which what a purchase leaves behind is recovered within a test's patience. */
@@ -53,8 +67,8 @@ export function gate() {
   };
 }
 
-/** A payment provider on a free port that takes no time unless told otherwise. Ends with the test. */
-export async function startProvider(options: Partial<SandboxOptions> = {}) {
+/** A payment provider on a free port that takes no time unless told otherwise. Ends with the test, unless `ends` says when. */
+export async function startProvider(options: Partial<SandboxOptions> = {}, ends: Ends = onTestFinished) {
   const folder = await mkdtemp(join(tmpdir(), 'shop-test-'));
   const sandbox = await createSandbox({
     port: 0,
@@ -69,14 +83,14 @@ export async function startProvider(options: Partial<SandboxOptions> = {}) {
     closed ??= sandbox.close();
     return closed;
   };
-  onTestFinished(async () => {
+  ends(async () => {
     await close();
     await rm(folder, { recursive: true });
   });
   return { url: sandbox.url, ...providerControls(sandbox.url), close };
 }
 
-/** Instances of the shop on one new database, in this process. They end with the test. */
+/** Instances of the shop on one new database, in this process. They end with the test, unless `ends` says when. */
 export async function startShops(
   options: {
     providerUrl?: string;
@@ -85,8 +99,10 @@ export async function startShops(
     databaseUrl?: string;
     instances?: number;
     env?: Record<string, string>;
+    ends?: Ends;
   } = {},
 ) {
+  const { ends = onTestFinished } = options;
   const databaseUrl = options.databaseUrl ?? (await newDatabase(options.store));
   const shops = await Promise.all(
     Array.from({ length: options.instances ?? 1 }, (_, index) =>
@@ -114,7 +130,7 @@ export async function startShops(
     closed ??= Promise.all(shops.map((shop) => shop.close()));
     return closed;
   };
-  onTestFinished(async () => {
+  ends(async () => {
     await close();
     await end();
   });
@@ -141,6 +157,8 @@ export async function startShops(
     ...tables,
     databaseUrl,
     urls,
+    /** Of each instance the same. */
+    routes: shops[0]?.routes ?? [],
     /** Takes in an instance that runs elsewhere on the same database. @returns its number */
     join: (url: string) => urls.push(url) - 1,
     async order(body: unknown = {}, headers: Record<string, string> = {}): Promise<OrderRef> {

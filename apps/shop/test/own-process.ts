@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import { startGuardian } from '../../../packages/race-lab/src/cluster/guardian.ts';
@@ -5,12 +7,12 @@ import { startNodeService } from '../../../packages/race-lab/src/cluster/node-se
 import { freePort } from '../../../packages/race-lab/src/cluster/ports.ts';
 import { isStopped } from '../../../packages/race-lab/src/cluster/process-tree.ts';
 import { until } from '../../../test/barrier.ts';
-import type { Reply } from './harness.ts';
+import type { Ends, Reply } from './harness.ts';
 
-/** An instance of the shop in a process of its own, which can be stopped and killed. It ends with the test. */
-export async function startOwnProcess(env: Readonly<Record<string, string>>) {
+/** An instance of the shop in a process of its own, which can be stopped and killed. It ends with the test, unless `ends` says when. */
+export async function startOwnProcess(env: Readonly<Record<string, string>>, ends: Ends = onTestFinished) {
   const guardian = await startGuardian();
-  onTestFinished(async () => {
+  ends(async () => {
     await guardian.end();
   });
   const service = await startNodeService(guardian, {
@@ -29,6 +31,8 @@ export async function startOwnProcess(env: Readonly<Record<string, string>>) {
   });
   return {
     url: service.baseUrl,
+    /** All that it has written so far. */
+    log: () => readFile(join(guardian.directory, 'own-process', 'output.log'), 'utf8'),
     /** Resolves when it stands still. @throws when the request that was to stop it is answered before. */
     async stopped(stopping: Promise<Reply>) {
       let answer: Reply | undefined;

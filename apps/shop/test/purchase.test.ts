@@ -250,6 +250,8 @@ describe.each(sqlStores)('on %s', (store) => {
     const order = await shops.order();
     const headers = { 'x-purchase-strategy': 'idempotency-key' };
     const first = shops.confirm(order, { headers });
+    // Or the other would have the key, and the first would be refused.
+    await until(async () => (await provider.requests()) === 1);
     // Refused while the key lives; the first that is not refused has met an expired key.
     let second = await shops.confirm(order, { headers });
     while (second.status === 400) second = await shops.confirm(order, { headers });

@@ -62,9 +62,35 @@ describe('settings', () => {
       { PURCHASE_LEASE_MS: '10000', PAYMENT_TIMEOUT_MS: '10000' },
       'PURCHASE_LEASE_MS must be more than PAYMENT_TIMEOUT_MS=10000, got 10000',
     ],
+    [{ JWT_SECRET: 'x'.repeat(31) }, 'JWT_SECRET must be at least 32 printable ASCII characters'],
+    [{ JWT_SECRET: `${'x'.repeat(40)} ` }, 'JWT_SECRET must be at least 32 printable ASCII characters'],
+    [{ JWT_SECRET: 'x'.repeat(32), DEMO_MODE: '1' }, 'DEMO_MODE=1 must not be set with JWT_SECRET'],
+    [{ JWT_SECRET: 'x'.repeat(32), LAB_MODE: '1' }, 'LAB_MODE=1 must not be set with JWT_SECRET'],
+    [{ DEMO_MODE: '0' }, 'JWT_SECRET must be set with DEMO_MODE=0'],
+    [{ DEMO_MODE: 'yes' }, 'DEMO_MODE must be 1 or 0, got "yes"'],
+    [{ DEMO_MODE: '0', HOST: '0.0.0.0' }, 'HOST must be a loopback address in demo mode, got "0.0.0.0"'],
+    [{ METRICS_TOKEN: 'x'.repeat(32) }, 'METRICS_TOKEN must not be set without JWT_SECRET'],
     [{ PAYMENT_TIMEOUT_MS: '5s' }, 'PAYMENT_TIMEOUT_MS must be a whole number from 100 to 120000, got "5s"'],
   ])('%o is refused by name', (env, message) => {
     expect(() => shopSettings({ ...ENOUGH, ...env })).toThrow(message);
+  });
+
+  test('beyond loopback it listens only where members have tokens, or where somebody says that nobody can reach it', () => {
+    const secret = 'x'.repeat(32);
+    for (const env of [{ JWT_SECRET: secret }, { JWT_SECRET: secret, DEMO_MODE: '0' }, { DEMO_MODE: '1' }]) {
+      expect(shopSettings({ ...ENOUGH, HOST: '0.0.0.0', ...env })).toMatchObject({ HOST: '0.0.0.0' });
+    }
+    expect(shopSettings({ ...ENOUGH, DEMO_MODE: '1', LAB_MODE: '1' })).toMatchObject({ LAB_MODE: true });
+  });
+
+  test('a secret is not shown, not even a bad one', () => {
+    const bad = { JWT_SECRET: 'short-canary', METRICS_TOKEN: 'short-canary' };
+    expect(() => shopSettings({ ...ENOUGH, ...bad })).toThrow(/JWT_SECRET.*METRICS_TOKEN/s);
+    try {
+      shopSettings({ ...ENOUGH, ...bad });
+    } catch (error) {
+      expect(String(error)).not.toContain('canary');
+    }
   });
 
   test('every strategy that needs no Redis may be chosen without one', () => {

@@ -21,13 +21,21 @@ const claiming: StrategyName[] = [
 const ROW = 'SELECT * FROM lotto_publish FOR UPDATE';
 
 /** Nothing was asked, nothing is half done, and the order can still be paid. */
-async function expectUntouched(shops: Shops, order: OrderRef, headers: Record<string, string>) {
-  expect(await shops.see(order)).toMatchObject({ status: 'WAITING', payment: null });
-  expect(await auditOf(shops, order)).toEqual([]);
+async function expectUntouched(
+  shops: Shops,
+  paid: readonly { readonly order: OrderRef; readonly headers: Record<string, string> }[],
+) {
+  for (const { order } of paid) {
+    expect(await shops.see(order)).toMatchObject({ status: 'WAITING', payment: null });
+    expect(await auditOf(shops, order)).toEqual([]);
+  }
   expect(await shops.sql('SELECT * FROM purchase_key')).toEqual([]);
   expect(await shops.sql('SELECT * FROM pawl_durable_call')).toEqual([]);
-  expect((await shops.confirm(order, { headers })).status).toBe(200);
-  expect(await shops.sql('SELECT * FROM bill')).toHaveLength(1);
+  for (const { order, headers } of paid) {
+    const reply = await shops.confirm(order, { headers });
+    expect([headers, reply.status]).toEqual([headers, 200]);
+  }
+  expect(await shops.sql('SELECT * FROM bill')).toHaveLength(paid.length);
 }
 
 describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
@@ -39,6 +47,42 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
     const plain = await startShops({ store, env: { LAB_MODE: '0' } });
     const { headers } = await plain.call('GET', '/health/ready');
     expect(headers.get('x-transaction-isolation')).toBeNull();
+  });
+
+  test('statements that the client gives up in the middle of the claim leave nothing of it, with every strategy', async () => {
+    const provider = await startProvider();
+    const databaseUrl = await newDatabase(store);
+    const proxy = await startProxy(databaseUrl);
+    onTestFinished(() => proxy.close());
+    const behind = await startShops({
+      databaseUrl: Object.assign(new URL(databaseUrl), { port: String(proxy.port) }).href,
+      providerUrl: provider.url,
+      // The server gives up after that, and the client two seconds later: long enough to see them all wait.
+      env: { LOCK_WAIT_MS: '20000', DATABASE_STATEMENT_TIMEOUT_MS: '2000' },
+    });
+    const shops = await startShops({ databaseUrl, providerUrl: provider.url });
+    const paid = await Promise.all(
+      claiming.map(async (strategy) => ({
+        order: await shops.order(),
+        headers: { 'x-purchase-strategy': strategy },
+      })),
+    );
+    const holder = await shops.hold(ROW);
+    const confirming = paid.map(({ order, headers }) => behind.confirm(order, { headers }));
+    await until(async () => (await shops.waitingForLocks()) === claiming.length);
+
+    proxy.fallSilent();
+
+    for (const reply of await Promise.all(confirming)) {
+      expect(reply.body).toMatchObject({ status: 503, code: 'store-unavailable' });
+    }
+    // The server hears of it, and rolls back.
+    await proxy.close();
+    await holder.query('ROLLBACK');
+    holder.release();
+    await until(async () => (await shops.waitingForLocks()) === 0);
+    expect(await provider.ledger()).toEqual([]);
+    await expectUntouched(shops, paid);
   });
 
   describe.each(claiming)('%s', (strategy) => {
@@ -56,7 +100,7 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
       await holder.query('ROLLBACK');
       holder.release();
       expect(await provider.ledger()).toEqual([]);
-      await expectUntouched(shops, order, headers);
+      await expectUntouched(shops, [{ order, headers }]);
     });
 
     test('a connection that is killed in the middle of the claim leaves nothing of it', async () => {
@@ -73,36 +117,7 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
       await holder.query('ROLLBACK');
       holder.release();
       expect(await provider.ledger()).toEqual([]);
-      await expectUntouched(shops, order, headers);
-    });
-
-    test('a statement that the client gives up in the middle of the claim leaves nothing of it', async () => {
-      const provider = await startProvider();
-      const databaseUrl = await newDatabase(store);
-      const proxy = await startProxy(databaseUrl);
-      onTestFinished(() => proxy.close());
-      const behind = await startShops({
-        databaseUrl: Object.assign(new URL(databaseUrl), { port: String(proxy.port) }).href,
-        providerUrl: provider.url,
-        // The server would wait for the lock for much longer than the client waits for the server.
-        env: { LOCK_WAIT_MS: '20000', DATABASE_STATEMENT_TIMEOUT_MS: '100' },
-      });
-      const shops = await startShops({ databaseUrl, providerUrl: provider.url });
-      const order = await shops.order();
-      const holder = await shops.hold(ROW);
-      const confirming = behind.confirm(order, { headers });
-      await until(async () => (await shops.waitingForLocks()) === 1);
-
-      proxy.fallSilent();
-
-      expect((await confirming).body).toMatchObject({ status: 503, code: 'store-unavailable' });
-      // The server hears of it, and rolls back.
-      await proxy.close();
-      await holder.query('ROLLBACK');
-      holder.release();
-      await until(async () => (await shops.waitingForLocks()) === 0);
-      expect(await provider.ledger()).toEqual([]);
-      await expectUntouched(shops, order, headers);
+      await expectUntouched(shops, [{ order, headers }]);
     });
 
     test('the victim of a deadlock tries again, or is refused; nothing is half done', async () => {
@@ -122,7 +137,7 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
       if (strategy === 'pessimistic-held') {
         // Its transaction reaches across the charge, so it cannot be tried again.
         expect(reply.body).toMatchObject({ status: 400, code: 'contended' });
-        await expectUntouched(shops, order, headers);
+        await expectUntouched(shops, [{ order, headers }]);
       } else {
         expect(reply.status).toBe(200);
         expect(await auditOf(shops, order)).toEqual(['WAITING → PENDING', 'PENDING → COMPLETE']);
@@ -237,7 +252,7 @@ describe.each(['postgres', 'mariadb'] as const)('on %s, whose COMMIT is refused'
     expect([400, 503]).toContain(reply.status);
     expect(['lock-timeout', 'store-unavailable']).toContain(reply.body.code);
     expect(await provider.ledger()).toEqual([]);
-    await expectUntouched(shops, order, headers);
+    await expectUntouched(shops, [{ order, headers }]);
   });
 
   test.each(['conditional-update', 'durable'])(

@@ -6,14 +6,16 @@ import type { Issues } from '../coupons/issue/issue.ts';
 import type { ShopDatabase, ShopSql } from '../store/database.ts';
 import { couponBody, readCouponBody } from './coupon-body.ts';
 import { couponFields, couponSchema, couponView, issuedFields } from './coupon-view.ts';
-import { envelopeOf, problem, problems, success } from './envelope.ts';
+import { envelopeOf, problem, problemsOf, success } from './envelope.ts';
 import { stopAtHeader, traced } from './lab-headers.ts';
 import type { MemberLimit } from './member-limit.ts';
-import { couponObjections, couponRefusals } from './refusals.ts';
+import { CONCURRENCY_FAILURE, couponObjections, couponRefusals, TOO_MANY_REQUESTS } from './refusals.ts';
 import { limitOf, limitSchema, oneOf, uuidSchema } from './schemas.ts';
 
 const couponParams = Type.Object({ couponId: uuidSchema });
 const issuedSchema = Type.Object({ ...couponFields, ...issuedFields });
+
+const notFound = { 'coupon-not-found': couponObjections['coupon-not-found'] };
 
 /** What a request may say of itself in lab mode; elsewhere these headers mean nothing. */
 const labHeaders = Type.Object({
@@ -36,7 +38,13 @@ export function couponRoutes(app: StrictServer, options: CouponRouteOptions): vo
   app.post(
     '/api/coupon',
     {
-      schema: { body: couponBody, response: { 200: envelopeOf(couponSchema), ...problems } },
+      schema: {
+        operationId: 'createCoupon',
+        summary: 'Creates a coupon, all of it left',
+        tags: ['coupons'],
+        body: couponBody,
+        response: { 200: envelopeOf(couponSchema), ...problemsOf({ 'duplicate-name': { status: 409 } }) },
+      },
       config: { auth: 'operator' },
     },
     async ({ body }, reply) => {
@@ -56,11 +64,14 @@ export function couponRoutes(app: StrictServer, options: CouponRouteOptions): vo
     '/api/coupon',
     {
       schema: {
+        operationId: 'listCoupons',
+        summary: 'Coupons, the newest first',
+        tags: ['coupons'],
         querystring: Type.Object(
           { limit: Type.Optional(limitSchema), before: Type.Optional(uuidSchema) },
           { additionalProperties: false },
         ),
-        response: { 200: envelopeOf(Type.Array(couponSchema)), ...problems },
+        response: { 200: envelopeOf(Type.Array(couponSchema)), ...problemsOf() },
       },
       config: { auth: 'public' },
     },
@@ -73,7 +84,13 @@ export function couponRoutes(app: StrictServer, options: CouponRouteOptions): vo
   app.get(
     '/api/coupon/:couponId',
     {
-      schema: { params: couponParams, response: { 200: envelopeOf(couponSchema), ...problems } },
+      schema: {
+        operationId: 'getCoupon',
+        summary: 'A coupon, and what is left of it',
+        tags: ['coupons'],
+        params: couponParams,
+        response: { 200: envelopeOf(couponSchema), ...problemsOf(notFound) },
+      },
       config: { auth: 'public' },
     },
     async ({ params }, reply) => {
@@ -88,9 +105,15 @@ export function couponRoutes(app: StrictServer, options: CouponRouteOptions): vo
     '/api/coupon/:couponId',
     {
       schema: {
+        operationId: 'issueCoupon',
+        summary: 'Issues a coupon to the member, one for each',
+        tags: ['coupons'],
         params: couponParams,
         ...(options.labMode ? { headers: labHeaders } : {}),
-        response: { 200: envelopeOf(issuedSchema), ...problems },
+        response: {
+          200: envelopeOf(issuedSchema),
+          ...problemsOf(couponObjections, couponRefusals, CONCURRENCY_FAILURE, TOO_MANY_REQUESTS),
+        },
       },
       config: { auth: 'member' },
       // Before anything is done for the request: of a thousand, most come no further.

@@ -21,6 +21,11 @@ const CROWDED: Readonly<Partial<Record<StoreErrorCode, RefusalReason>>> = {
   SERIALIZATION_FAILURE: 'contended',
 };
 
+/** Why others kept a request from being done, where that is what an error says. */
+export function crowdedOut(error: unknown): RefusalReason | undefined {
+  return error instanceof StoreError && error.effect === 'none' ? CROWDED[error.code] : undefined;
+}
+
 /** Puts whatever goes wrong into the envelope. Only messages that were written for the client leave the shop. */
 export function answerFailures(app: StrictServer): void {
   app.setNotFoundHandler((request, reply) => {
@@ -34,18 +39,18 @@ export function answerFailures(app: StrictServer): void {
       return reply.status(500).send(problem(500, 'concurrency-failure', error.message));
     }
     if (error instanceof TooManyRequestsError) {
-      const message = 'You ask too often. Wait for the answers, and a second.';
+      const message = `You ask too often. Wait for the answers, and ${error.retryAfterSeconds} s.`;
       return reply
         .status(429)
-        .header('retry-after', '1')
+        .header('retry-after', String(error.retryAfterSeconds))
         .send(problem(429, 'too-many-requests', message));
     }
+    const crowded = crowdedOut(error);
+    if (crowded !== undefined) {
+      const { status, message } = refusals[crowded];
+      return reply.status(status).send(problem(status, crowded, message));
+    }
     if (error instanceof StoreError) {
-      const reason = error.effect === 'none' ? CROWDED[error.code] : undefined;
-      if (reason !== undefined) {
-        const { status, message } = refusals[reason];
-        return reply.status(status).send(problem(status, reason, message));
-      }
       request.log.error({ err: error }, 'the store failed');
       const message =
         error.effect === 'none'

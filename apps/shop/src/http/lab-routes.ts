@@ -1,7 +1,7 @@
 import type { StrictServer } from '@pawl/service-kit';
 import Type from 'typebox';
 import type { StockCounter } from '../coupons/issue/stock-counter.ts';
-import { envelopeOf, problems, success } from './envelope.ts';
+import { envelopeOf, problemsOf, success } from './envelope.ts';
 import { uuidSchema } from './schemas.ts';
 
 /** Lab mode: what a checker cannot see from outside. */
@@ -10,6 +10,9 @@ export function labRoutes(app: StrictServer, { counter }: { counter: StockCounte
     '/lab/coupon/:couponId/counter',
     {
       schema: {
+        operationId: 'readCouponCounter',
+        summary: 'What the counter of a coupon in Redis says',
+        tags: ['lab'],
         params: Type.Object({ couponId: uuidSchema }),
         response: {
           200: envelopeOf(
@@ -23,7 +26,7 @@ export function labRoutes(app: StrictServer, { counter }: { counter: StockCounte
               reserved: Type.Integer(),
             }),
           ),
-          ...problems,
+          ...problemsOf(),
         },
       },
       config: { auth: 'lab' },

@@ -2,6 +2,13 @@
 export class TooManyRequestsError extends Error {
   override readonly name = 'TooManyRequestsError';
   readonly code = 'TOO_MANY_REQUESTS';
+  /** When the next may be begun, at the latest. */
+  readonly retryAfterSeconds: number;
+
+  constructor(retryAfterSeconds: number) {
+    super();
+    this.retryAfterSeconds = retryAfterSeconds;
+  }
 }
 
 /** How many requests of one member are worked on, by this instance. */
@@ -78,7 +85,7 @@ export function memberLimit({ most, windowMs }: MemberLimitOptions): MemberLimit
     },
     async refuse() {
       if (paused.size < MOST_PAUSED && !closed) await pause();
-      throw new TooManyRequestsError();
+      throw new TooManyRequestsError(Math.max(1, Math.ceil(windowMs / 1_000)));
     },
     close() {
       closed = true;

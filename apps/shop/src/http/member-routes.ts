@@ -4,7 +4,7 @@ import { listCouponsOf } from '../coupons/coupon.ts';
 import { setStanding } from '../coupons/standing.ts';
 import type { ShopDatabase, ShopSql } from '../store/database.ts';
 import { couponSchema, couponView, issuedFields } from './coupon-view.ts';
-import { envelopeOf, problems, success } from './envelope.ts';
+import { envelopeOf, problemsOf, success } from './envelope.ts';
 import { idTextSchema, limitOf, limitSchema, oneOf } from './schemas.ts';
 
 const membersCouponSchema = Type.Object({ id: Type.Integer(), ...issuedFields, coupon: couponSchema });
@@ -17,11 +17,14 @@ export function memberRoutes(app: StrictServer, { db, sql }: { db: ShopDatabase;
     '/api/members/me/coupons',
     {
       schema: {
+        operationId: 'listOwnCoupons',
+        summary: 'The coupons that the member has, the newest first',
+        tags: ['members'],
         querystring: Type.Object(
           { limit: Type.Optional(limitSchema), before: Type.Optional(idTextSchema) },
           { additionalProperties: false },
         ),
-        response: { 200: envelopeOf(Type.Array(membersCouponSchema)), ...problems },
+        response: { 200: envelopeOf(Type.Array(membersCouponSchema)), ...problemsOf() },
       },
       config: { auth: 'member' },
     },
@@ -43,11 +46,14 @@ export function memberRoutes(app: StrictServer, { db, sql }: { db: ShopDatabase;
     '/api/members/:memberId/standing',
     {
       schema: {
+        operationId: 'setStanding',
+        summary: 'Says how the shop regards a member',
+        tags: ['members'],
         params: Type.Object({ memberId: idTextSchema }),
         body: Type.Object({ standing: standingSchema }, { additionalProperties: false }),
         response: {
           200: envelopeOf(Type.Object({ memberId: Type.Integer(), standing: standingSchema })),
-          ...problems,
+          ...problemsOf(),
         },
       },
       config: { auth: 'operator' },

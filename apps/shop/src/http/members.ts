@@ -1,4 +1,6 @@
 import type { StrictServer } from '@pawl/service-kit';
+import { guardByToken } from './bearer-tokens.ts';
+import { guardNobody } from './demo-mode.ts';
 import { problem } from './envelope.ts';
 
 declare module 'fastify' {
@@ -8,22 +10,23 @@ declare module 'fastify' {
   }
 }
 
-const DEFAULT_MEMBER = '1';
+export interface GuardOptions {
+  readonly jwtSecret: string | undefined;
+  /** Lets who reads the metrics in without a member's token. */
+  readonly metricsToken: string | undefined;
+}
 
-/** Demo mode: whoever asks says who he is, in `X-Member-Id`, and is member 1 when he does not. */
-export function identifyMembers(app: StrictServer): void {
+/** Finds out who asks, before anything else is done for a request: by his token, or, in demo mode, by what he says. */
+export async function identifyMembers(app: StrictServer, options: GuardOptions): Promise<void> {
+  const { jwtSecret, metricsToken } = options;
   app.decorateRequest('memberId', 0);
+  const guard =
+    jwtSecret === undefined ? guardNobody : await guardByToken(app, { secret: jwtSecret, metricsToken });
   app.addHook('onRequest', async (request, reply) => {
-    if (request.routeOptions.config.auth !== 'member') return;
-    const id = request.headers['x-member-id'] ?? DEFAULT_MEMBER;
-    if (typeof id !== 'string' || !/^[1-9]\d{0,14}$/.test(id)) {
-      await reply
-        .status(400)
-        .send(
-          problem(400, 'invalid-request', 'X-Member-Id must be a whole number from 1 to 999999999999999.'),
-        );
-      return;
-    }
-    request.memberId = Number(id);
+    if (request.is404) return;
+    const away = guard(request);
+    if (away === undefined) return;
+    if (away.challenge !== undefined) reply.header('www-authenticate', away.challenge);
+    await reply.status(away.status).send(problem(away.status, away.code, away.message));
   });
 }

@@ -10,8 +10,9 @@ import {
   TICKET_PRICE,
 } from '../lotto/ticket.ts';
 import type { ShopDatabase, ShopSql } from '../store/database.ts';
-import { envelopeOf, problem, problems, success } from './envelope.ts';
-import { cancelRefusals, objections } from './refusals.ts';
+import { envelopeOf, problem, problemsOf, success } from './envelope.ts';
+import type { MemberLimit } from './member-limit.ts';
+import { cancelRefusals, objections, TOO_MANY_REQUESTS } from './refusals.ts';
 import { amountSchema, orderIdSchema } from './schemas.ts';
 
 const ticketSchema = Type.Array(Type.Integer({ minimum: 1, maximum: HIGHEST_NUMBER }), {
@@ -61,23 +62,40 @@ const canceledSchema = Type.Object({
   status: Type.Union([Type.Literal('CANCELED'), Type.Literal('REFUNDED'), Type.Literal('REFUNDING')]),
 });
 
+const notFound = { 'order-not-found': objections['order-not-found'] };
+
 const BEING_REFUNDED = 'The money is being given back. Look at the order.';
 
 export interface OrderRouteOptions {
   readonly db: ShopDatabase;
   readonly sql: ShopSql;
   readonly cancel: DurablePurchases['cancel'];
+  /** How many orders a member may create; undefined: as many as he likes. */
+  readonly limit: MemberLimit | undefined;
 }
 
-export function orderRoutes(app: StrictServer, { db, sql, cancel }: OrderRouteOptions): void {
+export function orderRoutes(app: StrictServer, { db, sql, cancel, limit }: OrderRouteOptions): void {
   app.post(
     '/api/orders',
     {
-      schema: { body: orderBody, response: { 200: envelopeOf(createdSchema), ...problems } },
+      schema: {
+        operationId: 'createOrder',
+        summary: 'Orders tickets, which are still to be paid',
+        tags: ['orders'],
+        body: orderBody,
+        response: {
+          200: envelopeOf(createdSchema),
+          ...problemsOf(TOO_MANY_REQUESTS, {
+            'amount-mismatch': objections['amount-mismatch'],
+            'round-closed': objections['round-closed'],
+            'unknown-round': { status: 400 },
+          }),
+        },
+      },
       config: { auth: 'member' },
-      // Everything in the body is optional, and so is the body.
+      // Everything in the body is optional, and so is the body; null is one.
       preValidation: async (request) => {
-        request.body ??= {};
+        if (request.body === undefined) request.body = {};
       },
     },
     async ({ body, memberId }, reply) => {
@@ -109,7 +127,10 @@ export function orderRoutes(app: StrictServer, { db, sql, cancel }: OrderRouteOp
         ...given.map((numbers) => numbers.toSorted((a, b) => a - b)),
         ...Array.from({ length: drawn }, quickPick),
       ];
-      return success(await createOrder(sql, { memberId, roundId: round.id, tickets }));
+      const order = { memberId, roundId: round.id, tickets };
+      if (limit === undefined) return success(await createOrder(sql, order));
+      const created = await limit.run(memberId, () => createOrder(sql, order));
+      return created === undefined ? limit.refuse() : success(created);
     },
   );
 
@@ -117,8 +138,11 @@ export function orderRoutes(app: StrictServer, { db, sql, cancel }: OrderRouteOp
     '/api/orders/:orderId',
     {
       schema: {
+        operationId: 'getOrder',
+        summary: 'An order of the member, and what is known of its payment',
+        tags: ['orders'],
         params: Type.Object({ orderId: orderIdSchema }),
-        response: { 200: envelopeOf(orderSchema), ...problems },
+        response: { 200: envelopeOf(orderSchema), ...problemsOf(notFound) },
       },
       config: { auth: 'member' },
     },
@@ -145,13 +169,20 @@ export function orderRoutes(app: StrictServer, { db, sql, cancel }: OrderRouteOp
     '/api/orders/:orderId/cancel',
     {
       schema: {
+        operationId: 'cancelOrder',
+        summary: 'Gives an order up, or gives it back where it has been paid',
+        tags: ['orders'],
         params: Type.Object({ orderId: orderIdSchema }),
         body: Type.Object({}, { additionalProperties: false }),
-        response: { 200: envelopeOf(canceledSchema), 202: envelopeOf(canceledSchema), ...problems },
+        response: {
+          200: envelopeOf(canceledSchema),
+          202: envelopeOf(canceledSchema),
+          ...problemsOf(cancelRefusals, notFound),
+        },
       },
       config: { auth: 'member' },
       preValidation: async (request) => {
-        request.body ??= {};
+        if (request.body === undefined) request.body = {};
       },
     },
     async ({ params: { orderId }, memberId, id: requestId }, reply) => {

@@ -64,6 +64,10 @@ export const couponRefusals: Readonly<Record<IssueRefusal, Refusal>> = {
   fenced: refusals.fenced,
 };
 
+/** What the error handler answers to a `TooManyRequestsError`, and to a `ConcurrencyFailure`. */
+export const TOO_MANY_REQUESTS = { 'too-many-requests': { status: 429 } } as const;
+export const CONCURRENCY_FAILURE = { 'concurrency-failure': { status: 500 } } as const;
+
 export const couponObjections: Readonly<Record<CouponObjection, Refusal>> = {
   'coupon-not-found': { status: 404, message: 'There is no such coupon.' },
   'strategy-unavailable': { status: 400, message: 'This strategy needs Redis, and the shop runs without.' },

@@ -1,6 +1,6 @@
 import type { StrictServer } from '@pawl/service-kit';
 import Type from 'typebox';
-import { envelopeOf, problem, problems, success } from './envelope.ts';
+import { envelopeOf, problem, problemsOf, success } from './envelope.ts';
 
 export interface ServiceRouteOptions {
   readonly serverName: string;
@@ -12,15 +12,28 @@ export interface ServiceRouteOptions {
 
 /** Routes about the instance itself. */
 export function serviceRoutes(app: StrictServer, options: ServiceRouteOptions): void {
-  const response = { 200: envelopeOf(Type.String()), ...problems };
+  const schema = { tags: ['service'], response: { 200: envelopeOf(Type.String()), ...problemsOf() } };
+  const readySchema = {
+    tags: ['service'],
+    operationId: 'ready',
+    summary: 'Whether it can serve members',
+    response: { ...schema.response, ...problemsOf({ 'not-ready': { status: 503 } }) },
+  };
+  const config = { auth: 'public' } as const;
 
-  app.get('/ping', { schema: { response }, config: { auth: 'public' } }, async () =>
-    success(options.serverName),
+  app.get(
+    '/ping',
+    { schema: { ...schema, operationId: 'ping', summary: 'Which instance answers' }, config },
+    async () => success(options.serverName),
   );
 
-  app.get('/health/live', { schema: { response }, config: { auth: 'public' } }, async () => success('live'));
+  app.get(
+    '/health/live',
+    { schema: { ...schema, operationId: 'live', summary: 'Whether its process answers' }, config },
+    async () => success('live'),
+  );
 
-  app.get('/health/ready', { schema: { response }, config: { auth: 'public' } }, async (_request, reply) => {
+  app.get('/health/ready', { schema: readySchema, config }, async (_request, reply) => {
     if (await options.isReady()) {
       if (options.isolation !== undefined) reply.header('x-transaction-isolation', await options.isolation());
       return success('ready');

@@ -1,4 +1,5 @@
 import type { StrictServer } from '@pawl/service-kit';
+import { readIdempotencyHeader } from 'pawl/http';
 import Type from 'typebox';
 import { findBill } from '../lotto/bill.ts';
 import { type StrategyName, strategyNames } from '../lotto/purchase/index.ts';
@@ -6,9 +7,9 @@ import type { Purchases } from '../lotto/purchase/purchase.ts';
 import { ASKED_TWICE } from '../payment/provider.ts';
 import type { ShopDatabase } from '../store/database.ts';
 import { billView } from './bill-view.ts';
-import { envelopeOf, problem, problems, success } from './envelope.ts';
+import { envelopeOf, problem, problemsOf, success } from './envelope.ts';
 import { stopAtHeader, traced } from './lab-headers.ts';
-import { objections, refusals } from './refusals.ts';
+import { CONCURRENCY_FAILURE, objections, refusals } from './refusals.ts';
 import { amountSchema, idSchema, idTextSchema, orderIdSchema, paymentKeySchema } from './schemas.ts';
 
 const confirmationBody = Type.Object(
@@ -22,9 +23,13 @@ const confirmationBody = Type.Object(
   { additionalProperties: false },
 );
 
-/** What a request is known by when it is sent again. Two headers, joined by a comma and a space, are none. */
 const idempotencyHeader = {
-  'idempotency-key': Type.Optional(Type.String({ pattern: '^[\\x21-\\x7e]{1,255}$' })),
+  'idempotency-key': Type.Optional(
+    Type.String({
+      description:
+        'What a request is known by when it is sent again: 1 to 255 characters of visible ASCII, with or without quotes',
+    }),
+  ),
 };
 
 /** What a request may say of itself in lab mode; elsewhere these headers mean nothing. */
@@ -76,14 +81,24 @@ export function ticketRoutes(app: StrictServer, options: TicketRouteOptions): vo
     '/api/tickets',
     {
       schema: {
+        operationId: 'confirmPayment',
+        summary: 'Pays an order, once however often it is asked',
+        tags: ['tickets'],
         body: confirmationBody,
         headers: options.labMode ? labHeaders : Type.Object(idempotencyHeader),
-        response: { 200: envelopeOf(billSchema), 202: envelopeOf(acceptedSchema), ...problems },
+        response: {
+          200: envelopeOf(billSchema),
+          202: envelopeOf(acceptedSchema),
+          ...problemsOf(objections, refusals, { refunded: { status: 400 } }, CONCURRENCY_FAILURE),
+        },
       },
       config: { auth: 'member' },
     },
     async (request, reply) => {
       const { orderId, paymentKey, amount } = request.body.purchaseHttpRequest;
+      const header = readIdempotencyHeader(request.headers['idempotency-key']);
+      if (header.kind === 'invalid')
+        return reply.status(400).send(problem(400, 'invalid-request', header.why));
       const lab = options.labMode ? readLabHeaders(request.headers) : {};
       const strategy = lab.strategy ?? options.defaultStrategy;
       const outcome = await traced(options.labMode, request.headers, reply, (trace) =>
@@ -92,7 +107,7 @@ export function ticketRoutes(app: StrictServer, options: TicketRouteOptions): vo
           lottoPublishId: request.body.lottoPublishId,
           orderId,
           paymentKey,
-          idempotencyKey: request.headers['idempotency-key'],
+          idempotencyKey: header.kind === 'key' ? header.key : undefined,
           amount,
           requestId: request.id,
           strategy,
@@ -158,8 +173,11 @@ export function ticketRoutes(app: StrictServer, options: TicketRouteOptions): vo
     '/api/tickets/:billId',
     {
       schema: {
+        operationId: 'getBill',
+        summary: 'A bill of the member',
+        tags: ['tickets'],
         params: Type.Object({ billId: idTextSchema }),
-        response: { 200: envelopeOf(billSchema), ...problems },
+        response: { 200: envelopeOf(billSchema), ...problemsOf({ 'bill-not-found': { status: 404 } }) },
       },
       config: { auth: 'member' },
     },

@@ -3,6 +3,7 @@ import type { SqlPort } from 'pawl';
 import { type KyselyTransaction, kyselyPort } from 'pawl/kysely';
 import type { DriverOptions, LockSessions } from './driver.ts';
 import { mysqlDriver, mysqlLockSessions } from './mysql.ts';
+import { countUse, type PoolUse } from './pool-use.ts';
 import { postgresDriver, postgresLockSessions } from './postgres.ts';
 
 export type PublishStatus = 'WAITING' | 'PENDING' | 'COMPLETE' | 'REFUNDING' | 'REFUNDED' | 'CANCELED';
@@ -139,6 +140,8 @@ const MIGRATION_TIMEOUT_MS = 120_000;
 export interface OpenDatabase {
   readonly db: ShopDatabase;
   readonly sql: ShopSql;
+  /** Of the connections of both. */
+  readonly poolUse: PoolUse;
 }
 
 /** The database of a shop that serves. */
@@ -190,8 +193,9 @@ function isMysql(url: string): boolean {
 
 function open(options: DriverOptions): OpenDatabase {
   const driver = isMysql(options.url) ? mysqlDriver(options) : postgresDriver(options);
-  const db = new Kysely<Database>({ dialect: driver.kysely });
+  const { dialect, use: poolUse } = countUse(driver.kysely, options.poolSize);
+  const db = new Kysely<Database>({ dialect });
   // PostgreSQL says it with BEGIN; on MySQL it is a statement, and the sessions are set up so (`mysql.ts`).
   const sessionsAreReadCommitted = driver.guards.name === 'mysql';
-  return { db, sql: kyselyPort(db, driver.guards, { sessionsAreReadCommitted }) };
+  return { db, sql: kyselyPort(db, driver.guards, { sessionsAreReadCommitted }), poolUse };
 }

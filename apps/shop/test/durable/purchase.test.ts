@@ -132,6 +132,9 @@ describe.each(['postgres', 'mariadb'] as const)('the durable purchase, on %s', (
     expect(await provider.requests()).toBe(requests);
     // The key was refused, not the order.
     expect((await shops.confirm(other, { headers: withKey('its-own') })).status).toBe(200);
+    // As the draft has it, in quotes: the same key.
+    const quoted = await shops.confirm(other, { headers: withKey('"its-own"') });
+    expect([quoted.status, quoted.headers.get('idempotency-replayed')]).toEqual([200, 'true']);
   });
 
   test('another member with the same key and order never sees the answer', async () => {
