@@ -7,6 +7,19 @@ export {
   PortTakenError,
   ServerStartError,
 } from './cluster/errors.ts';
+export {
+  type AnswerClass,
+  type AnswerSeen,
+  defineRace,
+  type Expected,
+  type FunctionCheck,
+  type Member,
+  type RaceDefinition,
+  type RequestToRace,
+  type Round,
+  type SqlCheck,
+} from './endpoint/define-race.ts';
+export type { EndpointReport } from './endpoint/endpoint-report.ts';
 export type { CouponCell } from './experiments/coupon-cells.ts';
 export { type CouponRaceOptions, raceCoupons } from './experiments/coupon-race.ts';
 export { type CouponScenarioName, couponScenarioNames } from './experiments/coupon-scenario-names.ts';

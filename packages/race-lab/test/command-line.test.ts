@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { newDatabase } from '../../../test/stores.ts';
 import { findRunningClusters } from '../src/cluster/running-clusters.ts';
+import { htmlPageOf } from '../src/report/html/page.ts';
 import type { RunReport } from '../src/report/report.ts';
 import { freeRange, nothing, remainsOf, temporaryDirectory, until } from './cluster/helpers.ts';
 import { MAIN, run, start } from './lab-command.ts';
@@ -15,9 +16,12 @@ describe('race', () => {
   test('races real strategies on four instances, and every number is in the report', async () => {
     const tmp = temporaryDirectory();
     const json = join(tmp, 'reports.json');
+    const html = join(tmp, 'reports.html');
     const strategies = 'none,conditional-update,idempotency-key';
 
-    const { code, out } = await run('race', '--orders', '20', '--strategy', strategies, '--json', json);
+    const { code, out } = await run(
+      ...['race', '--orders', '20', '--strategy', strategies, '--json', json, '--html', html],
+    );
 
     const reports: RunReport[] = JSON.parse(readFileSync(json, 'utf8'));
     expect(reports.map(({ strategy }) => strategy)).toEqual(strategies.split(','));
@@ -62,12 +66,28 @@ describe('race', () => {
       expect(report.arrivalSpreadMs?.p50).toBeGreaterThanOrEqual(0);
       expect(report.replays).toBe(0);
     }
+    for (const { recorded, patterns } of reports) {
+      const lanes = Map.groupBy(recorded?.events ?? [], ({ by }) => by);
+      const of = (what: string) => recorded?.events.filter((event) => event.what === what).length;
+      const [successes = ''] = Object.keys(patterns ?? {});
+      expect(new Set(lanes.get('client')?.map(({ lane }) => lane)).size).toBe(5);
+      expect([of('sent'), of('arrived'), of('answered'), of('captured')]).toEqual([5, 5, 5, 1]);
+      expect(of('asked')).toBe(successes === '1/0/4' ? 5 : 1);
+      // Wherever the provider's clock is put, it was asked between the arrival of the request and its answer.
+      for (const asked of recorded?.events.filter(({ what }) => what === 'asked') ?? []) {
+        const ofRequest = recorded?.events.filter(({ request }) => request === asked.request) ?? [];
+        const at = (what: string) => ofRequest.find((event) => event.what === what)?.atMs;
+        expect(at('arrived')).toBeLessThanOrEqual(asked.atMs + asked.uncertainMs);
+        expect(asked.atMs).toBeLessThanOrEqual(at('answered') ?? Number.NaN);
+      }
+    }
+    expect(readFileSync(html, 'utf8')).toBe(htmlPageOf(reports));
     expect(out).toMatch(/none +1\/0\/4 ×20 .* breaks I0×/);
     expect(out).toMatch(/conditional-update +1\/4\/0 ×20 +20 +20 /);
     expect(out).toContain('The race is real');
     expect(out).toContain('--seed 42');
     expect(code).toBe(0);
-    expect(remainsOf(tmp)).toEqual({ files: ['reports.json'], processes: [] });
+    expect(remainsOf(tmp)).toEqual({ files: ['reports.html', 'reports.json'], processes: [] });
   });
 
   test('in-memory holds on one instance; a race of one strategy brings its control along', async () => {
@@ -435,6 +455,8 @@ describe('up', () => {
       expect(await refused.json()).toMatchObject({ success: false, status: 415 });
     }
     expect((await fetch(`http://127.0.0.1:${port}/ping`)).status).toBe(200);
+    expect((await fetch(`http://127.0.0.1:${port}/docs/json`)).status).toBe(200);
+    expect((await fetch(`http://127.0.0.1:${port}/metrics`)).status).toBe(200);
 
     const tooLarge = await fetch(`http://127.0.0.1:${port}/api/tickets`, {
       method: 'POST',

@@ -6,16 +6,25 @@ import { STORE_FORMS } from '../cluster/store.ts';
 import {
   collectNames,
   MOST_INSTANCES,
-  parseExperiment,
   parseGateway,
   parseStore,
   wholeNumber,
 } from '../commands/arguments.ts';
+import {
+  addEndpointOptions,
+  ENDPOINT_FORMS,
+  endpointOf,
+  parseRaceSubject,
+  refuseOthersOptions,
+} from '../commands/endpoint-options.ts';
 import { locksCommand, parseDatabaseUrl } from '../commands/locks.ts';
 import { DEFAULT_GATEWAY, defaults } from '../commands/plan-race.ts';
 import { runProgram, type Surroundings } from '../commands/program.ts';
 import { raceCommand } from '../commands/race.ts';
+import { raceEndpointCommand } from '../commands/race-endpoint.ts';
+import { reportCommand } from '../commands/report.ts';
 import { upCommand } from '../commands/up.ts';
+import { MOST_FANOUT } from '../endpoint/read-definition.ts';
 import { couponScenarioNames } from '../experiments/coupon-scenario-names.ts';
 import { couponStrategyNames } from '../experiments/coupon-strategies.ts';
 import { lockStrategyNames } from '../experiments/lock-strategies.ts';
@@ -25,28 +34,40 @@ import { lockFaultNames } from '../nemesis/lock-fault-names.ts';
 
 /** Options that are left to the experiment when they are not given. */
 const undecided = {
-  ...{ strategy: undefined, scenario: undefined, instances: undefined, runs: undefined, json: undefined },
+  ...{
+    strategy: undefined,
+    scenario: undefined,
+    instances: undefined,
+    runs: undefined,
+    json: undefined,
+    html: undefined,
+  },
   ...{ gateway: undefined, fault: undefined, failpoint: undefined },
   ...{ orders: undefined, fanout: undefined, purchases: undefined, seconds: undefined },
 };
 await runProgram('race-lab', raceLab, (error) => error instanceof PortTakenError || isBadOption(error));
 
-function raceLab(program: Command, { terminal, signal, endWith }: Surroundings): void {
+function raceLab(program: Command, { terminal, signal, endWith, exitAtEnd }: Surroundings): void {
   program.description(
     'Races the same request against several instances, and judges what happened by the ledger.',
   );
 
-  program
+  const race = program
     .command('race')
-    .description('races strategies on a private cluster, and prints which ones hold')
+    .description(
+      'races strategies on a private cluster, and prints which ones hold; or an endpoint of your own, whether it lets more ' +
+        'than one of many equal requests through',
+    )
     .argument(
       '[experiment]',
       'purchase: simultaneous confirmations; bystanders: what others see of purchases that wait; ' +
         'coupon: first come, first served; lock: faults that strike a lock that is held and waited for; ' +
-        'recovery: the durable purchase while instances die and the payment provider misbehaves',
-      parseExperiment,
+        'recovery: the durable purchase while instances die and the payment provider misbehaves; ' +
+        ENDPOINT_FORMS,
+      parseRaceSubject,
       'purchase',
     )
+    .argument('[url]', 'after a method: what is raced')
     .option(
       '--strategy <names>',
       `one or more of ${purchaseStrategyNames.join(', ')}; coupon: of ${couponStrategyNames.join(', ')}; ` +
@@ -83,8 +104,8 @@ function raceLab(program: Command, { terminal, signal, endWith }: Surroundings):
     )
     .option(
       '--fanout <n>',
-      `purchase: simultaneous confirmations of each order (default: ${defaults.purchase.fanout})`,
-      wholeNumber('--fanout', 2, 50),
+      `purchase: simultaneous confirmations of each order (default: ${defaults.purchase.fanout}); endpoint: requests of a round`,
+      wholeNumber('--fanout', 2, MOST_FANOUT),
     )
     .option(
       '--purchases <n>',
@@ -93,7 +114,7 @@ function raceLab(program: Command, { terminal, signal, endWith }: Surroundings):
     )
     .option(
       '--seconds <n>',
-      `bystanders: how long each strategy is measured (default: ${defaults.bystanders.seconds})`,
+      `bystanders: how long each strategy is measured (default: ${defaults.bystanders.seconds}); endpoint: no round is begun later`,
       wholeNumber('--seconds', 1, 600),
     )
     .option(
@@ -116,9 +137,26 @@ function raceLab(program: Command, { terminal, signal, endWith }: Surroundings):
       42,
     )
     .option('--json <file>', 'also write the reports to a file')
-    .action(async (experiment, options) => {
-      endWith(await raceCommand({ ...undecided, ...options, experiment }, terminal, signal));
+    .option('--html <file>', 'also write the reports to a page that opens in a browser')
+    .action(async (subject, url, options, command) => {
+      const endpoint = endpointOf(subject, url);
+      refuseOthersOptions(command, endpoint !== undefined, subject);
+      if (endpoint !== undefined) {
+        exitAtEnd();
+        return endWith(await raceEndpointCommand(endpoint, options, terminal, signal));
+      }
+      // Of a whole cluster, less at once is asked.
+      if (options.fanout !== undefined) wholeNumber('--fanout', 2, 50)(String(options.fanout));
+      endWith(await raceCommand({ ...undecided, ...options, experiment: subject }, terminal, signal));
     });
+  addEndpointOptions(race);
+
+  program
+    .command('report')
+    .description('writes the page of a race from the file that "race --json" wrote')
+    .argument('<file>', 'what "race --json" wrote')
+    .requiredOption('--html <file>', 'where the page goes')
+    .action(async (file, { html }) => reportCommand({ file, html }, terminal));
 
   program
     .command('up')

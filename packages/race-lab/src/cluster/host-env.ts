@@ -1,5 +1,5 @@
-/** What of the lab's own environment its servers may see: enough to run, nothing that configures them. */
-const PASSED_ON = ['PATH', 'HOME', 'TMPDIR', 'LANG'] as const;
+/** What of the lab's own environment its servers may see: enough to run, nothing that changes what they do. */
+const PASSED_ON = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'NODE_COMPILE_CACHE'] as const;
 
 /**
  * The base of every server's environment.

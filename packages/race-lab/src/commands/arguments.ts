@@ -1,6 +1,5 @@
 import type { GatewayMode } from '../cluster/cluster.ts';
 import { isStore, STORE_FORMS, type Store } from '../cluster/store.ts';
-import type { RunReport } from '../report/report.ts';
 import { withoutCredentials } from '../report/store-name.ts';
 
 /** The command was called with arguments that it cannot run with. Nothing was started. */
@@ -37,10 +36,6 @@ export function parseStore(text: string): Store {
 export function collectNames(text: string, earlier: readonly string[] | undefined): string[] {
   const named = text.split(',').map((name) => name.trim());
   return [...new Set([...(earlier ?? []), ...named])];
-}
-
-export function parseExperiment(text: string): RunReport['experiment'] {
-  return oneOf('experiment', ['purchase', 'bystanders', 'coupon', 'lock', 'recovery'], text);
 }
 
 /** @throws BadArgumentsError  `text` is none of `names`. */

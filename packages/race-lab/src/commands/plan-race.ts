@@ -41,8 +41,6 @@ export interface RaceArguments {
   store: Store;
   gateway: GatewayMode | undefined;
   seed: number;
-  /** Where the reports go as JSON. */
-  json: string | undefined;
 }
 
 /** What each experiment takes when it is not told; the help says the same. */

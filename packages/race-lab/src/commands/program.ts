@@ -14,6 +14,11 @@ export interface Surroundings {
   readonly signal: AbortSignal;
   /** With which code the program is to end, if nothing else goes wrong. */
   endWith(exitCode: number): void;
+  /**
+   * Code that is not ours runs in this process from now on. The process exits when its command has ended, whatever that code
+   * keeps open.
+   */
+  exitAtEnd(): void;
 }
 
 /**
@@ -68,17 +73,31 @@ export async function runProgram(
   }
 
   let exitCode: number = exitCodes.asExpected;
+  let exits = false;
   const endWith = (code: number) => {
     exitCode = code;
+  };
+  const exitAtEnd = () => {
+    exits = true;
   };
   try {
     const program = new Command(name)
       .exitOverride()
       .showHelpAfterError('Run with --help to see what there is.');
-    describe(program, { terminal, signal: interruption.signal, endWith });
+    describe(program, { terminal, signal: interruption.signal, endWith, exitAtEnd });
     await program.parseAsync();
   } catch (error) {
     exitCode = explain(error);
   }
+  if (exits) await Promise.all([process.stdout, process.stderr].map(written));
   process.exitCode = outputLost ? exitCodes.ourFailure : exitCode;
+  if (exits) process.exit();
+}
+
+/** Resolves when the stream has passed everything on, or can no more. */
+function written(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    // A loss is told to the listeners for errors one turn later than here.
+    stream.write('', () => setImmediate(resolve));
+  });
 }

@@ -1,11 +1,21 @@
+import { resolve } from 'node:path';
 import { type Cluster, startCluster } from '../cluster/cluster.ts';
 import { currentCommit } from '../report/commit.ts';
+import { htmlPageOf } from '../report/html/page.ts';
 import { exitCodeOf, type RunReport } from '../report/report.ts';
 import { withoutCredentials } from '../report/store-name.ts';
 import { headingOf, remarksOf, tableOf } from '../report/table.ts';
-import { checkWritable, writeReport } from '../report/write-report.ts';
+import { checkWritable, writeReport, writeWhole } from '../report/write-report.ts';
+import { BadArgumentsError } from './arguments.ts';
 import { planRace, type RaceArguments } from './plan-race.ts';
 import type { Terminal } from './terminal.ts';
+
+/** Files that the reports go to; undefined: none. */
+export interface RaceOutput {
+  json: string | undefined;
+  /** As a page. */
+  html: string | undefined;
+}
 
 /**
  * Runs the experiment, each of its stages on a cluster of its own, and prints what was seen.
@@ -15,13 +25,14 @@ import type { Terminal } from './terminal.ts';
  *   was started.
  */
 export async function raceCommand(
-  given: RaceArguments,
+  given: RaceArguments & RaceOutput,
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<number> {
-  const { store, seed, json } = given;
-  const { stages, again, notes } = planRace(given);
-  if (json !== undefined) await checkWritable(json);
+  const { store, seed, json, html } = given;
+  const { stages, again: options, notes } = planRace(given);
+  const again = `npm run race -- ${options}`;
+  await checkOutput({ json, html });
   const commit = await currentCommit();
   const reports: RunReport[] = [];
   const replaced = new Set<string>();
@@ -41,7 +52,7 @@ export async function raceCommand(
         signal: AbortSignal.any([signal, cluster.guardian.lost]),
         progress: (text) => terminal.progress(text),
       });
-      reports.push(...seen);
+      reports.push(...seen.map((report) => ({ ...report, again })));
       for (const note of cluster.notes) replaced.add(note);
     }
     terminal.progress('');
@@ -51,12 +62,22 @@ export async function raceCommand(
     // What was skipped has been said with its run.
     const others = [...replaced].filter((note) => !remarks.some((remark) => remark.includes(note)));
     terminal.print(...remarks, ...others, ...notes);
-    terminal.print(`Again: npm run race -- ${again}`);
+    terminal.print(`Again: ${again}`);
     // Last, so that a disk that is full costs the file and not the evidence.
     if (json !== undefined) await writeReport(json, reports);
+    if (html !== undefined) await writeWhole(html, htmlPageOf(reports));
     return exitCodeOf(reports);
   } finally {
     terminal.progress('');
     await cluster?.close();
   }
+}
+
+/** @throws BadArgumentsError  A file cannot be written, or both are one. */
+async function checkOutput({ json, html }: RaceOutput): Promise<void> {
+  if (json !== undefined) await checkWritable(json, '--json');
+  if (html === undefined) return;
+  await checkWritable(html, '--html');
+  if (json !== undefined && resolve(json) === resolve(html))
+    throw new BadArgumentsError(`--json and --html both name ${html}`);
 }

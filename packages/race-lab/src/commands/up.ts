@@ -73,6 +73,8 @@ function guideTo(cluster: Cluster, { store, gateway }: UpCommand): string[] {
   return [
     `The shop is at ${door}${cluster.frontDoor.kind === 'nginx' ? ' (nginx, rotating over the instances)' : ''}`,
     ...cluster.instances.map(({ name, baseUrl }) => `  ${name.padEnd(14)}${baseUrl}`),
+    `  ${'the API'.padEnd(14)}${door}/docs`,
+    `  ${'metrics'.padEnd(14)}/metrics of each instance`,
     `  ${'payments'.padEnd(14)}${cluster.sandbox.baseUrl} (its ledger: /sandbox/ledger)`,
     `  ${'database'.padEnd(14)}${URL.canParse(store) ? withoutCredentials(store) : cluster.databaseUrl}`,
     `  ${'Redis'.padEnd(14)}${cluster.redisUrl ?? 'none'}`,

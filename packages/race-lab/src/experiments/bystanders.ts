@@ -10,6 +10,7 @@ import {
   judgedReport,
   type PurchaseContext,
   type PurchaseRun,
+  startRun,
 } from './purchase-run.ts';
 import { type PurchaseStrategyName, purchaseStrategies } from './purchase-strategies.ts';
 import { isMissing, type RunSetting, rotation, runContext, skippedReport } from './run-context.ts';
@@ -160,7 +161,7 @@ async function measureStrategy(
   context: PurchaseContext,
 ): Promise<RunReport> {
   const { purchasesInFlight, seconds, setting, signal, onProgress } = options;
-  const startedAt = new Date();
+  const start = startRun();
   const durationMs = RAMP_MS + seconds * 1000;
   const ordersEach = Math.ceil(durationMs / GATEWAY_MS);
   onProgress(strategy, 'ordering');
@@ -190,7 +191,7 @@ async function measureStrategy(
   const answers = exchanges.map(answerOf);
   const evidence = await gather(cluster, answers, context.earlier);
   const run = runOf(options, strategy, exchanges.length, context);
-  const report = judgedReport(cluster, run, evidence, context.ended, startedAt);
+  const report = judgedReport(cluster, run, evidence, context.ended, start);
   const bystanders: BystandersReport = {
     ping: pings.latencyMs,
     orders: orders.latencyMs,

@@ -9,6 +9,7 @@ import { spreadOf } from '../history/arrival-spread.ts';
 import { responses, tally } from '../history/counts.ts';
 import { type CouponAnswer, couponAnswerOf } from '../history/coupon-answer.ts';
 import type { CouponEvidence, StockCounter } from '../history/coupon-evidence.ts';
+import { latencyDistribution } from '../history/latency-distribution.ts';
 import { percentiles } from '../history/percentiles.ts';
 import { type CouponReport, type Expectation, isAsExpected, type RunReport } from '../report/report.ts';
 import { couponRequest, openCampaign } from './coupon-campaign.ts';
@@ -141,7 +142,8 @@ export function judgedReport(
   const judged = judgeCoupons(evidence);
   const incomplete = whyIncomplete(cluster, ended, answers) ?? (stockSeen && whyUnwatched(stockSeen));
   const answered = answers.filter(({ status }) => status !== undefined);
-  const latencies = (some: readonly CouponAnswer[]) => percentiles(some.map(({ latencyMs }) => latencyMs));
+  const latencies = (some: readonly CouponAnswer[]) =>
+    latencyDistribution(some.map(({ latencyMs }) => latencyMs));
   return {
     ...emptyReport(cluster, run, startedAt),
     responses: responses(answers),

@@ -5,7 +5,7 @@ import { readCouponRows } from '../checkers/read-coupon-rows.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import { responses } from '../history/counts.ts';
 import { type CouponRequest, couponAnswerOf } from '../history/coupon-answer.ts';
-import { percentiles } from '../history/percentiles.ts';
+import { latencyDistribution } from '../history/latency-distribution.ts';
 import { couponRequest, openCampaign } from './coupon-campaign.ts';
 import type { CouponStrategyName } from './coupon-strategies.ts';
 import type { LockSubject } from './lock-subject.ts';
@@ -55,7 +55,7 @@ export async function couponUnderLock(
       const rows = await readCouponRows(cluster.databaseUrl, [couponId]);
       const evidence = { campaigns: [campaign], answers, rows, snapshots: [], counters: [] };
       const options = { checkers: faultyCouponCheckers, minGrantedShare: MIN_OK_SHARE };
-      const latencies = (some: typeof answers) => percentiles(some.map(({ latencyMs }) => latencyMs));
+      const latencies = (some: typeof answers) => latencyDistribution(some.map(({ latencyMs }) => latencyMs));
       return {
         judgement: judgeCoupons(evidence, options),
         report: {

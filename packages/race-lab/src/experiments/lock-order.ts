@@ -4,7 +4,7 @@ import { faultyPurchaseCheckers, MIN_OK_SHARE } from '../checkers/judge-locks.ts
 import type { Cluster } from '../cluster/cluster.ts';
 import { answerOf, type PurchaseRequest } from '../history/answer.ts';
 import { ledgerSummary, patterns, replays, responses } from '../history/counts.ts';
-import { percentiles } from '../history/percentiles.ts';
+import { latencyDistribution } from '../history/latency-distribution.ts';
 import { stepsOf } from '../history/steps.ts';
 import type { LockSubject } from './lock-subject.ts';
 import { confirmation, gather } from './purchase-run.ts';
@@ -53,7 +53,7 @@ export async function orderUnderLock(
       const evidence = await gather(cluster, answers, earlier);
       const judgement = judge(evidence, { checkers: faultyPurchaseCheckers, minOkShare: MIN_OK_SHARE });
       const steps = new Map(exchanges.map((exchange) => [exchange.request.requestId, stepsOf(exchange)]));
-      const latencies = (some: typeof answers) => percentiles(some.map(({ latencyMs }) => latencyMs));
+      const latencies = (some: typeof answers) => latencyDistribution(some.map(({ latencyMs }) => latencyMs));
       const { ledger, rows } = evidence;
       // Whoever charges has the lock, and an order whose instance dies over it is a story of its own.
       const heldByKilled =

@@ -11,6 +11,7 @@ import {
   judgedReport,
   type PurchaseContext,
   type PurchaseRun,
+  startRun,
 } from './purchase-run.ts';
 import { CONTROL, type PurchaseStrategyName, purchaseStrategies } from './purchase-strategies.ts';
 import {
@@ -115,7 +116,7 @@ async function raceStrategy(
   { earlier, ended }: PurchaseContext,
 ): Promise<RunReport> {
   const { strategy, orders, fanout, setting } = run;
-  const startedAt = new Date();
+  const start = startRun();
   const prepared = await prepareOrders({
     shopUrls: cluster.frontDoor.urls,
     sandboxUrl: cluster.sandbox.baseUrl,
@@ -139,7 +140,7 @@ async function raceStrategy(
   );
   const answers = exchanges.flat().map(answerOf);
   const evidence = await gather(cluster, answers, earlier);
-  const report = judgedReport(cluster, run, evidence, ended, startedAt);
+  const report = judgedReport(cluster, run, evidence, ended, start);
   const spread = percentiles([...arrivalSpread(answers).values()]);
   const expected = expectedOf(cluster, run);
   return {

@@ -5,8 +5,10 @@ import type { Cluster } from '../cluster/cluster.ts';
 import type { Answer, PurchaseRequest } from '../history/answer.ts';
 import { ledgerSummary, patterns, replays, responses } from '../history/counts.ts';
 import { type Evidence, withoutOrders } from '../history/evidence.ts';
+import { latencyDistribution } from '../history/latency-distribution.ts';
 import { type LedgerEvent, parseLedger } from '../history/ledger.ts';
-import { percentiles } from '../history/percentiles.ts';
+import { recordedOrder } from '../history/recorded-order.ts';
+import { wallAheadUs } from '../history/wall-clock.ts';
 import type { Target } from '../racer/exchange.ts';
 import type { RunReport } from '../report/report.ts';
 import type { PurchaseStrategyName } from './purchase-strategies.ts';
@@ -23,6 +25,17 @@ export interface PurchaseRun extends RunPlan {
 export interface PurchaseContext extends RunContext {
   /** Orders of earlier runs on the same store. */
   earlier: Set<string>;
+}
+
+/** When a run began, by both clocks. */
+export interface RunStart {
+  at: Date;
+  /** See `wallAheadUs`: the provider's ledger has the wall clock, everything else the monotonic one. */
+  wallAheadUs: number;
+}
+
+export function startRun(): RunStart {
+  return { at: new Date(), wallAheadUs: wallAheadUs() };
 }
 
 /** How the `nth` request about an order is known to the shop. */
@@ -86,15 +99,15 @@ export function judgedReport(
   run: PurchaseRun,
   evidence: Evidence,
   ended: ReadonlySet<string>,
-  startedAt: Date,
+  start: RunStart,
 ): RunReport {
   const { answers, ledger, rows } = evidence;
   const judged = judge(evidence);
   const incomplete = whyIncomplete(cluster, ended, answers);
   const answered = answers.filter(({ status }) => status !== undefined);
-  const latencies = (some: readonly Answer[]) => percentiles(some.map(({ latencyMs }) => latencyMs));
+  const latencies = (some: readonly Answer[]) => latencyDistribution(some.map(({ latencyMs }) => latencyMs));
   return {
-    ...emptyReport(cluster, run, startedAt),
+    ...emptyReport(cluster, run, start.at),
     responses: responses(answers),
     replays: replays(answers),
     patterns: patterns(answers),
@@ -102,6 +115,10 @@ export function judgedReport(
     rows: { orders: rows.orders.length, bills: rows.bills.length, audit: rows.audit.length },
     violations: summarise(judged.violations),
     latencyMs: { all: latencies(answered), ok: latencies(answered.filter(({ result }) => result === 'ok')) },
+    recorded: recordedOrder(evidence, judged.violations, {
+      began: start.wallAheadUs,
+      ended: wallAheadUs(),
+    }),
     verdict: incomplete === null ? judged.verdict : 'unknown',
     unknownBecause: incomplete ?? judged.unknownBecause,
   };

@@ -112,8 +112,10 @@ export async function crewOf(
         : undefined;
     for (const [index, order] of authorised.slice(0, count).entries()) {
       const second = authorised[count + index];
-      // Who has wrong settings gets every second order for himself, so that he has some.
-      const isForVictim = wanted?.does === 'misbehaves' && index % 2 === 0;
+      // Who has wrong settings gets every second order for himself, so that he has some. Who is to die gets the first: on a machine
+      // with much to do an instance that was just started would else lose all of them.
+      const isForVictim =
+        wanted?.does === 'misbehaves' ? index % 2 === 0 : wanted?.does === 'dies' && index === 0;
       const first = { othersWaitFor: standing, ...(isForVictim && at !== undefined ? { at } : {}) };
       released.push(goThrough(order, first));
       await standing;

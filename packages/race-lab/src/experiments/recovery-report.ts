@@ -3,7 +3,7 @@ import { checkTrueAnswer } from '../checkers/true-answer.ts';
 import { summarise } from '../checkers/violation.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import { ledgerSummary, patterns, replays, responses } from '../history/counts.ts';
-import { percentiles } from '../history/percentiles.ts';
+import { latencyDistribution } from '../history/latency-distribution.ts';
 import { deadlineOf } from '../history/recovery-evidence.ts';
 import { isAsExpected, type RecoveryReport, type RunReport } from '../report/report.ts';
 import type { CellSeen } from './recovery-wave.ts';
@@ -73,8 +73,10 @@ export function recoveryReport(
     recovery,
     violations: missed === null ? violations : [...violations, { invariant: 'F01', count: 1, first: missed }],
     latencyMs: {
-      all: percentiles(answered.map(({ latencyMs }) => latencyMs)),
-      ok: percentiles(answered.filter(({ result }) => result === 'ok').map(({ latencyMs }) => latencyMs)),
+      all: latencyDistribution(answered.map(({ latencyMs }) => latencyMs)),
+      ok: latencyDistribution(
+        answered.filter(({ result }) => result === 'ok').map(({ latencyMs }) => latencyMs),
+      ),
     },
     ...{ verdict, unknownBecause: verdict === 'unknown' ? unknownBecause : null },
     ...{ expected: 'holds', asExpected: isAsExpected(verdict, 'holds') },

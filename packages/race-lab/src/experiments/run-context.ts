@@ -118,6 +118,7 @@ export function emptyReport(cluster: Cluster, plan: RunPlan, startedAt: Date): R
     violations: [],
     latencyMs: { all: null, ok: null },
     arrivalSpreadMs: null,
+    recorded: null,
     control: null,
     verdict: 'unknown',
     expected: 'either',

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Exchange, RaceRequest } from '../racer/exchange.ts';
+import { type Step, stepsOf } from './steps.ts';
 
 /** One request of a purchase race. The header that carries `requestId` to the shop is the sender's business. */
 export interface PurchaseRequest extends RaceRequest {
@@ -50,6 +51,8 @@ export interface Answer extends RacedAnswer {
   bodyDigest: string | undefined;
   /** The bill that it shows; absent where it shows none. */
   billId: string | undefined;
+  /** What the strategy did, in its order; none where the shop does not say. */
+  steps: readonly Step[];
 }
 
 /** Refusals that speak of the moment alone: who sends the same request again may be told something else. */
@@ -70,6 +73,7 @@ export function answerOf(exchange: Exchange<PurchaseRequest>): Answer {
     replayed: headers['idempotency-replayed'] === 'true',
     bodyDigest: status === undefined ? undefined : createHash('sha256').update(body).digest('hex'),
     billId: status === 200 ? billIdIn(body) : undefined,
+    steps: stepsOf(exchange),
   };
 }
 

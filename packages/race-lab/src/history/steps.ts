@@ -1,5 +1,4 @@
 import type { Exchange } from '../racer/exchange.ts';
-import { textOf } from './answer.ts';
 
 /** Something that a strategy did for a request, and when: by the monotonic clock, in microseconds. */
 export interface Step {
@@ -9,8 +8,10 @@ export interface Step {
 
 /** What the instance says that its strategy did, in its order, a name perhaps repeatedly; none where it does not say. */
 export function stepsOf({ headers }: Pick<Exchange, 'headers'>): Step[] {
-  return (textOf(headers['x-steps']) ?? '').split(',').flatMap((part) => {
-    const [, name, us] = /^\s*([\w-]+)=(\d{1,15})\s*$/.exec(part) ?? [];
-    return name === undefined ? [] : [{ name, atUs: Number(us) }];
-  });
+  return String(headers['x-steps'] ?? '')
+    .split(',')
+    .flatMap((part) => {
+      const [, name, us] = /^\s*([\w-]+)=(\d{1,15})\s*$/.exec(part) ?? [];
+      return name === undefined ? [] : [{ name, atUs: Number(us) }];
+    });
 }

@@ -2,8 +2,25 @@ import type { IncomingHttpHeaders } from 'node:http';
 
 /** Where a connection is opened to. */
 export interface Target {
+  /** A name, or the address itself where nobody is to resolve a name again. */
   host: string;
   port: number;
+  /** Absent: in the clear. */
+  tls?: TlsSettings;
+  /** Absent: 1.1. With 2, all requests of a group to one target (the same object) share one connection. */
+  http?: HttpVersion;
+}
+
+export type HttpVersion = '1.1' | '2';
+
+/** How the server of an encrypted connection is known. */
+export interface TlsSettings {
+  /** The name that its certificate must be for. */
+  name: string;
+  /** Certificates in PEM that are trusted instead of the system's. */
+  ca?: string;
+  /** The certificate is not checked: anybody may answer. */
+  insecure: boolean;
 }
 
 /** A request that is ready to be raced. Who needs more at hand, extends it: exchanges carry it back. */
@@ -29,7 +46,8 @@ export interface Exchange<Request extends RaceRequest = RaceRequest> {
   answeredAtUs: number;
   /**
    * Why there is no answer: `timeout` (sent, not answered in time), `prepare-timeout` (not even connected in
-   * time), `reset` (the connection was lost), `too-large`, or Node's code, such as `ECONNREFUSED`.
+   * time), `reset` (the connection or stream was lost), `too-large`, `too-few-streams` (the server allows fewer requests
+   * at once on one connection), or Node's code, such as `ECONNREFUSED`.
    * With a status: `early-answer`, the server did not wait for the whole request.
    */
   error: string | undefined;

@@ -1,13 +1,21 @@
-import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import { request as httpRequest } from 'node:http';
+import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
-import { type Exchange, monotonicUs, type RaceRequest, type RequestLimits } from './exchange.ts';
+import type { Exchange, RaceRequest, RequestLimits } from './exchange.ts';
+import { openConnection } from './open-connection.ts';
+import { collectAnswer, errorCode, pendingExchange } from './pending-exchange.ts';
 
 /** A request whose last byte is held back. */
 export interface HeldRequest<Request extends RaceRequest> {
-  /** Resolves when the kernel has every byte but the last, or when the exchange has ended before that. */
+  /**
+   * Resolves when every byte but the last is sent (over HTTP/1.1 the kernel has them, over HTTP/2 the server has
+   * confirmed them), or when the exchange has ended before that.
+   */
   readonly held: Promise<void>;
-  /** Writes the last byte, at once; only after `held`. Does nothing when the exchange has ended already. */
+  /**
+   * Writes the last byte, at once; only after `held`. Does nothing when the exchange has ended already. Those that
+   * share a connection are written together, when the last of them is released.
+   */
   release(): void;
   /** Destroys the connection, unless the exchange has ended. */
   abandon(): void;
@@ -18,7 +26,7 @@ export interface HeldRequest<Request extends RaceRequest> {
 /**
  * Opens a connection of its own for the request (`Connection: close`, TCP_NODELAY) and sends all of it but the
  * last byte: of the body or, where there is none, of the headers. So no server can have seen a whole request
- * before the release.
+ * before the release. Over TLS the last byte is a record of its own.
  *
  * @throws TypeError, RangeError  Node does not accept the method, path, headers or port; nothing was sent.
  */
@@ -27,82 +35,43 @@ export function holdRequest<Request extends RaceRequest>(
   limits: RequestLimits,
 ): HeldRequest<Request> {
   const { target, method, path, headers, body } = request;
-  const wire = wireOf(connect({ host: target.host, port: target.port, noDelay: true }));
-  const held = Promise.withResolvers<void>();
-  const exchange = Promise.withResolvers<Exchange<Request>>();
-  let releasedAtUs: number | undefined;
-  let ended = false;
-
-  const end = (
-    answer: { status: number; headers: IncomingHttpHeaders; body: Buffer } | undefined,
-    error?: string,
-  ) => {
-    if (ended) return;
-    ended = true;
-    clearTimeout(timer);
-    wire.stream.destroy();
-    const answeredAtUs = monotonicUs();
-    exchange.resolve({
-      request,
-      status: answer?.status,
-      headers: answer?.headers ?? {},
-      body: answer?.body ?? Buffer.alloc(0),
-      releasedAtUs: releasedAtUs ?? answeredAtUs,
-      answeredAtUs,
-      error: answer !== undefined && releasedAtUs === undefined ? 'early-answer' : error,
-    });
-    held.resolve();
-  };
-  const fail = (error: Error) => end(undefined, errorCode(error));
-
-  let timer = setTimeout(end, limits.prepareTimeoutMs, undefined, 'prepare-timeout');
-  const collect = (response: IncomingMessage) => {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    response.on('data', (chunk: Buffer) => {
-      bytes += chunk.length;
-      if (bytes > limits.maxAnswerBytes) end(undefined, 'too-large');
-      else chunks.push(chunk);
-    });
-    response.on('end', () =>
-      end({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks) }),
-    );
-    response.on('error', fail);
-  };
+  const wire = wireOf(openConnection(target));
+  const pending = pendingExchange(request, limits, () => wire.stream.destroy());
+  const fail = (error: Error) => pending.end(undefined, errorCode(error));
   try {
     httpRequest({
       host: target.host,
       port: target.port,
       method,
       path,
-      headers,
+      // Of its own accord Node frames no body of GET, HEAD, DELETE or OPTIONS: a server would take the request as whole.
+      headers: body === '' ? headers : { ...headers, 'content-length': Buffer.byteLength(body) },
       createConnection: () => wire.stream,
     })
-      .on('finish', () =>
-        wire.sendAllButLast(() => {
-          clearTimeout(timer);
-          held.resolve();
-        }),
+      .on('finish', () => wire.sendAllButLast(pending.held))
+      .on('response', (response) =>
+        collectAnswer(response, limits, pending, () => ({
+          status: response.statusCode ?? 0,
+          headers: response.headers,
+        })),
       )
-      .on('response', collect)
       .on('error', fail)
-      .on('close', () => end(undefined, 'reset'))
+      .on('close', () => pending.end(undefined, 'reset'))
       .end(body);
   } catch (error) {
-    end(undefined, 'rejected');
+    pending.end(undefined, 'rejected');
     throw error;
   }
 
   return {
-    held: held.promise,
-    exchange: exchange.promise,
+    held: pending.whenHeld,
+    exchange: pending.exchange,
     release() {
-      if (ended) return;
-      releasedAtUs = monotonicUs();
+      if (pending.isOver()) return;
+      pending.released();
       wire.sendLast();
-      timer = setTimeout(end, limits.answerTimeoutMs, undefined, 'timeout');
     },
-    abandon: () => end(undefined, 'aborted'),
+    abandon: () => pending.end(undefined, 'aborted'),
   };
 }
 
@@ -140,10 +109,4 @@ function wireOf(socket: Socket) {
       socket.write(last);
     },
   };
-}
-
-function errorCode(error: NodeJS.ErrnoException): string {
-  return error.code === undefined || error.code === 'ECONNRESET' || error.code === 'EPIPE'
-    ? 'reset'
-    : error.code;
 }

@@ -1,6 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DEFAULT_LIMITS, type Exchange, type RaceRequest, type RequestLimits } from './exchange.ts';
+import {
+  DEFAULT_LIMITS,
+  type Exchange,
+  type RaceRequest,
+  type RequestLimits,
+  type Target,
+} from './exchange.ts';
 import { type HeldRequest, holdRequest } from './held-request.ts';
+import { holdStreams } from './held-streams.ts';
 
 export interface RaceOptions extends Partial<RequestLimits> {
   /** Ends the race early: every connection is destroyed at once. */
@@ -23,8 +30,9 @@ export class RaceSettingsError extends Error {
 }
 
 /**
- * Sends the requests at the same instant, each on a connection of its own: all of them are sent but for their
- * last bytes, and when the kernel has everything, the last bytes are written in one tick.
+ * Sends the requests at the same instant, over HTTP/1.1 each on a connection of its own: all of them are sent but for
+ * their last bytes, and when the kernel has everything, the last bytes are written in one tick. Over HTTP/2 those to one
+ * target share a connection, and their last frames are one write.
  *
  * Answers come in the order of the requests. A request that cannot be connected, is reset or is not answered in
  * time has an exchange that says so, and does not hold up the others.
@@ -109,7 +117,7 @@ function holdGroup<Request extends RaceRequest>(
   };
   signal.throwIfAborted();
   signal.addEventListener('abort', abandon, { once: true });
-  for (const request of requests) group.push(holdRequest(request, limits));
+  for (const one of holdAll(requests, limits)) group.push(one);
   return {
     held: Promise.all(group.map((one) => one.held)).then(() => signal.throwIfAborted()),
     async release() {
@@ -121,6 +129,29 @@ function holdGroup<Request extends RaceRequest>(
       return exchanges;
     },
   };
+}
+
+/** In the order of the requests. */
+function* holdAll<Request extends RaceRequest>(
+  requests: readonly Request[],
+  limits: RequestLimits,
+): Iterable<HeldRequest<Request>> {
+  const sharing = Map.groupBy(
+    requests.filter(({ target }) => target.http === '2'),
+    ({ target }) => target,
+  );
+  const streams = new Map<Target, Iterator<HeldRequest<Request>>>();
+  for (const request of requests) {
+    if (request.target.http !== '2') {
+      yield holdRequest(request, limits);
+      continue;
+    }
+    const { target } = request;
+    const held = streams.get(target) ?? holdStreams(target, sharing.get(target) ?? [], limits).values();
+    streams.set(target, held);
+    const { value } = held.next();
+    if (value !== undefined) yield value;
+  }
 }
 
 function checkedLimits(options: RaceOptions): RequestLimits {

@@ -7,19 +7,33 @@ export interface Column<Subject> {
   of(subject: Subject): string;
 }
 
+/** What a table says: a row for each subject, with a cell for each title. */
+export interface Grid {
+  titles: readonly string[];
+  rows: readonly (readonly string[])[];
+}
+
+export function gridOf<Subject>(columns: readonly Column<Subject>[], subjects: readonly Subject[]): Grid {
+  return {
+    titles: columns.map(({ title }) => title),
+    rows: subjects.map((subject) => columns.map(({ of }) => of(subject))),
+  };
+}
+
 /** A line for each subject, under the titles. */
 export function layOut<Subject>(columns: readonly Column<Subject>[], subjects: readonly Subject[]): string {
-  const rows = [
-    columns.map(({ title }) => title),
-    ...subjects.map((subject) => columns.map(({ of }) => of(subject))),
-  ];
-  const widths = columns.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return inLines(gridOf(columns, subjects));
+}
+
+/** A line for each row, under the titles. */
+export function inLines({ titles, rows: body }: Grid): string {
+  const rows = [titles, ...body];
+  const widths = titles.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   const line = (row: readonly string[]) =>
     row
       .map((cell, column) => cell.padEnd(widths[column] ?? 0))
       .join('  ')
       .trimEnd();
-  const [titles = [], ...body] = rows;
   return [line(titles), widths.map((width) => '─'.repeat(width)).join('  '), ...body.map(line)].join('\n');
 }
 

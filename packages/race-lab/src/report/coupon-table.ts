@@ -1,5 +1,5 @@
 import { couponScenarioTitles } from '../experiments/coupon-figures.ts';
-import { type Column, latenciesOf, layOut, rangeOf, seenOf } from './columns.ts';
+import { type Column, type Grid, gridOf, latenciesOf, rangeOf, seenOf } from './columns.ts';
 import type { CouponReport, FloodReport, RunReport } from './report.ts';
 
 /** The runs of one strategy in one scenario, at least one. */
@@ -21,8 +21,8 @@ const columns: readonly Column<Cell>[] = [
 ];
 
 /** Runs of the coupon experiment: one line for each strategy in each scenario, however often it was run. */
-export function couponTableOf(reports: readonly RunReport[]): string {
-  return layOut(columns, cellsOf(reports));
+export function couponGridOf(reports: readonly RunReport[]): Grid {
+  return gridOf(columns, cellsOf(reports));
 }
 
 /** What the scenarios of these runs are, a line each. */

@@ -1,5 +1,5 @@
 import { lockFaultTitles } from '../nemesis/lock-fault-names.ts';
-import { type Column, latenciesOf, layOut, rangeOf, seenOf } from './columns.ts';
+import { type Column, type Grid, gridOf, latenciesOf, rangeOf, seenOf } from './columns.ts';
 import type { LockReport, RunReport } from './report.ts';
 
 /** The runs of one strategy under one fault, at least one. */
@@ -22,8 +22,8 @@ const columns: readonly Column<Cell>[] = [
 ];
 
 /** Runs of the lock experiment: one line for each strategy under each fault, however often it was run. */
-export function lockTableOf(reports: readonly RunReport[]): string {
-  return layOut(columns, cellsOf(reports));
+export function lockGridOf(reports: readonly RunReport[]): Grid {
+  return gridOf(columns, cellsOf(reports));
 }
 
 /** What the locks of these runs are, and what the faults do, a line each. */

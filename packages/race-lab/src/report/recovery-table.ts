@@ -1,5 +1,5 @@
 import { recoveryFaultTitles } from '../experiments/recovery-faults.ts';
-import { type Column, latencyOf, layOut, seen } from './columns.ts';
+import { type Column, type Grid, gridOf, latencyOf, seen } from './columns.ts';
 import type { RecoveryReport, RunReport } from './report.ts';
 
 const columns: readonly Column<RunReport>[] = [
@@ -18,8 +18,8 @@ const columns: readonly Column<RunReport>[] = [
 ];
 
 /** Cells of the recovery experiment, a line each. */
-export function recoveryTableOf(reports: readonly RunReport[]): string {
-  return layOut(columns, reports);
+export function recoveryGridOf(reports: readonly RunReport[]): Grid {
+  return gridOf(columns, reports);
 }
 
 /** How the figures of these cells are to be read, and what went wrong in those that are no failpoint, a line each. */

@@ -2,7 +2,9 @@ import type { DatabaseSettings } from '../checkers/database-settings.ts';
 import type { CouponScenarioName } from '../experiments/coupon-scenario-names.ts';
 import type { ProcessorUse } from '../experiments/processor-use.ts';
 import type { LedgerSummary } from '../history/counts.ts';
+import type { LatencyDistribution } from '../history/latency-distribution.ts';
 import type { Percentiles } from '../history/percentiles.ts';
+import type { RecordedOrder } from '../history/recorded-order.ts';
 import type { LockWaitsReport } from '../locks/watch.ts';
 import type { LockFaultName } from '../nemesis/lock-fault-names.ts';
 
@@ -155,7 +157,7 @@ export interface DatabaseReport extends DatabaseSettings {
   shopIsolation: string | null;
 }
 
-/** One run, as `--json` writes it and as the table prints it. The fields are a contract. */
+/** One run, as `--json` writes it and as the table and the page show it. The fields are a contract. */
 export interface RunReport {
   schema: 'race-lab/1';
   experiment: 'purchase' | 'bystanders' | 'coupon' | 'lock' | 'recovery';
@@ -172,6 +174,8 @@ export interface RunReport {
   seed: number;
   commit: string;
   startedAt: string;
+  /** The command that races the same again; absent where no command began it, and in a report of an earlier version. */
+  again?: string;
   durationMs: number;
   /** Answers by status; `none` counts those that never came. */
   responses: Record<string, number>;
@@ -193,8 +197,10 @@ export interface RunReport {
   /** Null where the locks were not watched. */
   lockWaits: LockWaitsReport | null;
   violations: { invariant: string; count: number; first: string }[];
-  latencyMs: { all: Percentiles | null; ok: Percentiles | null };
+  latencyMs: { all: LatencyDistribution | null; ok: LatencyDistribution | null };
   arrivalSpreadMs: { p50: number; p99: number } | null;
+  /** One order from its first request on; null where none was recorded, absent in a report of an earlier version. */
+  recorded?: RecordedOrder | null;
   control: ControlReport | null;
   verdict: 'pass' | 'fail' | 'unknown';
   expected: Expectation;

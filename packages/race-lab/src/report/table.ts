@@ -1,10 +1,10 @@
 import type { Percentiles } from '../history/percentiles.ts';
 import { inOneLine } from '../locks/statement-text.ts';
 import type { LockWaitExample, LockWaitsReport } from '../locks/watch.ts';
-import { type Column, latencyOf, layOut, seen } from './columns.ts';
-import { couponRemarksOf, couponTableOf, scenarioLines } from './coupon-table.ts';
-import { faultLines, lockRemarksOf, lockTableOf } from './lock-table.ts';
-import { recoveryLines, recoveryRemarksOf, recoveryTableOf } from './recovery-table.ts';
+import { type Column, type Grid, gridOf, inLines, latencyOf, seen } from './columns.ts';
+import { couponGridOf, couponRemarksOf, scenarioLines } from './coupon-table.ts';
+import { faultLines, lockGridOf, lockRemarksOf } from './lock-table.ts';
+import { recoveryGridOf, recoveryLines, recoveryRemarksOf } from './recovery-table.ts';
 import type { RunReport } from './report.ts';
 
 const MOST_PATTERNS = 4;
@@ -39,17 +39,22 @@ const bystanderColumns: readonly Column<RunReport>[] = [
 
 /** The runs of one experiment as a table: one line each under the titles, and of coupons and locks one for all runs of a kind. */
 export function tableOf(reports: readonly RunReport[]): string {
+  return inLines(tableGridOf(reports));
+}
+
+/** The same, before it is laid out. */
+export function tableGridOf(reports: readonly RunReport[]): Grid {
   switch (reports[0]?.experiment) {
     case 'coupon':
-      return couponTableOf(reports);
+      return couponGridOf(reports);
     case 'lock':
-      return lockTableOf(reports);
+      return lockGridOf(reports);
     case 'recovery':
-      return recoveryTableOf(reports);
+      return recoveryGridOf(reports);
     case 'bystanders':
-      return layOut(bystanderColumns, reports);
+      return gridOf(bystanderColumns, reports);
     default:
-      return layOut(purchaseColumns, reports);
+      return gridOf(purchaseColumns, reports);
   }
 }
 
@@ -72,7 +77,8 @@ export function headingOf(reports: readonly RunReport[]): string[] {
   ];
 }
 
-function loadOf({ experiment, orders, fanout, bystanders }: RunReport): string {
+/** What was done to the shop in such a race. */
+export function loadOf({ experiment, orders, fanout, bystanders }: RunReport): string {
   switch (experiment) {
     case 'purchase':
       return `${orders} orders × ${fanout} simultaneous confirmations`;
@@ -90,7 +96,7 @@ function loadOf({ experiment, orders, fanout, bystanders }: RunReport): string {
 /** The isolation that a session gets which asks for none; the shop's ask for their own. */
 const SERVER_DEFAULTS = ['transaction_isolation', 'default_transaction_isolation'];
 
-function databaseLine(database: RunReport['database']): string {
+export function databaseLine(database: RunReport['database']): string {
   if (database === null) return 'The settings of the database could not be read.';
   const settings = Object.entries(database.settings).map(([name, value]) =>
     SERVER_DEFAULTS.includes(name) ? `server default isolation ${value}` : `${name}=${value}`,
@@ -110,7 +116,7 @@ export function remarksOf(reports: readonly RunReport[]): string[] {
   }
   for (const runs of Map.groupBy(ran, ({ strategy }) => strategy).values()) {
     const [longest] = runs
-      .flatMap((run) => (run.lockWaits === null ? [] : [{ of: nameOf(run), waits: run.lockWaits }]))
+      .flatMap((run) => (run.lockWaits === null ? [] : [{ of: runNameOf(run), waits: run.lockWaits }]))
       .sort((a, b) => (b.waits.longestMs ?? 0) - (a.waits.longestMs ?? 0));
     if (longest !== undefined) remarks.push(...lockWaitsText(longest.of, longest.waits));
   }
@@ -120,7 +126,7 @@ export function remarksOf(reports: readonly RunReport[]): string[] {
   remarks.push(...new Set(skipped));
   for (const [name, runs] of Map.groupBy(
     ran.filter((run) => !run.asExpected),
-    nameOf,
+    runNameOf,
   )) {
     const [first, ...others] = runs;
     if (first === undefined) continue;
@@ -167,7 +173,7 @@ function raceRemarksOf(ran: readonly RunReport[]): string[] {
 }
 
 /** A run, where one strategy has several. */
-function nameOf({ strategy, coupon, lock, recovery }: RunReport): string {
+export function runNameOf({ strategy, coupon, lock, recovery }: RunReport): string {
   const kind = coupon?.scenario ?? lock?.fault ?? recovery?.cell;
   return kind === undefined ? strategy : `${strategy}, ${kind}`;
 }

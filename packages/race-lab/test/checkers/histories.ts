@@ -26,6 +26,7 @@ export function answer(orderId: string, requestId: string, over: Partial<Answer>
     latencyMs: 1,
     arrivedAtUs: undefined,
     error: undefined,
+    steps: [],
     ...over,
   };
 }

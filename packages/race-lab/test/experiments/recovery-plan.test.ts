@@ -91,7 +91,7 @@ describe('the race', () => {
     ...{ experiment: 'recovery', strategy: undefined, scenario: undefined, fault: undefined },
     ...{ failpoint: undefined, instances: undefined, orders: undefined, fanout: undefined },
     ...{ purchases: undefined, seconds: undefined, runs: undefined, store: 'postgres', gateway: undefined },
-    ...{ seed: 42, json: undefined },
+    seed: 42,
   };
   const gateways = (change: Partial<RaceArguments>) =>
     planRace({ ...given, ...change }).stages.map(({ cluster }) => [

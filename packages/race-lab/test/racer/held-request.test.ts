@@ -25,9 +25,9 @@ test('before the release a server has every byte but the last, after it the whol
     [
       'POST /api/tickets HTTP/1.1',
       'content-type: application/json',
+      'content-length: 14',
       `Host: 127.0.0.1:${target.port}`,
       'Connection: close',
-      'Content-Length: 14',
       '',
       '{"pay":"once"}',
     ].join('\r\n'),
