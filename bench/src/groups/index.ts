@@ -1,8 +1,9 @@
 import type { Group } from './group.ts';
+import { http } from './http/index.ts';
 import { locks } from './locks/index.ts';
 
 /** In the order in which they are measured. */
-export const groups = { locks } satisfies Record<string, Group>;
+export const groups = { locks, http } satisfies Record<string, Group>;
 
 export type GroupName = keyof typeof groups;
 

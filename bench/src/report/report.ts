@@ -33,8 +33,8 @@ export interface GroupReport {
 export interface PartReport {
   readonly part: string;
   readonly setting: Readonly<Record<string, string | number>>;
-  /** The row and the figure that `ofLimit` refers to. */
-  readonly limit: { readonly row: string; readonly figure: string };
+  /** The row and the figure that `ofLimit` refers to; null where the rows have no limit in common. */
+  readonly limit: { readonly row: string; readonly figure: string } | null;
   readonly rows: readonly RowReport[];
 }
 
@@ -65,10 +65,11 @@ export function partReport(
   part: Pick<PartReport, 'part' | 'setting' | 'limit'>,
   measured: readonly { readonly title: RowTitle; readonly measured: Measured }[],
 ): PartReport {
-  const limit = measured.find(({ title }) => title.row === part.limit.row)?.measured;
+  const { row: limitRow, figure = '' } = part.limit ?? {};
+  const limit = measured.find(({ title }) => title.row === limitRow)?.measured;
   const ofLimit = (row: Measured) => {
     if (limit === undefined) return null;
-    const rounds = quotients(figureOf(row, part.limit.figure), figureOf(limit, part.limit.figure));
+    const rounds = quotients(figureOf(row, figure), figureOf(limit, figure));
     return rounds === null ? null : spreadOf(rounds);
   };
   const rows = measured.map(({ title, measured: row }) => {

@@ -48,7 +48,7 @@ function partTable({ rows, limit }: PartReport): string {
   const columns: Column<RowReport>[] = [
     { title: '', of: ({ row }) => row },
     ...names.map((name) => ({ title: name, of: ({ figures }: RowReport) => spread(figures[name] ?? null) })),
-    { title: `÷ ${limit.row}`, of: ({ ofLimit }) => spread(ofLimit) },
+    ...(limit === null ? [] : [{ title: `÷ ${limit.row}`, of: ({ ofLimit }: RowReport) => spread(ofLimit) }]),
     {
       title: '',
       of: ({ failures, wrong }) =>
