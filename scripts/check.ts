@@ -31,7 +31,7 @@ const succeeds =
     return code === 0 ? undefined : output;
   };
 
-const SOURCES = ['packages', 'apps', 'bench', 'scripts', 'test'];
+const SOURCES = ['packages', 'apps', 'bench', 'scripts', 'test', 'deploy'];
 
 /** dependency-cruiser finds nothing wrong with modules that it could not read, so it must also have seen them all. */
 const dependencyRules: Check = async () => {
@@ -67,8 +67,11 @@ const checks: Record<string, Check> = {
   lockfile: wholeLockfile,
   'format and lint': succeeds('biome', 'ci', '--error-on-warnings', '.'),
   types: succeeds('tsc'),
+  // k6 is another machine than Node: its scripts see its names, and nobody else does.
+  'types of the k6 scripts': succeeds('tsc', '-p', 'deploy/k6'),
   'dependency rules': dependencyRules,
   'unused code': succeeds('knip', '--no-progress'),
+  deploy: succeeds(process.execPath, 'scripts/check-deploy.ts'),
 };
 
 const results = await Promise.all(

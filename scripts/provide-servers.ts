@@ -4,9 +4,10 @@ import { serverFinder } from '../packages/race-lab/src/cluster/find-server.ts';
 import { mariadbPackage } from '../packages/race-lab/src/cluster/mariadb.ts';
 import { nginxPackage } from '../packages/race-lab/src/cluster/nginx.ts';
 import { redisPackage } from '../packages/race-lab/src/cluster/redis.ts';
+import { chromiumPackage } from './chromium.ts';
 
 /**
- * Makes sure that the servers which the tests need are installed. On Debian, as root, it installs what is missing
+ * Makes sure that the servers and the browser which the tests need are installed. On Debian, as root, it installs what is missing
  * and says so, unless `PAWL_INSTALL=0`; elsewhere it names what is missing and the command.
  *
  * @returns whether the tests can run
@@ -17,7 +18,7 @@ export async function provideServers(): Promise<boolean> {
   const names = missing.flatMap(({ debian }) => debian);
 
   if (process.env.PAWL_INSTALL === '0' || process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) {
-    process.stderr.write(`The tests need servers that are not installed. Install them:\n`);
+    process.stderr.write(`The tests need programs that are not installed. Install them:\n`);
     for (const { install } of missing) process.stderr.write(`  ${install}\n`);
     return false;
   }
@@ -34,7 +35,7 @@ export async function provideServers(): Promise<boolean> {
 async function missingServers() {
   const find = serverFinder(process.env.PATH ?? '');
   const looked = await Promise.all(
-    [redisPackage, nginxPackage, mariadbPackage].map(async (server) => ({
+    [redisPackage, nginxPackage, mariadbPackage, chromiumPackage].map(async (server) => ({
       debian: server.debian,
       found: await find(server),
     })),

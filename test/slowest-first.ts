@@ -6,19 +6,25 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
  */
 const SLOWEST = [
   'packages/race-lab/test/command-line.test.ts',
+  'packages/pawl/test/conformance.test.ts',
   'apps/shop/test/store-faults.test.ts',
   'apps/shop/test/purchase.test.ts',
-  'packages/pawl/test/conformance.test.ts',
-  'packages/race-lab/test/lock-race.test.ts',
   'apps/shop/test/provider-faults.test.ts',
-  'packages/pawl/test/readme.test.ts',
-  'packages/race-lab/test/cluster/cluster.test.ts',
-  'packages/pawl/test/migrate.test.ts',
-  'apps/shop/test/distributed-lock.test.ts',
-  'bench/test/locks.test.ts',
-  'packages/race-lab/test/recovery-race.test.ts',
+  'packages/pawl/test/conformance-locks.test.ts',
+  'packages/race-lab/test/lock-race.test.ts',
+  'packages/race-lab/test/coupon-race.test.ts',
+  'apps/shop/test/coupons/issue.test.ts',
   'packages/pawl/test/operator-commands.test.ts',
+  'apps/shop/test/coupons/store-faults.test.ts',
+  'apps/shop/test/distributed-lock.test.ts',
+  'packages/race-lab/test/cluster/cluster.test.ts',
+  'packages/pawl/test/lock-sql-store.test.ts',
+  'apps/shop/test/coupons/time.test.ts',
+  'packages/pawl/test/migrate.test.ts',
   'apps/shop/test/durable/recovery-instances.test.ts',
+  'packages/pawl/test/readme.test.ts',
+  'packages/race-lab/test/recovery-race.test.ts',
+  'bench/test/locks.test.ts',
 ];
 
 export default class SlowestFirst extends BaseSequencer {

@@ -1,0 +1,3 @@
+import { id } from './say.ts';
+
+export default { vu: { idInTest: id } };
