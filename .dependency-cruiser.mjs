@@ -15,7 +15,10 @@ export default {
       name: 'pawl-core-without-drivers',
       severity: 'error',
       // An adapter is made for one package; the commands open their connections themselves, by the driver that is there.
-      from: { path: '^packages/pawl/src', pathNot: '^packages/pawl/src/(adapters|bin)/' },
+      from: {
+        path: '^packages/pawl/src',
+        pathNot: '^packages/pawl/src/(adapters/|bin/|http/(express|fastify|hono|nestjs)\\.ts$)',
+      },
       to: { path: 'node_modules' },
     },
     {
@@ -60,14 +63,17 @@ export default {
       to: {
         path: '^(packages|apps)/',
         pathNot:
-          '^packages/(pawl/src/(index\\.ts|adapters/)|race-lab/src/(checkers|cluster|commands|experiments|history|report)/)',
+          '^packages/(pawl/src/(index\\.ts|adapters/|http/)|race-lab/src/(checkers|cluster|commands|experiments|history|report)/)',
       },
     },
     {
       name: 'peers-only-in-contenders',
       severity: 'error',
       // A process loads the clients of the row that it measures, and no others.
-      from: { path: '^bench/src', pathNot: '^bench/src/(servers\\.ts|groups/[^/]+/contenders/)' },
+      from: {
+        path: '^bench/src',
+        pathNot: '^bench/src/(servers\\.ts|groups/[^/]+/(contenders/|frameworks/|service-main\\.ts))',
+      },
       to: { path: 'node_modules/', pathNot: 'node_modules/commander/' },
     },
     {
