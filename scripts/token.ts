@@ -5,13 +5,23 @@ import { parseArgs } from 'node:util';
  * Prints a token by which the shop knows a member, or an operator, for trying it out:
  * `JWT_SECRET=… npm run -s token -- --member 7 [--operator] [--hours 1]`.
  */
-const { values } = parseArgs({
-  options: {
-    member: { type: 'string', default: '1' },
-    operator: { type: 'boolean', default: false },
-    hours: { type: 'string', default: '1' },
-  },
-});
+const options = {
+  member: { type: 'string', default: '1' },
+  operator: { type: 'boolean', default: false },
+  hours: { type: 'string', default: '1' },
+} as const;
+
+function argumentsOrEnd() {
+  try {
+    return parseArgs({ options }).values;
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exit(254);
+  }
+}
+
+const values = argumentsOrEnd();
 const { JWT_SECRET = '' } = process.env;
 const hours = Number(values.hours);
 

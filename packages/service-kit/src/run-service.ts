@@ -43,7 +43,16 @@ export async function runService(start: () => Promise<RunningService>): Promise<
       for (const problem of error.problems) process.stderr.write(`${problem}\n`);
       process.exit(254);
     }
-    process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.stderr.write(`${told(error)}\n`);
     process.exit(255);
   }
+}
+
+/** A port that is taken or a server that is not there is a line; what only the code explains has its place in the code. */
+function told(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+    if ('syscall' in cause) return cause.message;
+  }
+  return error.stack ?? error.message;
 }

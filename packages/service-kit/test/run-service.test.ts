@@ -4,8 +4,8 @@ import { expect, onTestFinished, test } from 'vitest';
 
 const RUN_SERVICE = new URL('../src/run-service.ts', import.meta.url).href;
 
-/** A process that runs this service, from when it says that it is there. */
-async function processOf(start: string) {
+/** A process that runs this service. */
+function run(start: string) {
   const script = `
     import { runService } from '${RUN_SERVICE}';
     const stays = () => setInterval(() => undefined, 1_000);
@@ -21,17 +21,43 @@ async function processOf(start: string) {
       said += text;
     });
   }
-  const ended = once(service, 'close');
+  const end = once(service, 'close').then(([code, killedBy]) => ({ code, killedBy, said }));
+  return { service, end };
+}
+
+/** One that has said that it is there. */
+async function processOf(start: string) {
+  const { service, end } = run(start);
   await once(service.stdout, 'data');
   return {
     /** How it ends then, and what it has said by then. */
-    async endsBy(signal: NodeJS.Signals) {
+    endsBy(signal: NodeJS.Signals) {
       service.kill(signal);
-      const [code, killedBy] = await ended;
-      return { code, killedBy, said };
+      return end;
     },
   };
 }
+
+const DEAD_SERVER = `await new Promise((resolve, reject) => {
+  import('node:net').then(({ connect }) => connect({ host: '127.0.0.1', port: 1 }).on('error', reject));
+})`;
+
+test.each([
+  ['a server that is not there', DEAD_SERVER],
+  ['one behind a wrapper', `try { ${DEAD_SERVER} } catch (cause) { throw new Error('wrapped', { cause }); }`],
+])('%s is told in a line', async (_name, start) => {
+  expect(await run(`async () => { ${start} }`).end).toEqual({
+    code: 255,
+    killedBy: null,
+    said: 'connect ECONNREFUSED 127.0.0.1:1\n',
+  });
+});
+
+test('what only the code explains is told with its place in the code', async () => {
+  const { code, said } = await run(`async () => { throw new TypeError('a defect'); }`).end;
+  expect(code).toBe(255);
+  expect(said).toMatch(/^TypeError: a defect\n {4}at /u);
+});
 
 // A process that is killed by the signal had no handler: as the first of a container it would not even notice.
 test.each(['SIGTERM', 'SIGINT'] as const)(
