@@ -8,14 +8,25 @@ export const sqlStores = ['postgres', 'mariadb', 'mariadb-snapshot'] as const;
 
 export type SqlStore = (typeof sqlStores)[number];
 
+/** `PAWL_THOROUGH=1`: everything in its long form. */
+export const thorough = process.env.PAWL_THOROUGH === '1';
+
+/** For what asks nothing of REPEATABLE READ, where alone the settings of MariaDB differ. */
+export const twoStores: readonly SqlStore[] = thorough ? sqlStores : ['postgres', 'mariadb'];
+
 const LIMIT_MS = 10_000;
 
 /** A database of its own on the run's server. It ends with the run. */
-export async function newDatabase(store: SqlStore = 'postgres'): Promise<string> {
+export async function newDatabase(store: SqlStore = 'postgres', create = ''): Promise<string> {
   const url = serverUrl(store);
   const name = `test_${randomBytes(6).toString('hex')}`;
-  await withDatabase(url, LIMIT_MS, (query) => query(`CREATE DATABASE ${name}`));
+  await withDatabase(url, LIMIT_MS, (query) => query(`CREATE DATABASE ${name} ${create}`));
   return Object.assign(new URL(url), { pathname: `/${name}` }).href;
+}
+
+/** A copy of a database of PostgreSQL that nobody is connected to. */
+export function copiedDatabase(url: string): Promise<string> {
+  return newDatabase('postgres', `TEMPLATE ${new URL(url).pathname.slice(1)}`);
 }
 
 function serverUrl(store: SqlStore): string {

@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createSandbox, type SandboxOptions } from '@pawl/payment-sandbox';
 import { afterAll, inject, onTestFinished } from 'vitest';
-import { newDatabase, type SqlStore } from '../../../test/stores.ts';
+import { copiedDatabase, newDatabase, type SqlStore } from '../../../test/stores.ts';
 import { startShop } from '../src/app.ts';
 import { shopSettings } from '../src/config.ts';
+import { migrate } from '../src/store/migrate.ts';
 import { openTables } from './database.ts';
 import { providerControls } from './provider-controls.ts';
 
@@ -90,6 +91,19 @@ export async function startProvider(options: Partial<SandboxOptions> = {}, ends:
   return { url: sandbox.url, ...providerControls(sandbox.url), close };
 }
 
+let migrated: Promise<string> | undefined;
+
+/** A new database, on PostgreSQL with the shop's tables: a copy takes a fifth of the time of making them. */
+async function newTables(store: SqlStore = 'postgres'): Promise<string> {
+  if (store !== 'postgres') return newDatabase(store);
+  migrated ??= (async () => {
+    const url = await newDatabase();
+    await migrate(url, 'template');
+    return url;
+  })();
+  return copiedDatabase(await migrated);
+}
+
 /** Instances of the shop on one new database, in this process. They end with the test, unless `ends` says when. */
 export async function startShops(
   options: {
@@ -103,7 +117,7 @@ export async function startShops(
   } = {},
 ) {
   const { ends = onTestFinished } = options;
-  const databaseUrl = options.databaseUrl ?? (await newDatabase(options.store));
+  const databaseUrl = options.databaseUrl ?? (await newTables(options.store));
   const shops = await Promise.all(
     Array.from({ length: options.instances ?? 1 }, (_, index) =>
       startShop(

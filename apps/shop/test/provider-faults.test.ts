@@ -1,17 +1,29 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { until } from '../../../test/barrier.ts';
 import { newRedis } from '../../../test/stores.ts';
 import { type StrategyName, strategyNames } from '../src/lotto/purchase/index.ts';
 import { tossClient } from '../src/payment/toss-client.ts';
-import { gate, type OrderRef, RECOVERING, type Shops, startProvider, startShops } from './harness.ts';
+import {
+  type Ends,
+  gate,
+  type OrderRef,
+  RECOVERING,
+  type Shops,
+  startProvider,
+  startShops,
+  untilFileEnds,
+} from './harness.ts';
 
 /** Who leaves a payment unknown for good, once its outcome was not heard. */
 const withoutRecovery = strategyNames.filter((name) => name !== 'durable');
 
-/** A provider that answers every request as it is told, and counts the confirms. */
-async function startStub(answer: (response: ServerResponse, body: Record<string, unknown>) => void) {
+type StubAnswer = (response: ServerResponse, body: Record<string, unknown>) => void;
+
+/** A provider that answers every request as it is told. */
+async function startStub(ends: Ends) {
+  let answer: StubAnswer = (response) => response.writeHead(501).end();
   let confirms = 0;
   const server: Server = createServer((request, response) => {
     const chunks: Buffer[] = [];
@@ -22,11 +34,19 @@ async function startStub(answer: (response: ServerResponse, body: Record<string,
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  onTestFinished(async () => {
+  ends(async () => {
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
   });
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, confirms: () => confirms };
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    /** @returns how often it has been asked to confirm since */
+    answerWith(next: StubAnswer): () => number {
+      answer = next;
+      confirms = 0;
+      return () => confirms;
+    },
+  };
 }
 
 const json = (response: ServerResponse, status: number, body: unknown) =>
@@ -58,7 +78,7 @@ async function expectUnknown(shops: Shops, order: OrderRef, strategy: StrategyNa
   expect(await shops.sql('SELECT * FROM bill')).toEqual([]);
 }
 
-const answers: [string, (response: ServerResponse, body: Record<string, unknown>) => void][] = [
+const answers: [string, StubAnswer][] = [
   [
     'a 500 that may come after the capture',
     (r) => json(r, 500, { code: 'UNKNOWN_PAYMENT_ERROR', message: '' }),
@@ -91,20 +111,55 @@ const answers: [string, (response: ServerResponse, body: Record<string, unknown>
   ['another currency', (r, body) => json(r, 200, payment(body, { currency: 'USD' }))],
 ];
 
-describe.each(answers)('the provider answers with %s', (_name, answer) => {
-  test.each(['conditional-update', 'durable'] as const)(
-    '%s: the payment stays unknown, is shown as such, and is not asked for again',
-    async (strategy) => {
-      const stub = await startStub(answer);
-      const shops = await startShops({
-        providerUrl: stub.url,
-        // Nobody recovers what the durable purchase leaves: this is about who has sent it.
-        env: { PAYMENT_TIMEOUT_MS: '300', RECOVERY_EVERY_MS: '3600000' },
+const declines = [
+  'REJECT_CARD_PAYMENT',
+  'REJECT_CARD_COMPANY',
+  'REJECT_ACCOUNT_PAYMENT',
+  'CARD_PROCESSING_ERROR',
+  'FDS_ERROR',
+  'UNAPPROVED_ORDER_ID',
+  'INVALID_REQUEST',
+  'NOT_FOUND_PAYMENT',
+  'NOT_FOUND_PAYMENT_SESSION',
+];
+
+describe('a provider whose answers are of no use', () => {
+  const ends = untilFileEnds();
+  let stub: Awaited<ReturnType<typeof startStub>>;
+  let shops: Shops;
+
+  beforeAll(async () => {
+    stub = await startStub(ends);
+    shops = await startShops({
+      ends,
+      providerUrl: stub.url,
+      // Nobody recovers what the durable purchase leaves: this is about who has sent it.
+      env: { PAYMENT_TIMEOUT_MS: '300', RECOVERY_EVERY_MS: '3600000' },
+    });
+  });
+
+  describe.each(answers)('%s', (_name, answer) => {
+    test.each(['conditional-update', 'durable'] as const)(
+      '%s: the payment stays unknown, is shown as such, and is not asked for again',
+      async (strategy) => {
+        const confirms = stub.answerWith(answer);
+        await expectUnknown(shops, await shops.order(), strategy);
+        expect(confirms()).toBe(1);
+      },
+    );
+  });
+
+  test.each(declines)('%s is a decline whatever its HTTP status', async (code) => {
+    for (const status of [400, 403, 404, 500]) {
+      stub.answerWith((response) => json(response, status, { code, message: 'no' }));
+      const order = await shops.order();
+      expect((await shops.confirm(order)).body).toMatchObject({ status: 400, code: 'declined' });
+      expect(await shops.see(order)).toMatchObject({
+        status: 'WAITING',
+        payment: { outcome: 'declined', code },
       });
-      await expectUnknown(shops, await shops.order(), strategy);
-      expect(stub.confirms()).toBe(1);
-    },
-  );
+    }
+  });
 });
 
 describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
@@ -247,31 +302,6 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
       expect((await shops.confirm(order, { headers })).status).toBe(200);
     });
   });
-});
-
-const declines = [
-  'REJECT_CARD_PAYMENT',
-  'REJECT_CARD_COMPANY',
-  'REJECT_ACCOUNT_PAYMENT',
-  'CARD_PROCESSING_ERROR',
-  'FDS_ERROR',
-  'UNAPPROVED_ORDER_ID',
-  'INVALID_REQUEST',
-  'NOT_FOUND_PAYMENT',
-  'NOT_FOUND_PAYMENT_SESSION',
-];
-
-test.each(declines)('%s is a decline whatever its HTTP status', async (code) => {
-  for (const status of [400, 403, 404, 500]) {
-    const stub = await startStub((response) => json(response, status, { code, message: 'no' }));
-    const shops = await startShops({ providerUrl: stub.url });
-    const order = await shops.order();
-    expect((await shops.confirm(order)).body).toMatchObject({ status: 400, code: 'declined' });
-    expect(await shops.see(order)).toMatchObject({
-      status: 'WAITING',
-      payment: { outcome: 'declined', code },
-    });
-  }
 });
 
 describe('looking a payment up', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { together, until } from '../../../test/barrier.ts';
-import { sqlStores } from '../../../test/stores.ts';
+import { twoStores } from '../../../test/stores.ts';
 import { type StrategyName, strategyNames } from '../src/lotto/purchase/index.ts';
 import { movableClock } from './coupons/movable-clock.ts';
 import { auditOf, gate, type Shops, startProvider, startShops, stepsOf } from './harness.ts';
@@ -32,7 +32,7 @@ const STEPS: Readonly<Record<StrategyName, string>> = {
   durable: 'committed',
 };
 
-describe.each(sqlStores)('on %s', (store) => {
+describe.each(twoStores)('on %s', (store) => {
   describe.each(strategyNames)('%s, one request at a time', (strategy) => {
     const headers = { 'x-purchase-strategy': strategy };
 

@@ -1,6 +1,6 @@
 import { AssertionError } from 'node:assert';
 import { describe, expect, inject, test } from 'vitest';
-import { newDatabase, newRedis, type SqlStore } from '../../../test/stores.ts';
+import { newDatabase, newRedis, type SqlStore, thorough } from '../../../test/stores.ts';
 import {
   type ConformanceCase,
   idempotencyStoreConformance,
@@ -11,8 +11,8 @@ import { addressOf, openSql } from '../src/conformance/open.ts';
 
 const LIMIT_MS = 120_000;
 /** On the drivers alone; on what stands upon them the same is seen less often. */
-const TRIALS = 100;
-const FEWER_TRIALS = 10;
+const TRIALS = thorough ? 100 : 20;
+const FEWER_TRIALS = thorough ? 10 : 5;
 
 const portsOf = (name: string) => new URL(`./ports/${name}.ts`, import.meta.url);
 

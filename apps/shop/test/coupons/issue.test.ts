@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { together, until } from '../../../../test/barrier.ts';
-import { sqlStores } from '../../../../test/stores.ts';
+import { twoStores } from '../../../../test/stores.ts';
 import { type CouponStrategyName, couponStrategyNames } from '../../src/coupons/issue/index.ts';
 import { startShops } from '../harness.ts';
 import { ask, newCoupon, stockOf, tally } from './coupons.ts';
@@ -14,7 +14,7 @@ const env = { COUPON_SPIN_PAUSE_MS: '5', COUPON_RETRY_PAUSE_MS: '2' };
 
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => index + 1);
 
-describe.each(sqlStores)('on %s', (store) => {
+describe.each(twoStores)('on %s', (store) => {
   test('one request at a time: every strategy numbers, counts down, refuses a second one and what is sold out', async () => {
     const shops = await startShops({ store, env });
     for (const strategy of couponStrategyNames) {

@@ -3,6 +3,7 @@ import { Temporal } from 'temporal-polyfill';
 import { onTestFinished } from 'vitest';
 import { withDatabase } from '../../../../packages/race-lab/src/cluster/database-session.ts';
 import { newDatabase, type SqlStore } from '../../../../test/stores.ts';
+import type { Ends } from '../harness.ts';
 
 /** A database of its own whose clock stands still, and is moved by hand. The clock of the process stays as it is. */
 export interface MovableClock {
@@ -18,9 +19,16 @@ export interface MovableClock {
 
 const LIMIT_MS = 10_000;
 
-/** Makes a database where it is `moment`, as in `moveTo`. On MariaDB only for sessions of `mysql2` in this process. */
-export function movableClock(store: SqlStore, moment: string): Promise<MovableClock> {
-  return store === 'postgres' ? postgresClock(moment) : mariadbClock(store, moment);
+/**
+ * Makes a database where it is `moment`, as in `moveTo`. On MariaDB only for sessions of `mysql2` in this process. Ends with the test,
+ * unless `ends` says when.
+ */
+export function movableClock(
+  store: SqlStore,
+  moment: string,
+  ends: Ends = onTestFinished,
+): Promise<MovableClock> {
+  return store === 'postgres' ? postgresClock(moment) : mariadbClock(store, moment, ends);
 }
 
 /** A function of its own hides `clock_timestamp()`: of two with the same arguments the first in the search path is called. */
@@ -44,7 +52,7 @@ async function postgresClock(first: string): Promise<MovableClock> {
  * `SET timestamp` moves the clock of one session, and only that session can. So the driver of this process says it before
  * every statement. (`init_connect` would not do: who waits for a lock while the clock is moved would stay in the past.)
  */
-async function mariadbClock(store: SqlStore, first: string): Promise<MovableClock> {
+async function mariadbClock(store: SqlStore, first: string, ends: Ends): Promise<MovableClock> {
   const databaseUrl = await newDatabase(store);
   const database = new URL(databaseUrl).pathname.slice(1);
   let now = unixSeconds(first);
@@ -56,7 +64,7 @@ async function mariadbClock(store: SqlStore, first: string): Promise<MovableCloc
       return Reflect.apply(untold[command], this, args);
     };
   Object.assign(Connection.prototype, { query: told('query'), execute: told('execute') });
-  onTestFinished(() => void Object.assign(Connection.prototype, untold));
+  ends(async () => void Object.assign(Connection.prototype, untold));
   const moveTo = async (moment: string) => {
     now = unixSeconds(moment);
   };

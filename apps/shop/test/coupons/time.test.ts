@@ -1,7 +1,7 @@
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { together, until } from '../../../../test/barrier.ts';
 import type { CouponStrategyName } from '../../src/coupons/issue/index.ts';
-import { type Shops, startShops } from '../harness.ts';
+import { type Ends, type Shops, startShops, untilFileEnds } from '../harness.ts';
 import { ask, newCoupon, stockOf, tally } from './coupons.ts';
 import { movableClock } from './movable-clock.ts';
 
@@ -20,9 +20,9 @@ const INSTANCES = 2;
 const env = { COUPON_RETRY_PAUSE_MS: '2', LOCK_WAIT_MS: '20000' };
 
 /** Two instances on a database where it is this moment, and members who have never asked before. */
-async function shopsAt(store: Store, moment: string) {
-  const { databaseUrl, moveTo } = await movableClock(store, moment);
-  const shops = await startShops({ databaseUrl, instances: INSTANCES, env });
+async function shopsAt(store: Store, moment: string, ends?: Ends) {
+  const { databaseUrl, moveTo } = await movableClock(store, moment, ends);
+  const shops = await startShops({ databaseUrl, instances: INSTANCES, env, ...(ends && { ends }) });
   let members = 0;
   const rush = (id: string, strategy: Strategy, asking: number, answered?: () => void) =>
     together(asking, (index) =>
@@ -30,6 +30,10 @@ async function shopsAt(store: Store, moment: string) {
     );
   return { shops, moveTo, rush };
 }
+
+type ShopsAt = Awaited<ReturnType<typeof shopsAt>>;
+
+const LONG_AGO = '2001-01-01T00:00:00Z';
 
 const MICROSECONDS: Readonly<Record<Store, string>> = {
   postgres: 'extract(epoch from issued_at) * 1000000',
@@ -189,8 +193,8 @@ const scenarios: readonly Scenario[] = [
 ];
 
 /** Plays a scenario with each strategy on a coupon of its own, and looks at the rows after each step. */
-async function play(store: Store, { coupon, steps }: Scenario) {
-  const { shops, moveTo, rush } = await shopsAt(store, '2001-01-01T00:00:00Z');
+async function play(store: Store, { shops, moveTo, rush }: ShopsAt, { coupon, steps }: Scenario) {
+  await moveTo(LONG_AGO);
   const coupons = new Map<Strategy, string>();
   for (const strategy of strategies) coupons.set(strategy, await newCoupon(shops, coupon));
   const initial = Number(coupon.numberOfCoupons);
@@ -212,7 +216,15 @@ async function play(store: Store, { coupon, steps }: Scenario) {
 }
 
 describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
-  test.each(scenarios)('$name', (scenario) => play(store, scenario));
+  describe('from the first day to the last', () => {
+    const ends = untilFileEnds();
+    let shops: ShopsAt;
+    beforeAll(async () => {
+      shops = await shopsAt(store, LONG_AGO, ends);
+    });
+
+    test.each(scenarios)('$name', (scenario) => play(store, shops, scenario));
+  });
 
   test('the clock and the time zone of the process do not matter', async () => {
     vi.useFakeTimers({ toFake: ['Date'], now: new Date('2019-03-10T10:00:00Z') });
@@ -223,7 +235,7 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
     });
     // It is believed at once, or this test proves nothing.
     expect(new Date().getHours()).toBe(3);
-    await play(store, {
+    await play(store, await shopsAt(store, LONG_AGO), {
       name: 'Seoul',
       coupon: { ...inSeoul, ...plenty, openingTime: '10:00', dailyQuota: 3 },
       steps: [

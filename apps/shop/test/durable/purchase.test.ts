@@ -3,13 +3,13 @@ import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { describe, expect, test } from 'vitest';
 import { until } from '../../../../test/barrier.ts';
-import { sqlStores } from '../../../../test/stores.ts';
+import { twoStores } from '../../../../test/stores.ts';
 import { auditOf, gate, type OrderRef, startProvider, startShops } from '../harness.ts';
 import { recordOf } from './records.ts';
 
 const withKey = (key: string, more: Record<string, string> = {}) => ({ 'idempotency-key': key, ...more });
 
-describe.each(sqlStores)('the durable purchase, raced on %s', (store) => {
+describe.each(twoStores)('the durable purchase, raced on %s', (store) => {
   test('five taps at once, over two instances: one bill, four refusals, one confirmation', async () => {
     const slow = gate();
     const provider = await startProvider({ clock: slow.clock });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { together, until } from '../../../../test/barrier.ts';
-import { sqlStores } from '../../../../test/stores.ts';
+import { twoStores } from '../../../../test/stores.ts';
 import {
   auditOf,
   gate,
@@ -30,7 +30,7 @@ async function expectRefunded(provider: Provider, shops: Shops, order: OrderRef)
 const keysOf = async (provider: Provider) =>
   (await provider.cancels()).map(({ idempotencyKey }) => idempotencyKey);
 
-describe.each(sqlStores)('cancelling, raced on %s', (store) => {
+describe.each(twoStores)('cancelling, raced on %s', (store) => {
   test.each(['durable', 'conditional-update'])(
     'an order paid by %s is refunded once, although five ask at once on two instances',
     async (strategy) => {
