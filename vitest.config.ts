@@ -11,7 +11,7 @@ export default defineConfig({
     globalSetup: 'test/global-setup.ts',
     reporters: ['minimal', './test/count-reporter.ts'],
     pool: 'forks',
-    maxWorkers: 3,
+    maxWorkers: 2,
     sequence: { sequencer: SlowestFirst },
     testTimeout: 30_000,
     hookTimeout: 60_000,

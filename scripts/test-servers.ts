@@ -23,7 +23,8 @@ export async function startTestServers(guardian: Guardian, signal: AbortSignal):
   const program = await programOf(mariadbPackage);
   const snapshot = { name: 'mariadb-snapshot', snapshotIsolation: true };
   const [postgres, mariadb, mariadbSnapshot, redisServer] = await Promise.all([
-    startPostgres(guardian, { nativeFolder: embeddedPostgresFolder(), signal }),
+    // A run makes hundreds of databases, and something would be at work in one after the other.
+    startPostgres(guardian, { nativeFolder: embeddedPostgresFolder(), vacuums: false, signal }),
     startMariadb(guardian, { program, signal }),
     startMariadb(guardian, { program, ...snapshot, signal }),
     startRedis(guardian, redis, signal),

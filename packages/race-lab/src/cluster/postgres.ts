@@ -22,6 +22,8 @@ export interface PostgresOptions {
   /** The folder with `bin`, `lib` and `share`. */
   nativeFolder: string;
   port?: PortChoice;
+  /** Whether it cleans up behind itself (`autovacuum`). Default true. */
+  vacuums?: boolean;
   signal: AbortSignal;
 }
 
@@ -65,7 +67,7 @@ export function embeddedPostgresFolder(): string {
  * @throws as startServer does, and ClusterSetupError: POSTGRES_NOT_RUNNABLE, NO_UNPRIVILEGED_USER.
  */
 export async function startPostgres(guardian: Guardian, options: PostgresOptions): Promise<Postgres> {
-  const { nativeFolder, port = freePort, signal } = options;
+  const { nativeFolder, port = freePort, vacuums = true, signal } = options;
   const user = await unprivilegedUser();
   const folder = join(guardian.directory, 'postgres');
   const logFolder = join(guardian.directory, 'postgres-log');
@@ -117,6 +119,7 @@ export async function startPostgres(guardian: Guardian, options: PostgresOptions
     fsync: 'on',
     synchronous_commit: 'on',
     full_page_writes: 'on',
+    autovacuum: vacuums ? 'on' : 'off',
     // In the data directory instead of /dev/shm, so that a killed server leaves nothing outside.
     dynamic_shared_memory_type: 'mmap',
   };
