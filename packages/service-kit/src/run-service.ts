@@ -53,6 +53,8 @@ function told(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
     if ('syscall' in cause) return cause.message;
+    // One for each address of a name: `localhost` often has two.
+    if (cause instanceof AggregateError) return cause.errors.map(told).join('\n');
   }
   return error.stack ?? error.message;
 }

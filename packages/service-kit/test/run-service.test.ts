@@ -53,6 +53,18 @@ test.each([
   });
 });
 
+test('one whose name has two addresses is told in a line for each', async () => {
+  const addresses = ['127.0.0.1', '127.0.0.2'].map((address) => ({ address, family: 4 }));
+  const twice = DEAD_SERVER.replace(
+    "host: '127.0.0.1'",
+    `host: 'twice', lookup: (name, options, found) => found(null, ${JSON.stringify(addresses)})`,
+  );
+  expect(await run(`async () => { ${twice} }`).end).toMatchObject({
+    code: 255,
+    said: 'connect ECONNREFUSED 127.0.0.1:1\nconnect ECONNREFUSED 127.0.0.2:1\n',
+  });
+});
+
 test('what only the code explains is told with its place in the code', async () => {
   const { code, said } = await run(`async () => { throw new TypeError('a defect'); }`).end;
   expect(code).toBe(255);
