@@ -27,6 +27,18 @@ export function requireCondition(columns: Columns): void {
   }
 }
 
+/** The columns that all of the rows have. There is at least one row. */
+export function columnsOf(rows: readonly Columns[]): readonly string[] {
+  const [first = {}] = rows;
+  const columns = Object.keys(first);
+  requireCondition(first);
+  for (const row of rows) {
+    const same = Object.keys(row).length === columns.length && columns.every((column) => column in row);
+    if (!same) throw new MisuseError(`rows of one batch must have the same columns: ${columns.join(', ')}`);
+  }
+  return columns;
+}
+
 /** Of rows to lock or to delete at once. */
 export function requireLimit(limit: number): void {
   if (!Number.isSafeInteger(limit) || limit < 1) {

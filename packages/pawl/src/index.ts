@@ -66,6 +66,16 @@ export {
   verifyFence,
 } from './fencing.ts';
 export {
+  type BatchDecision,
+  defaultGroupCommit,
+  type GroupCommit,
+  type GroupCommitOptions,
+  type GroupRefusal,
+  type GroupWork,
+  groupCommit,
+  HELD,
+} from './group-commit.ts';
+export {
   type AnswerPolicy,
   type Disposition,
   defaultAnswerPolicy,
@@ -133,6 +143,7 @@ export type {
   GuardName,
   GuardStep,
   Observation,
+  ObservedBatch,
   ObservedClaim,
   ObservedEvent,
   ObservedEventKind,
@@ -166,8 +177,10 @@ export {
   withRowLock,
 } from './pessimistic-lock.ts';
 export type {
+  BatchStatements,
   ClaimExpiry,
   Columns,
+  Decision,
   DurableCallStatements,
   LockMode,
   Migration,
@@ -196,10 +209,21 @@ export { type RedisLockStoreOptions, redisLockStore } from './redis/distributed-
 export { type RedisIdempotencyStoreOptions, redisIdempotencyStore } from './redis/idempotency-key.ts';
 export { type SqlDurableCallStoreOptions, sqlDurableCallStore } from './sql-durable-call-store.ts';
 export { type SqlLockStoreOptions, sqlLockStore } from './sql-lock-store.ts';
+export {
+  type Stock,
+  type StockDefinition,
+  type StockKey,
+  type StockOutcome,
+  type StockRequest,
+  type StockSeen,
+  type StockTake,
+  stock,
+} from './stock.ts';
 export { pawlTables, type TablesOptions } from './tables.ts';
 export {
   type ConflictRetry,
   defaultConflictRetry,
+  readThenWrite,
   retryOnConflict,
   transact,
   transactWithRetry,

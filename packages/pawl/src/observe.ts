@@ -5,6 +5,7 @@ import type {
   GuardName,
   GuardStep,
   Observation,
+  ObservedBatch,
   ObservedClaim,
   ObservedEvent,
   Observer,
@@ -160,6 +161,16 @@ export function happened(
   const event = { guard, kind, ...(cause === undefined ? {} : { code: codeOf(cause) }) };
   if (seen !== undefined) seen.happened(event);
   else for (const { observer } of observers) quiet(() => observer.happened?.(event))(undefined);
+}
+
+/** Tells everybody of a transaction that several callers share. */
+export function batched(
+  store: StoreKind,
+  batch: Omit<ObservedBatch, 'store' | 'waitedMs'> & { readonly waitedMs: () => number },
+): void {
+  if (observers.length === 0) return;
+  const seen = { ...batch, store, waitedMs: batch.waitedMs() };
+  for (const { observer } of observers) quiet(() => observer.batched?.(seen))(undefined);
 }
 
 /** All of them, so that the compiler misses one that is new. Work that is not type-checked may give others, with anything in them. */

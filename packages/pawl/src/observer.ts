@@ -17,6 +17,21 @@ export interface Observer {
   began(operation: Operation): Observation | undefined;
   /** An event that belongs to no operation which is observed: nobody ran one then, or it had begun before this observer came. */
   happened?(event: ObservedEvent): void;
+  /** A transaction that several callers share begins. */
+  batched?(batch: ObservedBatch): void;
+}
+
+/** A transaction of `groupCommit` that is about to begin. */
+export interface ObservedBatch {
+  /** What the program calls the group. */
+  readonly group: string;
+  readonly store: StoreKind;
+  /** How many callers share it. */
+  readonly size: number;
+  /** How many others wait, in this process and for the same group. */
+  readonly left: number;
+  /** How long the first of its callers has waited, in milliseconds. */
+  readonly waitedMs: number;
 }
 
 /** Told how one operation goes on. What any of these throws, or rejects with, is dropped: the guard goes on as if nobody watched. */
@@ -44,7 +59,8 @@ export type GuardName =
   | 'idempotency-key'
   | 'distributed-lock'
   | 'durable-call'
-  | 'compensation';
+  | 'compensation'
+  | 'stock';
 
 export type GuardStep =
   | 'adopt'

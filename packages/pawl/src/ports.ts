@@ -28,6 +28,8 @@ export type Row = Readonly<Record<string, unknown>>;
 export interface SqlStatement {
   readonly text: string;
   readonly values: readonly SqlValue[];
+  /** Its text is one of few, which are sent over and over: where it can be, it is kept prepared in each session. */
+  readonly prepared?: boolean;
 }
 
 export interface SqlResult {
@@ -61,6 +63,27 @@ export interface SqlPort<Transaction extends SqlTransaction = SqlTransaction> ex
    *   its COMMIT was lost. A COMMIT that the server answered with ROLLBACK is `ROLLED_BACK`.
    */
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
+  /**
+   * A transaction of its own at READ COMMITTED in two round trips: its begin and `reads` are sent together, and so are its
+   * COMMIT and what `decide` makes of their results. Nothing is held while anything else is waited for. Without `writes`, or
+   * where `decide` throws, it is rolled back.
+   *
+   * Absent where the driver, or the way in which it was set up, sends but one statement at a time: use `readThenWrite`, which
+   * does the same in more round trips there.
+   *
+   * @throws StoreError  As `transaction`; whatever `decide` throws is thrown on, and nothing was committed.
+   */
+  readonly readThenWrite?: <T>(
+    reads: readonly SqlStatement[],
+    decide: (read: readonly SqlResult[]) => Decision<T>,
+  ) => Promise<T>;
+}
+
+/** What a transaction does upon what it has read. */
+export interface Decision<T> {
+  readonly writes: readonly SqlStatement[];
+  /** What it came to, by the results of `writes`. Must not throw: it may be committed by then. */
+  readonly result: (written: readonly SqlResult[]) => T;
 }
 
 /** A row, named by a key that is unique. */
@@ -229,6 +252,32 @@ export interface SessionLockStatements {
   readonly restore: SqlStatement | undefined;
 }
 
+/** The statements of transactions that are about many rows of a table. All rows that are given have the same columns. */
+export interface BatchStatements {
+  /** Locks the rows in the order of their keys, and reads `columns`. Without `wait` those that somebody else has are passed over. */
+  lockRows(rows: {
+    table: string;
+    keys: readonly Columns[];
+    columns: readonly string[];
+    wait: boolean;
+  }): SqlStatement;
+  /** Reads `columns` of the rows that are there, and with `nowAs` the store's time under that name, in milliseconds since 1970. */
+  readRows(rows: {
+    table: string;
+    keys: readonly Columns[];
+    columns: readonly string[];
+    nowAs?: string;
+  }): SqlStatement;
+  /** Sets the columns `set`, of the same length as `keys`, in rows that are there. */
+  updateRows(rows: {
+    table: string;
+    keys: readonly Columns[];
+    set: readonly Columns[];
+  }): readonly SqlStatement[];
+  /** Fails with `DUPLICATE_KEY` where one of them is there. */
+  insertRows(rows: { table: string; rows: readonly Columns[] }): SqlStatement;
+}
+
 /** The statements of one database: `postgres/` and `mysql/`. Nothing outside such a folder contains SQL. */
 export interface SqlDialect {
   readonly name: 'postgres' | 'mysql';
@@ -254,6 +303,7 @@ export interface SqlDialect {
   readonly savepoint: Savepoint | undefined;
   readonly idempotencyKey: IdempotencyStatements;
   readonly durableCall: DurableCallStatements;
+  readonly batch: BatchStatements;
   /** Limits every later lock wait of the transaction, or of the session, until `restoreLockWait`. */
   limitLockWait(waitMs: number): SqlStatement;
   /** Makes the limit what it was before. */

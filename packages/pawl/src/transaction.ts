@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MisuseError, StoreError } from './errors.ts';
 import { observed, type Seen } from './observe.ts';
 import { type Refused, refused, type Settled } from './outcome.ts';
-import type { SqlPort, SqlTransaction } from './ports.ts';
+import type { Decision, SqlPort, SqlResult, SqlStatement, SqlTransaction } from './ports.ts';
 import { LONGEST_TIMER_MS } from './timers.ts';
 
 const RETRY = { guard: 'optimistic-lock', step: 'retry' } as const;
@@ -36,6 +36,28 @@ export async function transact<Transaction extends SqlTransaction, Result extend
     if (error instanceof RolledBackWith) return error.result as Result;
     throw error;
   }
+}
+
+/**
+ * As `SqlPort.readThenWrite`, also where the port has none: then each statement is a round trip.
+ *
+ * @throws StoreError  As `SqlPort.transaction`; whatever `decide` throws is thrown on, and nothing was committed.
+ */
+export function readThenWrite<T>(
+  sql: SqlPort,
+  reads: readonly SqlStatement[],
+  decide: (read: readonly SqlResult[]) => Decision<T>,
+): Promise<T> {
+  if (sql.readThenWrite !== undefined) return sql.readThenWrite(reads, decide);
+  return sql.transaction(async (transaction) => {
+    const inOrder = async (statements: readonly SqlStatement[]) => {
+      const results: SqlResult[] = [];
+      for (const statement of statements) results.push(await transaction.execute(statement));
+      return results;
+    };
+    const { writes, result } = decide(await inOrder(reads));
+    return result(await inOrder(writes));
+  });
 }
 
 export interface ConflictRetry {
@@ -137,7 +159,8 @@ function requireWithin(settings: Readonly<Record<string, number>>, most: number)
   }
 }
 
-function isConflict(error: unknown): boolean {
+/** A transaction that did nothing, and may do it when it is tried again. */
+export function isConflict(error: unknown): boolean {
   return (
     error instanceof StoreError &&
     error.effect === 'none' &&

@@ -60,3 +60,8 @@ export class MysqlTransaction {
     return this.#state === 'failed' || this.#state === 'gone';
   }
 }
+
+/** Whether the next to use the session inherits something of this statement until another clears it away. */
+export function leavesTraces(text: string): boolean {
+  return BEGIN.test(text) || text.startsWith(LIMIT_LOCK_WAIT);
+}

@@ -2,7 +2,7 @@ import { StoreError } from '../errors.ts';
 import { closesSession } from '../mysql/errors.ts';
 import { mysql } from '../mysql/index.ts';
 import type { SqlValue } from '../ports.ts';
-import { MysqlTransaction } from './mysql-transaction.ts';
+import { leavesTraces, MysqlTransaction } from './mysql-transaction.ts';
 import { transactionIsOver } from './transaction-handle.ts';
 import { endsTransaction } from './transaction-text.ts';
 
@@ -58,12 +58,26 @@ export class Mysql2Session {
   }
 
   /** @throws StoreError */
-  async run(command: Mysql2Command, statement: Mysql2Query): Promise<unknown> {
-    this.#refuseWhileEnding(statement.sql);
-    const ends = endsTransaction(statement.sql);
+  run(command: Mysql2Command, statement: Mysql2Query): Promise<unknown> {
+    return this.#inTurn(command, statement, [statement.sql]);
+  }
+
+  /**
+   * Sends several statements without values as one, over a connection with `multipleStatements`, and answers theirs in order. The
+   * server goes no further than the first that fails.
+   *
+   * @throws StoreError
+   */
+  async runTogether(texts: readonly string[]): Promise<readonly unknown[]> {
+    return (await this.#inTurn('query', { sql: texts.join(';\n') }, texts)) as unknown[];
+  }
+
+  async #inTurn(command: Mysql2Command, statement: Mysql2Query, texts: readonly string[]): Promise<unknown> {
+    for (const text of texts) this.#refuseWhileEnding(text);
+    const ends = texts.some(endsTransaction);
     if (ends) this.#ending = true;
     this.#waiting++;
-    const turn = this.#lastTurn.then(() => this.#take(command, statement));
+    const turn = this.#lastTurn.then(() => this.#take(command, statement, texts));
     this.#lastTurn = turn.catch(() => undefined);
     try {
       return await turn;
@@ -122,7 +136,7 @@ export class Mysql2Session {
     if (this.#ending && !endsTransaction(text)) throw transactionIsOver();
   }
 
-  async #take(command: Mysql2Command, statement: Mysql2Query): Promise<unknown> {
+  async #take(command: Mysql2Command, statement: Mysql2Query, texts: readonly string[]): Promise<unknown> {
     // The same answer as to the statement that lost it: a ROLLBACK after a COMMIT must not make little of it.
     if (this.#lost !== undefined) throw this.#lost;
     try {
@@ -130,9 +144,12 @@ export class Mysql2Session {
       if (this.#transaction.mustRollBack(statement.sql)) {
         await this.#send('query', { sql: 'ROLLBACK' }).catch(() => undefined);
       }
-      this.#transaction.check(statement.sql);
+      for (const text of texts) this.#transaction.check(text);
+      // Of several that fail nobody knows how far they came: those that leave something behind may have succeeded.
+      const [first, others] = texts.length === 1 ? [[], texts] : partition(texts, leavesTraces);
+      for (const text of first) this.#transaction.succeeded(text);
       const result = await this.#send(command, statement);
-      this.#transaction.succeeded(statement.sql);
+      for (const text of others) this.#transaction.succeeded(text);
       return result;
     } catch (error) {
       const failure = mysql.classifyError(error);
@@ -168,4 +185,8 @@ export class Mysql2Session {
       }
     });
   }
+}
+
+function partition<T>(all: readonly T[], isFirst: (one: T) => boolean): [T[], T[]] {
+  return [all.filter(isFirst), all.filter((one) => !isFirst(one))];
 }

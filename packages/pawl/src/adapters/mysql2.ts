@@ -1,7 +1,17 @@
 import { MisuseError, StoreError } from '../errors.ts';
 import { mysql } from '../mysql/index.ts';
-import type { SqlOwnSession, SqlPort, SqlResult, SqlSessions, SqlStatement, SqlValue } from '../ports.ts';
+import { LIMIT_LOCK_WAIT } from '../mysql/pessimistic-lock.ts';
+import type {
+  Decision,
+  SqlOwnSession,
+  SqlPort,
+  SqlResult,
+  SqlSessions,
+  SqlStatement,
+  SqlValue,
+} from '../ports.ts';
 import { LONGEST_TIMER_MS } from '../timers.ts';
+import { withLiterals } from './mysql-literals.ts';
 import { type Mysql2Connection, type Mysql2Query, Mysql2Session } from './mysql2-session.ts';
 import { neverCommitted } from './never-committed.ts';
 import { requireTimeouts } from './timeouts.ts';
@@ -99,12 +109,19 @@ export function classifiedMysql2Pool<Pool extends Mysql2Pool>(pool: Pool, option
 /** Of each connection that is lent. */
 const sessionOf = new WeakMap<Mysql2Connection, Mysql2Session>();
 
-/** The SQL port over a pool of `mysql2`. */
+/**
+ * The SQL port over a pool of `mysql2`. Where the pool has `multipleStatements: true`, transactions of two round trips are had
+ * (`readThenWrite`); group commit needs them to be fast. Give it a pool for that alone: text that others put together, and should not,
+ * may then hold several statements.
+ */
 export function mysql2Port(pool: Mysql2Pool, options: Mysql2Options): SqlPort {
   const classifiedPool = classifiedMysql2Pool(pool, options);
 
   return {
     dialect: mysql,
+    ...(takesSeveral(pool) && {
+      readThenWrite: (reads, decide) => readThenWrite(classifiedPool, reads, decide),
+    }),
 
     async execute(statement) {
       const connection = await connect(classifiedPool);
@@ -136,6 +153,68 @@ export function mysql2Port(pool: Mysql2Pool, options: Mysql2Options): SqlPort {
       }
     },
   };
+}
+
+/** `mysql2` keeps the settings of a pool's connections beside its own. */
+function takesSeveral({ config }: Mysql2Pool): boolean {
+  const connection = (config as { connectionConfig?: { multipleStatements?: unknown } } | undefined)
+    ?.connectionConfig;
+  return connection?.multipleStatements === true;
+}
+
+const BEGIN: readonly SqlStatement[] = [
+  { text: 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED', values: [] },
+  { text: 'START TRANSACTION', values: [] },
+];
+const COMMIT: SqlStatement = { text: 'COMMIT', values: [] };
+
+async function readThenWrite<T>(
+  pool: Mysql2Pool,
+  reads: readonly SqlStatement[],
+  decide: (read: readonly SqlResult[]) => Decision<T>,
+): Promise<T> {
+  const connection = await connect(pool);
+  const session = sessionOf.get(connection) as Mysql2Session;
+  const { timezone = 'local' } = connection.config as { timezone?: string };
+  const together = async (statements: readonly SqlStatement[]) => {
+    const texts = statements.map((statement) => withLiterals(statement, timezone));
+    return (await session.runTogether(texts)).map(normalise);
+  };
+  const rollBack = async () => {
+    const ends = [{ text: 'ROLLBACK', values: [] }, mysql.restoreLockWait].slice(
+      0,
+      limitsWait(reads) ? 2 : 1,
+    );
+    // Where this fails the connection is not lent again, and the server rolls back with it.
+    for (const { text } of ends) await session.run('query', { sql: text }).catch(() => undefined);
+  };
+  try {
+    let decision: Decision<T>;
+    try {
+      const read = await neverCommitted(() => together([...BEGIN, ...reads]));
+      decision = decide(read.slice(BEGIN.length));
+    } catch (error) {
+      await rollBack();
+      throw error;
+    }
+    if (decision.writes.length === 0) {
+      await rollBack();
+      return decision.result([]);
+    }
+    try {
+      const written = await together([...decision.writes, COMMIT]);
+      return decision.result(written.slice(0, -1));
+    } catch (error) {
+      await rollBack();
+      throw error;
+    }
+  } finally {
+    connection.release();
+  }
+}
+
+function limitsWait(reads: readonly SqlStatement[]): boolean {
+  return reads.some(({ text }) => text.startsWith(LIMIT_LOCK_WAIT));
 }
 
 /**
@@ -181,6 +260,10 @@ async function run(connection: Mysql2Connection, { text, values }: SqlStatement)
       error ? reject(error) : resolve(value),
     );
   });
+  return normalise(result);
+}
+
+function normalise(result: unknown): SqlResult {
   if (Array.isArray(result)) return { rows: result, affectedRows: result.length };
   return { rows: [], affectedRows: (result as { affectedRows: number }).affectedRows };
 }

@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto';
 import { StoreError } from '../errors.ts';
-import type { SqlOwnSession, SqlPort, SqlResult, SqlSessions } from '../ports.ts';
+import type { Decision, SqlOwnSession, SqlPort, SqlResult, SqlSessions, SqlStatement } from '../ports.ts';
 import { CHECK_CLIENT_MS } from '../postgres/distributed-lock.ts';
 import { postgres } from '../postgres/index.ts';
 import { LONGEST_TIMER_MS } from '../timers.ts';
@@ -18,7 +19,9 @@ export interface PgClient {
 export interface PgQuery {
   readonly text: string;
   readonly values: unknown[];
-  readonly query_timeout: number;
+  readonly query_timeout?: number;
+  /** Prepared under this name, once in each session. */
+  readonly name?: string;
 }
 
 /** What this adapter needs of a `Pool` of `pg`. */
@@ -88,10 +91,17 @@ export function classifiedPgPool<Pool extends PgPool>(pool: Pool): Pool {
   });
 }
 
-/** The SQL port over a pool of `pg`. */
+/**
+ * The SQL port over a pool of `pg`. Where the pool has `pipeline: true`, since `pg` 8.23, transactions of two round trips are had
+ * (`readThenWrite`); group commit needs them to be fast. Of statements that are kept prepared, a pooler between here and the server
+ * must know: PgBouncer does since 1.21.
+ */
 export function pgPort(pool: PgPool): SqlPort {
   return {
     dialect: postgres,
+    ...(pipelines(pool) && {
+      readThenWrite: (reads, decide) => readThenWrite(pool, reads, decide),
+    }),
 
     async execute({ text, values }) {
       const client = await connect(pool);
@@ -137,6 +147,99 @@ export function pgPort(pool: PgPool): SqlPort {
       }
     },
   };
+}
+
+function pipelines({ options }: PgPool): boolean {
+  return 'pipeline' in options && options.pipeline === true;
+}
+
+const BEGIN: SqlStatement = { text: 'BEGIN ISOLATION LEVEL READ COMMITTED', values: [] };
+const COMMIT: SqlStatement = { text: 'COMMIT', values: [] };
+
+async function readThenWrite<T>(
+  pool: PgPool,
+  reads: readonly SqlStatement[],
+  decide: (read: readonly SqlResult[]) => Decision<T>,
+): Promise<T> {
+  const client = await connect(pool);
+  let broken = true;
+  try {
+    const decision = await decided(client, reads, decide).catch(async (error: unknown) => {
+      broken = await rollback(client).then(
+        () => spoils(error),
+        () => true,
+      );
+      throw error;
+    });
+    if (decision.writes.length === 0) {
+      // What was read is known, whatever becomes of the session.
+      broken = await rollback(client).then(
+        () => false,
+        () => true,
+      );
+      return decision.result([]);
+    }
+    const written = await together(client, [...decision.writes, COMMIT]).catch((error: unknown) => {
+      // After a statement that the server refused, it has answered the COMMIT too, with ROLLBACK.
+      broken = spoils(error);
+      throw error;
+    });
+    broken = false;
+    const { command } = written.at(-1) as PgResult;
+    if (command !== 'COMMIT')
+      throw new StoreError('ROLLED_BACK', 'none', `COMMIT was answered with ${command}`);
+    return decision.result(written.slice(0, -1).map(normalise));
+  } finally {
+    client.release(broken);
+  }
+}
+
+/** Where the BEGIN fails, what was sent after it has read, and its locks are gone: nothing is written then. */
+async function decided<T>(
+  client: PgClient,
+  reads: readonly SqlStatement[],
+  decide: (read: readonly SqlResult[]) => Decision<T>,
+): Promise<Decision<T>> {
+  const [, ...read] = await neverCommitted(() => together(client, [BEGIN, ...reads]));
+  return decide(read.map(normalise));
+}
+
+/**
+ * Sends statements without waiting for the answers of those before, and answers theirs when all are there.
+ *
+ * @throws StoreError  of the first that failed: within a transaction, all after it have failed for its sake.
+ */
+async function together(client: PgClient, statements: readonly SqlStatement[]): Promise<PgResult[]> {
+  const answers = await Promise.allSettled(statements.map((statement) => client.query(prepared(statement))));
+  return answers.map((answer) => {
+    if (answer.status === 'rejected') throw postgres.classifyError(answer.reason);
+    return answer.value;
+  });
+}
+
+/** By text; they are few. */
+const names = new Map<string, string>();
+
+function prepared({ text, values, prepared }: SqlStatement): PgQuery {
+  const statement = { text, values: [...values] };
+  if (prepared !== true) return statement;
+  let name = names.get(text);
+  if (name === undefined) {
+    name = `pawl_${createHash('sha256').update(text).digest('hex').slice(0, 24)}`;
+    names.set(text, name);
+  }
+  return { ...statement, name };
+}
+
+/** A prepared statement that the server does not have any more, or would answer with other columns than before. */
+const STALE_STATEMENTS = new Set(['26000', '0A000']);
+
+/** Whether the session is of no use after this error. */
+function spoils(error: unknown): boolean {
+  if (!(error instanceof StoreError)) return false;
+  if (error.code === 'CONNECTION_LOST') return true;
+  const { cause } = error;
+  return cause instanceof Error && 'code' in cause && STALE_STATEMENTS.has(String(cause.code));
 }
 
 /** What `pgSessions` needs of a `Pool` of `pg`. */

@@ -1,4 +1,5 @@
 import type { SqlDialect } from '../ports.ts';
+import * as batch from './batch.ts';
 import { conditionalUpdate } from './conditional-update.ts';
 import * as sessionLock from './distributed-lock.ts';
 import * as durableCall from './durable-call.ts';
@@ -26,6 +27,7 @@ export const mysql: SqlDialect = {
   savepoint,
   idempotencyKey,
   durableCall,
+  batch,
   limitLockWait,
   restoreLockWait,
   lockRow,

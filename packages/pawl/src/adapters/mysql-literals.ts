@@ -1,0 +1,69 @@
+import { StoreError } from '../errors.ts';
+import type { SqlStatement, SqlValue } from '../ports.ts';
+
+/**
+ * The statement with its values in its text, for messages of several statements, which take no parameters.
+ *
+ * Nothing that somebody gave is ever between quotes, so that there is nothing to escape, whatever the session's mode: text and bytes are
+ * written in hexadecimal digits, and all else in digits.
+ *
+ * @param timeZone  In which the driver writes moments: `Z`, `local`, or an offset such as `+09:00`.
+ * @throws StoreError  `REJECTED`: a value that cannot be written.
+ */
+export function withLiterals({ text, values }: SqlStatement, timeZone: string): string {
+  let next = 0;
+  const written = text.replace(MARKS, (token) => {
+    if (token !== '?') return token;
+    const value = values[next++];
+    if (value === undefined) throw rejected(`the statement has more marks than its ${values.length} values`);
+    return literal(value, timeZone);
+  });
+  if (next < values.length) throw rejected(`the statement has ${next} marks for ${values.length} values`);
+  return written;
+}
+
+/** A mark; and, as a whole, quoted text and names, in which a `?` is none. The guards write no comments with any. */
+const MARKS = /\?|'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`[^`]*`/gs;
+
+function literal(value: SqlValue, timeZone: string): string {
+  if (value === null) return 'NULL';
+  switch (typeof value) {
+    case 'string':
+      return value === '' ? "''" : `_utf8mb4 0x${Buffer.from(value).toString('hex')}`;
+    case 'boolean':
+      return value ? 'TRUE' : 'FALSE';
+    case 'bigint':
+      return number(value);
+    case 'number':
+      if (!Number.isFinite(value)) throw rejected(`${value} cannot be written into a statement`);
+      return number(value);
+    default:
+      if (value instanceof Date) return moment(value, timeZone);
+      return value.byteLength === 0 ? "_binary ''" : `0x${Buffer.from(value).toString('hex')}`;
+  }
+}
+
+/** In parentheses below zero: two minus signs in a row may begin a comment. */
+function number(value: number | bigint): string {
+  return value < 0 ? `(${value})` : String(value);
+}
+
+function moment(value: Date, timeZone: string): string {
+  const offsetMinutes = offsetOf(value, timeZone);
+  const there = new Date(value.getTime() + offsetMinutes * 60_000);
+  if (Number.isNaN(there.getTime()))
+    throw rejected('a moment that is none cannot be written into a statement');
+  // Such as 2024-05-01 12:34:56.789: without a letter, a quote or a zone.
+  return `TIMESTAMP'${there.toISOString().slice(0, -1).replace('T', ' ')}'`;
+}
+
+function offsetOf(value: Date, timeZone: string): number {
+  if (timeZone === 'local') return -value.getTimezoneOffset();
+  const [, sign, hours, minutes] = /^([+-])(\d\d):?(\d\d)$/.exec(timeZone) ?? [];
+  const offset = Number(hours ?? 0) * 60 + Number(minutes ?? 0);
+  return sign === '-' ? -offset : offset;
+}
+
+function rejected(message: string): StoreError {
+  return new StoreError('REJECTED', 'none', message);
+}

@@ -1,0 +1,388 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MisuseError, StoreError } from './errors.ts';
+import { batched } from './observe.ts';
+import { type Refused, refused, type Settled } from './outcome.ts';
+import type { SqlPort, SqlResult, SqlStatement } from './ports.ts';
+import { LONGEST_TIMER_MS } from './timers.ts';
+import {
+  type ConflictRetry,
+  defaultConflictRetry,
+  isConflict,
+  pauseMs,
+  readThenWrite,
+  requireRetry,
+} from './transaction.ts';
+
+/** Somebody else has the row that the item is about: it waits for it apart from the batch. */
+export const HELD = 'held';
+
+/** What a batch comes to. */
+export interface BatchDecision<Result> {
+  readonly writes: readonly SqlStatement[];
+  /** One for each item, in their order, by the results of `writes`. */
+  readonly outcomes: (written: readonly SqlResult[]) => readonly (Result | typeof HELD)[];
+}
+
+/**
+ * What the requests of one kind do together. Everything is decided here, from what was read under the locks of the batch:
+ * what is written must be what was decided, whoever writes it.
+ */
+export interface GroupWork<Item, Result extends Settled> {
+  /** What the item is about, and waits for where somebody else has it. */
+  keyOf(item: Item): string;
+  /** How much the item adds to a batch, in bytes; about. Absent: next to nothing. */
+  sizeOf?(item: Item): number;
+  /**
+   * Locks what the items are about, *in the order of their keys*, and then reads what decides. Without `wait` rows that somebody else
+   * has are passed over (`SKIP LOCKED`); with `wait`, which all items with one key come with, they are waited for.
+   *
+   * What is read together with the lock is, on PostgreSQL, what was there *before* the wait, but for the locked rows themselves: read
+   * in later statements than the one that locks.
+   */
+  read(items: readonly Item[], wait: boolean): readonly SqlStatement[];
+  /**
+   * Decides about one item after the other, each as if those before it had been done: the same key twice is two requests. `held`, and
+   * nothing written, for an item whose row was passed over; and where the result of a write shows that somebody came in between.
+   *
+   * Must not change anything outside: it runs again where the batch is split or tried again.
+   */
+  decide(items: readonly Item[], read: readonly SqlResult[]): BatchDecision<Result>;
+  /** What the item's caller is told where the answer to the batch's COMMIT was lost: `unknown`, to be resolved by reading. */
+  unknown(item: Item, cause: unknown): Result;
+}
+
+export interface GroupCommitOptions {
+  /** What the group is called by whoever watches: a word of the program. */
+  readonly name: string;
+  /** `false`: every item has a transaction of its own, and waits for its rows. What it comes to is the same. Default: true. */
+  readonly together?: boolean;
+  /** Most items in a transaction. Default: 512. */
+  readonly maxBatch?: number;
+  /** Most bytes in a transaction, by `sizeOf`; what is larger goes alone. Default: 1 MiB. */
+  readonly maxBatchBytes?: number;
+  /** Most items that wait; whoever comes then is refused, `overloaded`. Default: 16,384. */
+  readonly maxWaiting?: number;
+  /** How long to wait for a row that somebody else has, in milliseconds, at least 1; then `lock-timeout`. Default: 5,000. */
+  readonly lockWaitMs?: number;
+  /** How many rows that others have are waited for at once, each with a connection. Default: 4. */
+  readonly maxHeldKeys?: number;
+  /** After deadlocks and serialization failures of a batch. Default: `defaultConflictRetry`. */
+  readonly retry?: ConflictRetry;
+}
+
+export const defaultGroupCommit = {
+  together: true,
+  maxBatch: 512,
+  maxBatchBytes: 1_048_576,
+  maxWaiting: 16_384,
+  lockWaitMs: 5_000,
+  maxHeldKeys: 4,
+  retry: defaultConflictRetry,
+} as const satisfies Omit<Required<GroupCommitOptions>, 'name'>;
+
+export interface GroupCommit<Item, Result extends Settled> {
+  /**
+   * Has the item decided and committed, together with those that come at the same time.
+   *
+   * Refused besides what the work refuses: `overloaded`, too many wait; `lock-timeout`, somebody has had its row for `lockWaitMs`;
+   * `contended`, its batch met conflicts as often as it was tried. Nothing took effect then.
+   *
+   * @throws StoreError   `effect: 'none'`: nothing took effect. A COMMIT whose answer was lost is what `unknown` of the work says.
+   */
+  submit(item: Item): Promise<Result | Refused<GroupRefusal>>;
+}
+
+export type GroupRefusal = 'overloaded' | 'lock-timeout' | 'contended';
+
+interface Entry<Item, Result> {
+  readonly item: Item;
+  readonly key: string;
+  readonly arrivedAtMs: number;
+  /** When it was first passed over. */
+  heldAtMs: number | undefined;
+  resolve(result: Result | Refused<GroupRefusal>): void;
+  reject(error: unknown): void;
+}
+
+/** Items about one key that somebody else has, and those that came after them. */
+interface Line<Item, Result> {
+  readonly entries: Entry<Item, Result>[];
+}
+
+/** How long rows that are waited for by too few connections are let be until they are tried again, in milliseconds. */
+const HELD_PAUSE_MS = 10;
+
+/**
+ * Callers share a commit. While one transaction is in flight, the requests that arrive form the next batch; one that finds none in
+ * flight begins at once. So a batch is as large as the database is slow, there is no timer, and whoever comes alone waits for nobody.
+ *
+ * *Every caller has his own outcome*, as if his transaction had been his own: some order of the batch, one by one, explains all of
+ * them. A batch that fails as a whole (a value that the database refuses) is split until whoever spoils it stands alone. Rows that
+ * somebody else has are passed over, and waited for apart, one transaction for each of them, so that they hold up nobody but those who
+ * ask for them. If the answer to a COMMIT is lost, each of its callers is told `unknown`.
+ *
+ * It protects nothing by itself: the locks and the conditions of the work do, against batches of other processes and against those who
+ * come without a group. What dies with the process is what was not acknowledged, and each batch took effect whole or not at all.
+ *
+ * Cost: two round trips and one commit for each batch, where the port has `readThenWrite`. One connection, and one more for each row
+ * that is waited for. Give it a pool for itself, lest it wait behind whoever has connections for longer.
+ *
+ * @throws MisuseError  An option. Nothing was begun.
+ * @see DeWitt et al., "Implementation Techniques for Main Memory Database Systems" (1984), on group commit
+ */
+export function groupCommit<Item, Result extends Settled>(
+  sql: SqlPort,
+  work: GroupWork<Item, Result>,
+  options: GroupCommitOptions,
+): GroupCommit<Item, Result> {
+  const settings = { ...defaultGroupCommit, ...options };
+  requireSettings(settings);
+  return new Group(sql, work, settings);
+}
+
+class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
+  readonly #sql: SqlPort;
+  readonly #work: GroupWork<Item, Result>;
+  readonly #settings: Required<GroupCommitOptions>;
+  #queue: Entry<Item, Result>[] = [];
+  readonly #lines = new Map<string, Line<Item, Result>>();
+  /** All that have no outcome yet and are in no transaction. */
+  #waiting = 0;
+  #running = false;
+
+  constructor(sql: SqlPort, work: GroupWork<Item, Result>, settings: Required<GroupCommitOptions>) {
+    this.#sql = sql;
+    this.#work = work;
+    this.#settings = settings;
+  }
+
+  submit(item: Item): Promise<Result | Refused<GroupRefusal>> {
+    if (this.#waiting >= this.#settings.maxWaiting) return Promise.resolve(refused('overloaded'));
+    return new Promise((resolve, reject) => {
+      const key = this.#work.keyOf(item);
+      const entry = { item, key, arrivedAtMs: performance.now(), heldAtMs: undefined, resolve, reject };
+      if (this.#settings.together) this.#enqueue(entry);
+      else void this.#commitAlone(entry);
+    });
+  }
+
+  async #commitAlone(entry: Entry<Item, Result>): Promise<void> {
+    this.#waiting++;
+    await this.#commit([entry], true);
+    this.#waiting--;
+  }
+
+  #enqueue(entry: Entry<Item, Result>): void {
+    this.#waiting++;
+    // Nobody overtakes those who wait for the same key.
+    const line = this.#lines.size > 0 ? this.#lines.get(entry.key) : undefined;
+    if (line === undefined) {
+      this.#queue.push(entry);
+      this.#begin();
+    } else {
+      line.entries.push(entry);
+    }
+  }
+
+  #begin(): void {
+    if (this.#running) return;
+    this.#running = true;
+    void this.#run();
+  }
+
+  async #run(): Promise<void> {
+    do {
+      // Whoever comes in the same turn of the event loop comes along.
+      await nextTurn();
+      const batch = this.#take(this.#queue);
+      if (batch.length > 0) await this.#commit(batch, false);
+    } while (this.#queue.length > 0);
+    this.#running = false;
+  }
+
+  /** The next batch of a queue. */
+  #take(queue: Entry<Item, Result>[]): Entry<Item, Result>[] {
+    const { maxBatch, maxBatchBytes, name } = this.#settings;
+    let size = Math.min(queue.length, maxBatch);
+    if (this.#work.sizeOf !== undefined) {
+      let bytes = 0;
+      for (let index = 0; index < size; index++) {
+        bytes += this.#work.sizeOf((queue[index] as Entry<Item, Result>).item);
+        if (bytes > maxBatchBytes && index > 0) size = index;
+      }
+    }
+    const batch = queue.splice(0, size);
+    this.#waiting -= size;
+    const [oldest] = batch;
+    if (oldest !== undefined) {
+      const waitedMs = () => performance.now() - oldest.arrivedAtMs;
+      batched(this.#sql.dialect.name, { group: name, size, waitedMs, left: this.#waiting });
+    }
+    return batch;
+  }
+
+  /** Never rejects: whatever becomes of it is told to the callers. */
+  async #commit(batch: readonly Entry<Item, Result>[], wait: boolean): Promise<void> {
+    const { retry } = this.#settings;
+    let outcomes: readonly (Result | typeof HELD)[] | Broken;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        outcomes = await this.#transact(batch, wait);
+        break;
+      } catch (error) {
+        // A key that somebody has inserted since it was looked for is there when it is looked for again, at once.
+        if (isCode(error, 'DUPLICATE_KEY') && attempt === 1) continue;
+        if (!isConflict(error) || attempt >= retry.attempts) return this.#failed(batch, wait, error);
+      }
+      await sleep(pauseMs(retry, attempt + 1));
+    }
+    this.#settle(batch, outcomes);
+  }
+
+  #transact(
+    batch: readonly Entry<Item, Result>[],
+    wait: boolean,
+  ): Promise<readonly (Result | typeof HELD)[] | Broken> {
+    const items = batch.map(({ item }) => item);
+    const { dialect } = this.#sql;
+    const reads = this.#work.read(items, wait);
+    const limited = wait ? [dialect.limitLockWait(this.#settings.lockWaitMs), ...reads] : reads;
+    return readThenWrite(this.#sql, limited, (read) => {
+      const { writes, outcomes } = this.#work.decide(items, wait ? read.slice(1) : read);
+      const result = (written: readonly SqlResult[]) => {
+        // It may be committed: what throws here must not have it done once more.
+        try {
+          const settled = outcomes(written);
+          if (settled.length === items.length) return settled;
+          return new Broken(new MisuseError(`${settled.length} outcomes for ${items.length} items`));
+        } catch (error) {
+          return new Broken(error);
+        }
+      };
+      return { writes: wait ? [...writes, dialect.restoreLockWait] : writes, result };
+    });
+  }
+
+  #settle(batch: readonly Entry<Item, Result>[], outcomes: readonly (Result | typeof HELD)[] | Broken): void {
+    if (outcomes instanceof Broken) {
+      for (const entry of batch) this.#tellUnknown(entry, outcomes.cause);
+      return;
+    }
+    batch.forEach((entry, index) => {
+      const outcome = outcomes[index] as Result | typeof HELD;
+      if (outcome === HELD) this.#hold(entry);
+      else entry.resolve(outcome);
+    });
+  }
+
+  async #failed(batch: readonly Entry<Item, Result>[], wait: boolean, error: unknown): Promise<void> {
+    if (error instanceof StoreError && error.effect === 'unknown') {
+      for (const entry of batch) this.#tellUnknown(entry, error);
+      return;
+    }
+    if (isConflict(error)) {
+      for (const entry of batch) entry.resolve(refused('contended'));
+      return;
+    }
+    if (isCode(error, 'LOCK_TIMEOUT') && wait) {
+      for (const entry of batch) entry.resolve(refused('lock-timeout'));
+      return;
+    }
+    const isServerGone = isCode(error, 'UNAVAILABLE') || isCode(error, 'CONNECTION_LOST');
+    if (isServerGone || batch.length === 1) {
+      for (const entry of batch) {
+        // In a batch nothing waits but an insertion for another of the same key, and that one can be waited for apart.
+        if (isCode(error, 'LOCK_TIMEOUT')) this.#hold(entry);
+        else entry.reject(error);
+      }
+      return;
+    }
+    const half = batch.length >> 1;
+    await this.#commit(batch.slice(0, half), wait);
+    await this.#commit(batch.slice(half), wait);
+  }
+
+  #tellUnknown(entry: Entry<Item, Result>, cause: unknown): void {
+    try {
+      entry.resolve(this.#work.unknown(entry.item, cause));
+    } catch (error) {
+      entry.reject(error);
+    }
+  }
+
+  /** Somebody else has its row. */
+  #hold(entry: Entry<Item, Result>): void {
+    const now = performance.now();
+    entry.heldAtMs ??= now;
+    if (now - entry.heldAtMs >= this.#settings.lockWaitMs) {
+      entry.resolve(refused('lock-timeout'));
+      return;
+    }
+    this.#waiting++;
+    const line = this.#lines.get(entry.key);
+    if (line !== undefined) {
+      line.entries.push(entry);
+      return;
+    }
+    if (this.#settings.together && this.#lines.size >= this.#settings.maxHeldKeys) {
+      // Not waited for here: with as many that are stuck, those that are held for a moment would wait for them.
+      setTimeout(() => {
+        this.#waiting--;
+        this.#enqueue(entry);
+      }, HELD_PAUSE_MS);
+      return;
+    }
+    const fresh = { entries: [entry] };
+    this.#lines.set(entry.key, fresh);
+    void this.#serve(entry.key, fresh);
+  }
+
+  /** One transaction after the other for those who ask for a row that somebody else has had, until nobody is left who does. */
+  async #serve(key: string, line: Line<Item, Result>): Promise<void> {
+    do {
+      await nextTurn();
+      const batch = this.#take(line.entries);
+      await this.#commit(batch, true);
+      const tried = new Set(batch);
+      // It was waited for, and was another's again.
+      if (line.entries.some((entry) => tried.has(entry))) await sleep(HELD_PAUSE_MS);
+    } while (line.entries.length > 0);
+    this.#lines.delete(key);
+  }
+}
+
+/** The batch was committed, and nobody knows what it came to. */
+class Broken {
+  readonly cause: unknown;
+
+  constructor(cause: unknown) {
+    this.cause = cause;
+  }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+function isCode(error: unknown, code: StoreError['code']): boolean {
+  return error instanceof StoreError && error.code === code;
+}
+
+function requireSettings(settings: Required<GroupCommitOptions>): void {
+  const { maxBatch, maxBatchBytes, maxWaiting, maxHeldKeys, lockWaitMs, retry } = settings;
+  for (const [name, value] of Object.entries({
+    maxBatch,
+    maxBatchBytes,
+    maxWaiting,
+    maxHeldKeys,
+    lockWaitMs,
+  })) {
+    if (!Number.isSafeInteger(value) || value < 1) {
+      throw new MisuseError(`${name} must be a whole number ≥ 1, got ${value}`);
+    }
+  }
+  if (lockWaitMs > LONGEST_TIMER_MS) {
+    throw new MisuseError(`lockWaitMs must be at most ${LONGEST_TIMER_MS}, got ${lockWaitMs}`);
+  }
+  requireRetry(retry);
+}
