@@ -16,6 +16,7 @@ import {
 } from '../packages/race-lab/src/cluster/postgres.ts';
 import { type Redis, redisPackage, startRedis } from '../packages/race-lab/src/cluster/redis.ts';
 import type { RunningServer } from '../packages/race-lab/src/cluster/start-server.ts';
+import type { Ends } from './ends.ts';
 
 /** A server that can be killed and started again, on the same port and with the same password. */
 export interface OwnServer {
@@ -35,11 +36,11 @@ export async function newPostgresServer(): Promise<OwnServer> {
   return restartable(server, 'SIGQUIT');
 }
 
-/** A MariaDB for what would disturb everybody else on the run's. It ends with the test. */
-export async function newMariadbServer(): Promise<OwnServer> {
+/** A MariaDB for what would disturb everybody else on the run's. It ends with the test, unless `ends` says when. */
+export async function newMariadbServer(ends: Ends = onTestFinished): Promise<OwnServer> {
   const program = installedMariadb(await serverFinder(process.env.PATH ?? '')(mariadbPackage));
   const { signal } = new AbortController();
-  return restartable(await startMariadb(await ownGuardian(), { program, signal }), 'SIGKILL');
+  return restartable(await startMariadb(await ownGuardian(ends), { program, signal }), 'SIGKILL');
 }
 
 function restartable(first: Postgres | Mariadb, crash: NodeJS.Signals): OwnServer {
@@ -107,10 +108,10 @@ export async function newRedisServer(settings: RedisSettings = {}): Promise<Redi
   };
 }
 
-/** One whose servers end with the test. */
-async function ownGuardian(): Promise<Guardian> {
+/** One whose servers end with the test, unless `ends` says when. */
+async function ownGuardian(ends: Ends = onTestFinished): Promise<Guardian> {
   const guardian = await startGuardian();
-  onTestFinished(async () => {
+  ends(async () => {
     await guardian.end();
   });
   return guardian;

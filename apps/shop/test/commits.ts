@@ -2,6 +2,7 @@ import { onTestFinished } from 'vitest';
 import { newMariadbServer } from '../../../test/own-server.ts';
 import { newDatabase } from '../../../test/stores.ts';
 import { type Holder, openTables } from './database.ts';
+import type { Ends } from './harness.ts';
 
 /** A database that nobody else uses, which refuses every COMMIT from `refuse()` to `allow()`. */
 export interface Commits {
@@ -11,14 +12,17 @@ export interface Commits {
 }
 
 /** @param table  On PostgreSQL, commits are refused that have changed it; on MariaDB, all. */
-export const refusableCommits = (store: 'postgres' | 'mariadb', table: string): Promise<Commits> =>
-  commitsOf[store](table);
+export const refusableCommits = (
+  store: 'postgres' | 'mariadb',
+  table: string,
+  ends: Ends = onTestFinished,
+): Promise<Commits> => commitsOf[store](table, ends);
 
-const commitsOf: Record<'postgres' | 'mariadb', (table: string) => Promise<Commits>> = {
-  postgres: async (table) => {
+const commitsOf: Record<'postgres' | 'mariadb', (table: string, ends: Ends) => Promise<Commits>> = {
+  postgres: async (table, ends) => {
     const databaseUrl = await newDatabase('postgres');
     const { sql, end } = openTables(databaseUrl);
-    onTestFinished(end);
+    ends(end);
     return {
       databaseUrl,
       // Looked at when the transaction commits, and not before.
@@ -31,10 +35,10 @@ const commitsOf: Record<'postgres' | 'mariadb', (table: string) => Promise<Commi
       allow: () => sql(`DROP TRIGGER refuse ON ${table}`),
     };
   },
-  mariadb: async () => {
-    const { url: databaseUrl } = await newMariadbServer();
+  mariadb: async (_table, ends) => {
+    const { url: databaseUrl } = await newMariadbServer(ends);
     const { hold, end } = openTables(databaseUrl);
-    onTestFinished(end);
+    ends(end);
     let backup: Holder | undefined;
     return {
       databaseUrl,

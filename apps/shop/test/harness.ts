@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createSandbox, type SandboxOptions } from '@pawl/payment-sandbox';
 import { afterAll, inject, onTestFinished } from 'vitest';
+import type { Ends } from '../../../test/ends.ts';
 import { copiedDatabase, newDatabase, type SqlStore } from '../../../test/stores.ts';
 import { startShop } from '../src/app.ts';
 import { shopSettings } from '../src/config.ts';
@@ -23,8 +24,7 @@ export interface OrderRef {
   amount: number;
 }
 
-/** Takes what ends something that a test has begun. */
-export type Ends = (end: () => Promise<void>) => void;
+export type { Ends };
 
 /** For what all tests of a file share: it ends after the last of them, what was begun last first. At the top of the file. */
 export function untilFileEnds(): Ends {

@@ -1,10 +1,18 @@
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { until } from '../../../test/barrier.ts';
 import { startProxy } from '../../../test/proxy.ts';
 import { newDatabase } from '../../../test/stores.ts';
 import type { StrategyName } from '../src/lotto/purchase/index.ts';
-import { refusableCommits } from './commits.ts';
-import { auditOf, gate, type OrderRef, type Shops, startProvider, startShops } from './harness.ts';
+import { type Commits, refusableCommits } from './commits.ts';
+import {
+  auditOf,
+  gate,
+  type OrderRef,
+  type Shops,
+  startProvider,
+  startShops,
+  untilFileEnds,
+} from './harness.ts';
 
 /** The strategies that claim in the database before they charge. */
 const claiming: StrategyName[] = [
@@ -20,31 +28,64 @@ const claiming: StrategyName[] = [
 
 const ROW = 'SELECT * FROM lotto_publish FOR UPDATE';
 
-/** Nothing was asked, nothing is half done, and the order can still be paid. */
+type Provider = Awaited<ReturnType<typeof startProvider>>;
+
+/** What anybody's purchases have left up to now. */
+async function leftIn(shops: Shops, provider: Provider) {
+  return {
+    asked: await provider.ledger(),
+    keys: await shops.sql('SELECT * FROM purchase_key'),
+    calls: await shops.sql('SELECT * FROM pawl_durable_call'),
+    bills: (await shops.sql('SELECT * FROM bill')).length,
+  };
+}
+
+/** Since `before` nothing was asked, nothing is half done, and the order can still be paid. */
 async function expectUntouched(
   shops: Shops,
+  provider: Provider,
+  before: Awaited<ReturnType<typeof leftIn>>,
   paid: readonly { readonly order: OrderRef; readonly headers: Record<string, string> }[],
 ) {
   for (const { order } of paid) {
     expect(await shops.see(order)).toMatchObject({ status: 'WAITING', payment: null });
     expect(await auditOf(shops, order)).toEqual([]);
   }
-  expect(await shops.sql('SELECT * FROM purchase_key')).toEqual([]);
-  expect(await shops.sql('SELECT * FROM pawl_durable_call')).toEqual([]);
+  expect(await leftIn(shops, provider)).toEqual(before);
   for (const { order, headers } of paid) {
     const reply = await shops.confirm(order, { headers });
     expect([headers, reply.status]).toEqual([headers, 200]);
   }
-  expect(await shops.sql('SELECT * FROM bill')).toHaveLength(paid.length);
+  expect((await leftIn(shops, provider)).bills).toBe(before.bills + paid.length);
 }
 
+const billsOf = (shops: Shops, { lottoPublishId }: OrderRef) =>
+  shops.sql('SELECT * FROM bill WHERE lotto_publish_id = ?', [lottoPublishId]);
+
 describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
+  const ends = untilFileEnds();
+  const slow = gate();
+  let provider: Provider;
+  let shops: Shops;
+  /** On the same database, where nobody waits for a lock for long. */
+  let impatient: Shops;
+  beforeAll(async () => {
+    provider = await startProvider({ clock: slow.clock }, ends);
+    shops = await startShops({ store, providerUrl: provider.url, ends });
+    const { databaseUrl } = shops;
+    const env = { LOCK_WAIT_MS: '100' };
+    impatient = await startShops({ databaseUrl, providerUrl: provider.url, env, ends });
+    slow.open();
+  });
+
+  const requestsFor = async ({ orderId }: OrderRef) =>
+    (await provider.confirms()).filter((asked) => asked.orderId === orderId).length;
+
   test('the isolation level is chosen: READ COMMITTED, whatever the server’s default', async () => {
-    const shops = await startShops({ store });
     const ready = await shops.call('GET', '/health/ready');
     const level = ready.headers.get('x-transaction-isolation');
     expect(level?.replace('-', ' ').toLowerCase()).toBe('read committed');
-    const plain = await startShops({ store, env: { LAB_MODE: '0' } });
+    const plain = await startShops({ databaseUrl: shops.databaseUrl, env: { LAB_MODE: '0' } });
     const { headers } = await plain.call('GET', '/health/ready');
     expect(headers.get('x-transaction-isolation')).toBeNull();
   });
@@ -67,6 +108,7 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
         headers: { 'x-purchase-strategy': strategy },
       })),
     );
+    const before = await leftIn(shops, provider);
     const holder = await shops.hold(ROW);
     const confirming = paid.map(({ order, headers }) => behind.confirm(order, { headers }));
     await until(async () => (await shops.waitingForLocks()) === claiming.length);
@@ -81,32 +123,28 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
     await holder.query('ROLLBACK');
     holder.release();
     await until(async () => (await shops.waitingForLocks()) === 0);
-    expect(await provider.ledger()).toEqual([]);
-    await expectUntouched(shops, paid);
+    await expectUntouched(shops, provider, before, paid);
   });
 
   describe.each(claiming)('%s', (strategy) => {
     const headers = { 'x-purchase-strategy': strategy };
 
     test('a lock that is not granted in time is a refusal, and the order can be paid later', async () => {
-      const provider = await startProvider();
-      const shops = await startShops({ store, providerUrl: provider.url, env: { LOCK_WAIT_MS: '100' } });
-      const order = await shops.order();
+      const order = await impatient.order();
+      const before = await leftIn(shops, provider);
       const holder = await shops.hold(ROW);
 
-      const reply = await shops.confirm(order, { headers });
+      const reply = await impatient.confirm(order, { headers });
 
       expect(reply.body).toMatchObject({ status: 400, code: 'lock-timeout' });
       await holder.query('ROLLBACK');
       holder.release();
-      expect(await provider.ledger()).toEqual([]);
-      await expectUntouched(shops, [{ order, headers }]);
+      await expectUntouched(impatient, provider, before, [{ order, headers }]);
     });
 
     test('a connection that is killed in the middle of the claim leaves nothing of it', async () => {
-      const provider = await startProvider();
-      const shops = await startShops({ store, providerUrl: provider.url });
       const order = await shops.order();
+      const before = await leftIn(shops, provider);
       const holder = await shops.hold(ROW);
       const confirming = shops.confirm(order, { headers });
       await until(async () => (await shops.waitingForLocks()) === 1);
@@ -116,14 +154,12 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
       expect((await confirming).body).toMatchObject({ status: 503, code: 'store-unavailable' });
       await holder.query('ROLLBACK');
       holder.release();
-      expect(await provider.ledger()).toEqual([]);
-      await expectUntouched(shops, [{ order, headers }]);
+      await expectUntouched(shops, provider, before, [{ order, headers }]);
     });
 
     test('the victim of a deadlock tries again, or is refused; nothing is half done', async () => {
-      const provider = await startProvider();
-      const shops = await startShops({ store, providerUrl: provider.url });
       const order = await shops.order();
+      const before = await leftIn(shops, provider);
       // It has the order, and wants the publish; the claim has the publish, and wants the order for its audit.
       const rival = await shops.holdAgainst('SELECT * FROM orders FOR UPDATE');
       const confirming = shops.confirm(order, { headers });
@@ -137,19 +173,17 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
       if (strategy === 'pessimistic-held') {
         // Its transaction reaches across the charge, so it cannot be tried again.
         expect(reply.body).toMatchObject({ status: 400, code: 'contended' });
-        await expectUntouched(shops, [{ order, headers }]);
+        await expectUntouched(shops, provider, before, [{ order, headers }]);
       } else {
         expect(reply.status).toBe(200);
         expect(await auditOf(shops, order)).toEqual(['WAITING → PENDING', 'PENDING → COMPLETE']);
       }
-      expect(await provider.requests()).toBe(1);
+      expect(await requestsFor(order)).toBe(1);
     });
 
     test('a deadlock after the charge: the record is tried again, the payment is not', async () => {
       if (strategy === 'pessimistic-held') return; // It has had its locks since before the charge.
-      const slow = gate();
-      const provider = await startProvider({ clock: slow.clock });
-      const shops = await startShops({ store, providerUrl: provider.url });
+      slow.close();
       const order = await shops.order();
       const confirming = shops.confirm(order, { headers });
       await until(() => slow.waiting() === 1);
@@ -163,20 +197,20 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
 
       expect((await confirming).status).toBe(200);
       expect(await auditOf(shops, order)).toEqual(['WAITING → PENDING', 'PENDING → COMPLETE']);
-      expect(await shops.sql('SELECT * FROM bill')).toHaveLength(1);
-      expect(await provider.requests()).toBe(1);
+      expect(await billsOf(shops, order)).toHaveLength(1);
+      expect(await requestsFor(order)).toBe(1);
     });
   });
 
   test('a lock that keeps orders from being made is a refusal too', async () => {
-    const shops = await startShops({ store, env: { LOCK_WAIT_MS: '100' } });
+    const orders = await shops.sql('SELECT * FROM orders');
     const holder = await shops.hold('SELECT * FROM lotto_round_info FOR UPDATE');
-    const reply = await shops.call('POST', '/api/orders', {});
+    const reply = await impatient.call('POST', '/api/orders', {});
     expect(reply.body).toMatchObject({ status: 400, code: 'lock-timeout' });
     await holder.query('ROLLBACK');
     holder.release();
-    expect(await shops.sql('SELECT * FROM orders')).toEqual([]);
-    await shops.order();
+    expect(await shops.sql('SELECT * FROM orders')).toEqual(orders);
+    await impatient.order();
   });
 
   test('a migration that was killed half way is completed by the next start', async () => {
@@ -189,7 +223,6 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
     }
     const second = await startShops({ databaseUrl });
     expect((await second.call('GET', '/health/ready')).status).toBe(200);
-    const provider = await startProvider();
     const third = await startShops({ databaseUrl, providerUrl: provider.url });
     expect((await third.confirm(await third.order())).status).toBe(200);
   });
@@ -215,28 +248,46 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
   });
 
   test('keys are compared byte by byte, and a foreign key without its order is refused', async () => {
-    const shops = await startShops({ store });
     const insert = (key: string, order: string) =>
       shops.sql('INSERT INTO purchase_key (payment_key, order_id) VALUES (?, ?)', [key, order]);
     const orders = await Promise.all([shops.order(), shops.order(), shops.order(), shops.order()]);
     const keys = ['Abc', 'abc', 'Abc ', 'Äbc'];
     for (const [index, key] of keys.entries()) await insert(key, orders[index]?.orderId ?? '');
-    expect(await shops.sql('SELECT * FROM purchase_key')).toHaveLength(4);
+    const written = await shops.sql(
+      'SELECT * FROM purchase_key WHERE order_id IN (?, ?, ?, ?)',
+      orders.map(({ orderId }) => orderId),
+    );
+    expect(written).toHaveLength(4);
     await expect(insert('other', 'no-such-order')).rejects.toThrow();
   });
 });
 
 describe.each(['postgres', 'mariadb'] as const)('on %s, whose COMMIT is refused', (store) => {
-  test.each(claiming)('%s: nothing of the claim is left, and nobody was asked', async (strategy) => {
-    const headers = { 'x-purchase-strategy': strategy };
-    const provider = await startProvider();
-    const commits = await refusableCommits(store, 'lotto_publish');
-    const shops = await startShops({
+  const ends = untilFileEnds();
+  const slow = gate();
+  let provider: Provider;
+  let commits: Commits;
+  let shops: Shops;
+  beforeAll(async () => {
+    provider = await startProvider({ clock: slow.clock, mode: 'generous' }, ends);
+    commits = await refusableCommits(store, 'lotto_publish', ends);
+    shops = await startShops({
+      ends,
       databaseUrl: commits.databaseUrl,
       providerUrl: provider.url,
-      env: { LOCK_WAIT_MS: '100' },
+      // Longer than the tests: until then a purchase is its owner's, and recovery leaves it alone.
+      env: { LOCK_WAIT_MS: '100', PURCHASE_LEASE_MS: '600000' },
     });
+    slow.open();
+  });
+
+  const capturesOf = async ({ orderId }: OrderRef) =>
+    (await provider.ledger()).filter((event) => event.type === 'capture' && event.orderId === orderId).length;
+
+  test.each(claiming)('%s: nothing of the claim is left, and nobody was asked', async (strategy) => {
+    const headers = { 'x-purchase-strategy': strategy };
     const order = await shops.order();
+    const before = await leftIn(shops, provider);
     await commits.refuse();
 
     const reply = await shops.confirm(order, { headers });
@@ -245,29 +296,20 @@ describe.each(['postgres', 'mariadb'] as const)('on %s, whose COMMIT is refused'
     if (strategy === 'pessimistic-held') {
       // It has charged by then: nobody may hear that nothing came of it.
       expect(reply.status).toBe(202);
-      expect(await provider.captures()).toBe(1);
+      expect(await capturesOf(order)).toBe(1);
       return;
     }
     // MariaDB waits for the commit lock, and tells of it as of any other.
     expect([400, 503]).toContain(reply.status);
     expect(['lock-timeout', 'store-unavailable']).toContain(reply.body.code);
-    expect(await provider.ledger()).toEqual([]);
-    await expectUntouched(shops, [{ order, headers }]);
+    await expectUntouched(shops, provider, before, [{ order, headers }]);
   });
 
   test.each(['conditional-update', 'durable'])(
     '%s, after the charge: the order shows that nobody knows, and is not charged again',
     async (strategy) => {
       const headers = { 'x-purchase-strategy': strategy };
-      const slow = gate();
-      const provider = await startProvider({ clock: slow.clock, mode: 'generous' });
-      const commits = await refusableCommits(store, 'lotto_publish');
-      const shops = await startShops({
-        databaseUrl: commits.databaseUrl,
-        providerUrl: provider.url,
-        // Longer than the test: until then the purchase is its owner's, and recovery leaves it alone.
-        env: { LOCK_WAIT_MS: '100', PURCHASE_LEASE_MS: '600000' },
-      });
+      slow.close();
       const order = await shops.order();
       const confirming = shops.confirm(order, { headers });
       await until(() => slow.waiting() === 1);
@@ -279,8 +321,8 @@ describe.each(['postgres', 'mariadb'] as const)('on %s, whose COMMIT is refused'
       await commits.allow();
       expect(await shops.see(order)).toMatchObject({ status: 'PENDING' });
       expect((await shops.confirm(order, { headers })).status).toBe(400);
-      expect(await provider.captures()).toBe(1);
-      expect(await shops.sql('SELECT * FROM bill')).toEqual([]);
+      expect(await capturesOf(order)).toBe(1);
+      expect(await billsOf(shops, order)).toEqual([]);
     },
   );
 });
