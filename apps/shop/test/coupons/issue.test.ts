@@ -1,8 +1,8 @@
-import { describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { together, until } from '../../../../test/barrier.ts';
 import { twoStores } from '../../../../test/stores.ts';
 import { type CouponStrategyName, couponStrategyNames } from '../../src/coupons/issue/index.ts';
-import { startShops } from '../harness.ts';
+import { type Shops, startShops, untilFileEnds } from '../harness.ts';
 import { ask, newCoupon, stockOf, tally } from './coupons.ts';
 
 const WRONG: CouponStrategyName[] = ['none', 'mutex', 'optimistic-retry-inside', 'redis-lock-inside'];
@@ -15,8 +15,14 @@ const env = { COUPON_SPIN_PAUSE_MS: '5', COUPON_RETRY_PAUSE_MS: '2' };
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => index + 1);
 
 describe.each(twoStores)('on %s', (store) => {
+  const ends = untilFileEnds();
+  /** Two instances, for all: each has a coupon of its own. */
+  let shops: Shops;
+  beforeAll(async () => {
+    shops = await startShops({ store, env, instances: 2, ends });
+  });
+
   test('one request at a time: every strategy numbers, counts down, refuses a second one and what is sold out', async () => {
-    const shops = await startShops({ store, env });
     for (const strategy of couponStrategyNames) {
       const id = await newCoupon(shops, { numberOfCoupons: 2 });
       const first = await ask(shops, id, { member: 1, strategy });
@@ -44,7 +50,6 @@ describe.each(twoStores)('on %s', (store) => {
   test.each(right)(
     '%s: 40 members at once on two instances, 10 coupons: exactly 10, numbered without gaps',
     async (strategy) => {
-      const shops = await startShops({ store, env, instances: 2 });
       const id = await newCoupon(shops, { numberOfCoupons: 10 });
       const replies = await together(40, (index) =>
         ask(shops, id, { member: index + 1, strategy, instance: index % 2 }),
@@ -60,7 +65,6 @@ describe.each(twoStores)('on %s', (store) => {
   );
 
   test.each(right)('%s: one member ten times at once gets one, and burns nothing', async (strategy) => {
-    const shops = await startShops({ store, env, instances: 2 });
     const id = await newCoupon(shops);
     const replies = await together(10, (index) =>
       ask(shops, id, { member: 7, strategy, instance: index % 2 }),
@@ -78,7 +82,6 @@ describe.each(twoStores)('on %s', (store) => {
   });
 
   test.each(right)('%s: a day’s quota of 3 is never exceeded, and the rest stays', async (strategy) => {
-    const shops = await startShops({ store, env, instances: 2 });
     const id = await newCoupon(shops, { numberOfCoupons: 20, dailyQuota: 3 });
     const replies = await together(20, (index) =>
       ask(shops, id, { member: index + 1, strategy, instance: index % 2 }),
@@ -93,25 +96,24 @@ describe.each(twoStores)('on %s', (store) => {
    */
   async function whileHeld(
     strategy: CouponStrategyName,
-    options: { asking: number; instances: number; member?: number; settings?: Record<string, string> },
+    options: { asking: number; instances: number; member?: number; of?: Shops },
   ) {
-    const { instances, settings } = options;
-    const shops = await startShops({ store, env: { ...env, ...settings }, instances });
-    const id = await newCoupon(shops);
-    const holder = await shops.hold(`SELECT * FROM coupon WHERE id = '${id}' FOR UPDATE`);
+    const { instances, of = shops } = options;
+    const id = await newCoupon(of);
+    const holder = await of.hold(`SELECT * FROM coupon WHERE id = '${id}' FOR UPDATE`);
     const asking = together(options.asking, (index) =>
-      ask(shops, id, {
+      ask(of, id, {
         member: options.member ?? index + 1,
         strategy,
         instance: index % instances,
       }),
     );
     const stuck = strategy === 'mutex' ? instances : options.asking;
-    await until(async () => (await shops.waitingForLocks()) === stuck);
+    await until(async () => (await of.waitingForLocks()) === stuck);
     await holder.query('COMMIT');
     holder.release();
     const replies = await asking;
-    return { replies, answers: tally(replies), stock: await stockOf(shops, id) };
+    return { replies, answers: tally(replies), stock: await stockOf(of, id) };
   }
 
   describe('the mistakes', () => {
@@ -155,10 +157,11 @@ describe.each(twoStores)('on %s', (store) => {
   );
 
   test('optimistic-retry: with fewer attempts than rivals somebody is turned away, and nothing is wrong', async () => {
+    const impatient = await startShops({ store, env: { ...env, COUPON_RETRY_ATTEMPTS: '1' } });
     const { replies, stock } = await whileHeld('optimistic-retry', {
       asking: 3,
       instances: 1,
-      settings: { COUPON_RETRY_ATTEMPTS: '1' },
+      of: impatient,
     });
     expect(tally(replies)).toEqual({ ok: 1, '400 contended': 2 });
     expect(stock).toMatchObject({ remaining: 4, serials: [1] });
