@@ -56,15 +56,14 @@ export async function startProxy(
       const fate = isIt(data) ? fateOf(++commits) : 'passes';
       if (fate instanceof Uint8Array) client.write(fate);
       else if (fate === 'request-lost') cut();
-      else {
-        answerIsLost = fate === 'answer-lost';
-        database.write(data);
-      }
+      else if (fate === 'answer-lost') {
+        answerIsLost = true;
+        // The server carries out all that has been sent, finds the end of it, and closes; the client is told of nothing before that.
+        database.end(data);
+      } else database.write(data);
     });
     database.on('data', (data) => {
-      if (isSilent()) return;
-      if (answerIsLost) cut();
-      else client.write(data);
+      if (!isSilent() && !answerIsLost) client.write(data);
     });
   });
 

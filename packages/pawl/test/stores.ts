@@ -17,8 +17,8 @@ export { SESSION_ID } from '../src/conformance/database.ts';
 export type Isolation = 'READ COMMITTED' | 'REPEATABLE READ' | 'SERIALIZABLE';
 
 export interface PortOptions {
-  /** What the adapter is over. Absent: the bare driver. */
-  readonly over?: 'driver' | 'kysely';
+  /** What the adapter is over. Absent: the bare driver. With `together` it sends several statements in one message. */
+  readonly over?: 'driver' | 'kysely' | 'together';
   /** Most connections. */
   readonly connections?: number;
   /** Another port of 127.0.0.1 than the server's: a proxy's, or nobody's. */
@@ -177,6 +177,7 @@ async function postgresDriver(url: string): Promise<Driver> {
         connectionTimeoutMillis: acquireTimeoutMs,
         query_timeout: queryTimeoutMs,
         options: options(settings),
+        pipeline: over === 'together',
       });
       // Without a listener, a broken idle connection would end the process.
       pool.on('error', () => undefined);
@@ -221,6 +222,7 @@ async function mysqlDriver(url: string): Promise<Driver> {
         password: user?.password ?? password,
         database: pathname.slice(1),
         connectionLimit: connections,
+        multipleStatements: over === 'together',
         ...MYSQL_VALUES,
       });
       const idle = { idle_transaction_timeout: String(IDLE_IN_TRANSACTION_MS / 1_000), ...settings };
