@@ -16,7 +16,8 @@ export function start(
 ) {
   const command: ChildProcess = spawn(process.execPath, [...nodeArgs, COMMAND, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env.PATH, ...env },
+    // With the cache of what is compiled, which does not change what it does, and saves half of it.
+    env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE, ...env },
   });
   onTestFinished(() => void command.kill('SIGKILL'));
   const output = { out: '', err: '' };
