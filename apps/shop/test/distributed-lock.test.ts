@@ -1,8 +1,8 @@
-import { describe, expect, inject, test } from 'vitest';
+import { beforeAll, describe, expect, inject, test } from 'vitest';
 import { together, until } from '../../../test/barrier.ts';
 import type { StrategyName } from '../src/lotto/purchase/index.ts';
 import type { Step } from '../src/trace.ts';
-import { auditOf, gate, type OrderRef, startProvider, startShops } from './harness.ts';
+import { auditOf, gate, type OrderRef, startProvider, startShops, untilFileEnds } from './harness.ts';
 import { startOwnProcess } from './own-process.ts';
 
 const stores = ['postgres', 'mariadb'] as const;
@@ -12,16 +12,21 @@ describe.each(stores)('on %s', (store) => {
   describe.each(['redis', 'database'] as const)('with the locks in: %s', (locks) => {
     const env = { DISTRIBUTED_LOCK_STORE: locks, DISTRIBUTED_LOCK_LEASE_MS: '200' };
 
+    const ends = untilFileEnds();
+
     /** Two instances, of which one can stand still, before a provider that captures whatever it is asked. */
     async function openBench() {
-      const provider = await startProvider({ mode: 'generous' });
-      const shops = await startShops({ store, providerUrl: provider.url, env });
-      const stopping = await startOwnProcess({
-        ...env,
-        DATABASE_URL: shops.databaseUrl,
-        REDIS_URL: inject('redisUrl'),
-        PAYMENT_BASE_URL: provider.url,
-      });
+      const provider = await startProvider({ mode: 'generous' }, ends);
+      const shops = await startShops({ store, providerUrl: provider.url, env, ends });
+      const stopping = await startOwnProcess(
+        {
+          ...env,
+          DATABASE_URL: shops.databaseUrl,
+          REDIS_URL: inject('redisUrl'),
+          PAYMENT_BASE_URL: provider.url,
+        },
+        ends,
+      );
       const instance = shops.join(stopping.url);
 
       /** An order is confirmed at an instance that stops after `step`, then at the other; the first goes on after that. */
@@ -44,8 +49,12 @@ describe.each(stores)('on %s', (store) => {
       };
     }
 
+    let stopAt: Awaited<ReturnType<typeof openBench>>;
+    beforeAll(async () => {
+      stopAt = await openBench();
+    });
+
     test('distributed-lock: who stops after he has read, for longer than his lease, charges again', async () => {
-      const stopAt = await openBench();
       for (const step of ['read', 'charged'] as const) {
         const { answers, captures, bills } = await stopAt('distributed-lock', step);
         expect({ step, answers, captures, bills }).toEqual({
@@ -58,7 +67,6 @@ describe.each(stores)('on %s', (store) => {
     });
 
     test('distributed-lock-fenced: he is refused before he charges, and charges nobody', async () => {
-      const stopAt = await openBench();
       for (const [step, code] of [
         ['locked', 'fenced'],
         ['registered', 'already-done'],
@@ -76,7 +84,6 @@ describe.each(stores)('on %s', (store) => {
     });
 
     test('distributed-lock-fenced: nobody fences him off once he has claimed, however long he stands still', async () => {
-      const stopAt = await openBench();
       for (const [step, code] of [
         ['claimed', 'in-progress'],
         ['charged', 'in-progress'],
