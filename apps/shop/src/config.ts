@@ -62,7 +62,8 @@ export const settingsSchema = Type.Object({
     minimum: 1,
     maximum: 1000,
     default: 10,
-    description: 'The connections that this instance opens at most.',
+    description:
+      'The connections that this instance opens at most, beside ten for group commit and those of locks in the database.',
   }),
   DATABASE_STATEMENT_TIMEOUT_MS: Type.Integer({
     minimum: 100,
@@ -70,6 +71,11 @@ export const settingsSchema = Type.Object({
     default: 30_000,
     description:
       'How long a statement may take, in milliseconds. Longer than several waits for a lock: a statement may queue for a row, and then wait for who holds it.',
+  }),
+  GROUP_COMMIT: Type.Boolean({
+    default: true,
+    description:
+      'Whether requests that come at the same time share a transaction, each with an outcome of its own. 0: each has one to itself; the outcomes are the same.',
   }),
   REDIS_URL: Type.Optional(
     Type.String({

@@ -1,17 +1,24 @@
 import type { StrictServer } from '@pawl/service-kit';
 import { Redis } from 'ioredis';
-import type { RedisPort, RedisSubscriber } from 'pawl';
+import { defaultGroupCommit, type RedisPort, type RedisSubscriber, type SqlPort } from 'pawl';
 import { ioredisPort, ioredisSubscriber } from 'pawl/ioredis';
 import type { Settings } from './config.ts';
 import type { PaymentProvider } from './payment/provider.ts';
 import { tossClient } from './payment/toss-client.ts';
-import { type OpenDatabase, openDatabase } from './store/database.ts';
+import { type OpenDatabase, openDatabase, openGroups } from './store/database.ts';
 
 /** How long a command to Redis may take, in milliseconds: money waits for nobody who has fallen silent. */
 const REDIS_TIMEOUT_MS = 3_000;
 
+/** What has a group commit of its own: the coupons, and the purchases. */
+const GROUPS = 2;
+/** So that none of them ever waits for a connection: one each for its batches, and one for each row that it waits for. */
+const GROUP_POOL_SIZE = GROUPS * (1 + defaultGroupCommit.maxHeldKeys);
+
 /** Whom an instance talks to. */
 export interface Connections extends OpenDatabase {
+  /** The same database, over connections for group commit alone. */
+  readonly groups: SqlPort;
   /** Undefined where there is none. */
   readonly redis:
     | {
@@ -29,15 +36,18 @@ export interface Connections extends OpenDatabase {
 
 /** Nobody has been connected to yet. */
 export function openConnections(settings: Settings, log: StrictServer['log']): Connections {
-  const database = openDatabase({
+  const options = {
     url: settings.DATABASE_URL,
     applicationName: settings.SERVER_NAME,
     poolSize: settings.DATABASE_POOL_SIZE,
     lockWaitMs: Math.max(1, settings.LOCK_WAIT_MS),
     statementTimeoutMs: settings.DATABASE_STATEMENT_TIMEOUT_MS,
     longestWaitMs: settings.PAYMENT_TIMEOUT_MS,
-    onIdleError: (error) => log.error({ err: error }, 'an idle connection to the database broke'),
-  });
+    onIdleError: (error: Error) => log.error({ err: error }, 'an idle connection to the database broke'),
+  };
+  const database = openDatabase(options);
+  // Where each caller has a transaction of his own, as many at once as anywhere else.
+  const groups = openGroups(settings.GROUP_COMMIT ? { ...options, poolSize: GROUP_POOL_SIZE } : options);
   const redis = settings.REDIS_URL === undefined ? undefined : redisClient(settings.REDIS_URL);
   redis?.on('error', (error) => log.error({ err: error }, 'the connection to Redis failed'));
   const subscriber = redis?.duplicate({ autoResubscribe: false });
@@ -50,6 +60,7 @@ export function openConnections(settings: Settings, log: StrictServer['log']): C
   });
   return {
     ...database,
+    groups: groups.sql,
     redis: redis &&
       subscriber && {
         port: ioredisPort(redis, { commandTimeoutMs: REDIS_TIMEOUT_MS }),
@@ -64,7 +75,7 @@ export function openConnections(settings: Settings, log: StrictServer['log']): C
       subscriber?.disconnect();
       redis?.disconnect();
       await provider.close();
-      await database.db.destroy();
+      await Promise.all([database.db.destroy(), groups.end()]);
     },
   };
 }

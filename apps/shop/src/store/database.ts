@@ -1,10 +1,10 @@
 import { type ColumnType, type Generated, Kysely } from 'kysely';
 import type { SqlPort } from 'pawl';
 import { type KyselyTransaction, kyselyPort } from 'pawl/kysely';
-import type { DriverOptions, LockSessions } from './driver.ts';
-import { mysqlDriver, mysqlLockSessions } from './mysql.ts';
+import type { DriverOptions, Groups, LockSessions } from './driver.ts';
+import { mysqlDriver, mysqlGroups, mysqlLockSessions } from './mysql.ts';
 import { countUse, type PoolUse } from './pool-use.ts';
-import { postgresDriver, postgresLockSessions } from './postgres.ts';
+import { postgresDriver, postgresGroups, postgresLockSessions } from './postgres.ts';
 
 export type PublishStatus = 'WAITING' | 'PENDING' | 'COMPLETE' | 'REFUNDING' | 'REFUNDED' | 'CANCELED';
 
@@ -144,22 +144,34 @@ export interface OpenDatabase {
   readonly poolUse: PoolUse;
 }
 
-/** The database of a shop that serves. */
-export function openDatabase(options: {
-  url: string;
-  applicationName: string;
-  poolSize: number;
-  lockWaitMs: number;
-  statementTimeoutMs: number;
+/** Of a shop that serves. */
+export interface DatabaseOptions {
+  readonly url: string;
+  readonly applicationName: string;
+  readonly poolSize: number;
+  readonly lockWaitMs: number;
+  readonly statementTimeoutMs: number;
   /** The longest that a transaction waits for something outside the database, in milliseconds. */
-  longestWaitMs: number;
+  readonly longestWaitMs: number;
   onIdleError(error: Error): void;
-}): OpenDatabase {
-  return open({
+}
+
+/** The database of a shop that serves. */
+export function openDatabase(options: DatabaseOptions): OpenDatabase {
+  return open(serving(options));
+}
+
+/** The same database for group commit, over connections of its own, `poolSize` at most: see `groupCommit`. */
+export function openGroups(options: DatabaseOptions): Groups {
+  return isMysql(options.url) ? mysqlGroups(serving(options)) : postgresGroups(serving(options));
+}
+
+function serving(options: DatabaseOptions): DriverOptions {
+  return {
     ...options,
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
     idleInTransactionTimeoutMs: options.longestWaitMs + IDLE_IN_TRANSACTION_MARGIN_MS,
-  });
+  };
 }
 
 /** The same for its migrations, which wait longer: for each other, and for locks of whole tables. */

@@ -1,5 +1,5 @@
 import type { Dialect } from 'kysely';
-import type { SqlDialect, SqlSessions } from 'pawl';
+import type { SqlDialect, SqlPort, SqlSessions } from 'pawl';
 
 /** A server that has fallen silent does not end its statements: then the client gives up, this much later. */
 export const ANSWER_MARGIN_MS = 2_000;
@@ -21,6 +21,12 @@ export interface DriverOptions {
 export interface Driver {
   readonly kysely: Dialect;
   readonly guards: SqlDialect;
+}
+
+/** Connections for group commit alone, over which several statements are sent at once. */
+export interface Groups {
+  readonly sql: SqlPort;
+  end(): Promise<unknown>;
 }
 
 /** Sessions for locks alone, each of which keeps one for as long as it is held or waited for. */

@@ -1,10 +1,11 @@
-import { createPool, type TypeCastField } from 'mysql2';
+import { createPool, type PoolOptions, type TypeCastField } from 'mysql2';
 import { mysql } from 'pawl/mysql';
-import { classifiedMysql2Pool, mysql2Sessions } from 'pawl/mysql2';
+import { classifiedMysql2Pool, mysql2Port, mysql2Sessions } from 'pawl/mysql2';
 import {
   ANSWER_MARGIN_MS,
   type Driver,
   type DriverOptions,
+  type Groups,
   type LockSessionOptions,
   type LockSessions,
 } from './driver.ts';
@@ -16,21 +17,36 @@ import { ShopMysqlDialect } from './mysql-dialect.ts';
  * `wait_timeout`.
  */
 export function mysqlDriver(options: DriverOptions): Driver {
+  const classified = classifiedMysql2Pool(openPool(options, options.applicationName), limitsOf(options));
+  return { kysely: new ShopMysqlDialect({ pool: classified }), guards: mysql };
+}
+
+/** With the same limits. */
+export function mysqlGroups(options: DriverOptions): Groups {
+  const pool = openPool(options, `${options.applicationName} groups`, { multipleStatements: true });
+  return { sql: mysql2Port(pool, limitsOf(options)), end: () => pool.promise().end() };
+}
+
+function openPool(options: DriverOptions, applicationName: string, more: PoolOptions = {}) {
   const pool = createPool({
+    ...more,
     uri: options.url,
     connectionLimit: options.poolSize,
     connectTimeout: options.connectTimeoutMs,
     timezone: 'Z',
     typeCast: asText,
-    connectAttributes: { program_name: options.applicationName },
+    connectAttributes: { program_name: applicationName },
   });
   pool.on('connection', (connection) => connection.on('error', options.onIdleError));
-  const classified = classifiedMysql2Pool(pool, {
+  return pool;
+}
+
+function limitsOf(options: DriverOptions) {
+  return {
     acquireTimeoutMs: options.connectTimeoutMs,
     queryTimeoutMs: options.statementTimeoutMs + ANSWER_MARGIN_MS,
     setUp: sessionOf(options),
-  });
-  return { kysely: new ShopMysqlDialect({ pool: classified }), guards: mysql };
+  };
 }
 
 /** Without a limit of statements: whoever waits for a lock is in one, and knows when to leave. */

@@ -1,11 +1,12 @@
 import { PostgresDialect } from 'kysely';
-import { classifiedPgPool, pgSessions } from 'pawl/pg';
+import { classifiedPgPool, pgPort, pgSessions } from 'pawl/pg';
 import { postgres } from 'pawl/postgres';
 import pg from 'pg';
 import {
   ANSWER_MARGIN_MS,
   type Driver,
   type DriverOptions,
+  type Groups,
   type LockSessionOptions,
   type LockSessions,
 } from './driver.ts';
@@ -22,9 +23,21 @@ const PARSERS: Readonly<Record<number, (text: string) => unknown>> = {
 
 /** PostgreSQL, with limits for everything that could wait for ever. */
 export function postgresDriver(options: DriverOptions): Driver {
+  const pool = openPool(options, options.applicationName);
+  return { kysely: new PostgresDialect({ pool: classifiedPgPool(pool) }), guards: postgres };
+}
+
+/** With the same limits. */
+export function postgresGroups(options: DriverOptions): Groups {
+  const pool = openPool(options, `${options.applicationName} groups`, { pipeline: true });
+  return { sql: pgPort(pool), end: () => pool.end() };
+}
+
+function openPool(options: DriverOptions, applicationName: string, more: pg.PoolConfig = {}): pg.Pool {
   const pool = new pg.Pool({
+    ...more,
     connectionString: options.url,
-    application_name: options.applicationName,
+    application_name: applicationName,
     max: options.poolSize,
     connectionTimeoutMillis: options.connectTimeoutMs,
     lock_timeout: options.lockWaitMs,
@@ -39,7 +52,7 @@ export function postgresDriver(options: DriverOptions): Driver {
   });
   // Without a listener, a connection that breaks while it is idle ends the process.
   pool.on('error', options.onIdleError);
-  return { kysely: new PostgresDialect({ pool: classifiedPgPool(pool) }), guards: postgres };
+  return pool;
 }
 
 /** Without the limits of statements and of locks: whoever waits for a lock is in a statement, and knows when to leave. */
