@@ -1,10 +1,9 @@
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { together, until } from '../../../../test/barrier.ts';
 import { type CommitFate, startProxy } from '../../../../test/proxy.ts';
-import { newDatabase } from '../../../../test/stores.ts';
 import type { CouponStrategyName } from '../../src/coupons/issue/index.ts';
-import { refusableCommits } from '../commits.ts';
-import { type Reply, type Shops, startShops } from '../harness.ts';
+import { type Commits, refusableCommits } from '../commits.ts';
+import { type Reply, type Shops, startShops, untilFileEnds } from '../harness.ts';
 import { ask, newCoupon, stockOf, tally } from './coupons.ts';
 
 /** What is not published as wrong, or as uncertain. */
@@ -38,22 +37,50 @@ async function expectUntouched(shops: Shops, id: string, strategy: CouponStrateg
 }
 
 describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
+  const ends = untilFileEnds();
+  /** Each test has a coupon of its own. */
+  let shops: Shops;
+  /** On the same database, where nobody waits for a lock for long. */
+  let impatient: Shops;
+  /** On the same database, by a proxy that does to a COMMIT what it is told. */
+  let behind: Shops;
+  let fateNow: CommitFate = 'passes';
+  /** On a database that refuses COMMITs. */
+  let refused: Shops;
+  let commits: Commits;
+  beforeAll(async () => {
+    shops = await startShops({ store, env, ends });
+    const { databaseUrl } = shops;
+    // One resolves reservations for all of them: or there would be more who might wait for a lock.
+    const resolvesNone = { ...env, COUPON_RECONCILE_MS: '3600000' };
+    impatient = await startShops({ databaseUrl, env: { ...resolvesNone, LOCK_WAIT_MS: '100' }, ends });
+    const proxy = await startProxy(databaseUrl, () => fateNow);
+    ends(() => proxy.close());
+    const port = String(proxy.port);
+    const url = Object.assign(new URL(databaseUrl), { port }).href;
+    behind = await startShops({ databaseUrl: url, env: resolvesNone, ends });
+    commits = await refusableCommits(store, 'issued_coupon', ends);
+    refused = await startShops({
+      databaseUrl: commits.databaseUrl,
+      env: { ...env, LOCK_WAIT_MS: '100' },
+      ends,
+    });
+  });
+
   describe.each(right)('%s', (strategy) => {
     test('a lock that is not granted in time is a refusal, and burns nothing', async () => {
-      const shops = await startShops({ store, env: { ...env, LOCK_WAIT_MS: '100' } });
-      const id = await newCoupon(shops);
+      const id = await newCoupon(impatient);
       const holder = await shops.hold(`SELECT * FROM coupon WHERE id = '${id}' FOR UPDATE`);
 
-      const reply = await ask(shops, id, { member: 1, strategy });
+      const reply = await ask(impatient, id, { member: 1, strategy });
 
       expect(reply.body).toMatchObject({ status: 400, code: 'lock-timeout' });
       await holder.query('ROLLBACK');
       holder.release();
-      await expectUntouched(shops, id, strategy);
+      await expectUntouched(impatient, id, strategy);
     });
 
     test('a connection that is killed in the middle leaves nothing', async () => {
-      const shops = await startShops({ store, env });
       const id = await newCoupon(shops);
       const holder = await shops.hold(`SELECT * FROM coupon WHERE id = '${id}' FOR UPDATE`);
       const asking = ask(shops, id, { member: 1, strategy });
@@ -68,21 +95,16 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
     });
 
     test('a COMMIT that is refused leaves nothing', async () => {
-      const commits = await refusableCommits(store, 'issued_coupon');
-      const shops = await startShops({
-        databaseUrl: commits.databaseUrl,
-        env: { ...env, LOCK_WAIT_MS: '100' },
-      });
-      const id = await newCoupon(shops);
+      const id = await newCoupon(refused);
       await commits.refuse();
 
-      const reply = await ask(shops, id, { member: 1, strategy });
+      const reply = await ask(refused, id, { member: 1, strategy });
 
       await commits.allow();
       // MariaDB waits for the commit lock, and tells of it as of any other.
       expect([400, 503]).toContain(reply.status);
       expect(['lock-timeout', 'store-unavailable']).toContain(reply.body.code);
-      await expectUntouched(shops, id, strategy);
+      await expectUntouched(refused, id, strategy);
     });
 
     test.each([
@@ -91,26 +113,18 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
     ] as const)(
       'a COMMIT that is %s: 503, and in the end one for the member, and none lost',
       async (_what, fate) => {
-        const databaseUrl = await newDatabase(store);
-        let fateNow: CommitFate = 'passes';
-        const proxy = await startProxy(databaseUrl, () => fateNow);
-        onTestFinished(() => proxy.close());
-        const shops = await startShops({
-          databaseUrl: Object.assign(new URL(databaseUrl), { port: String(proxy.port) }).href,
-          env,
-        });
-        const id = await newCoupon(shops, { numberOfCoupons: 2 });
+        const id = await newCoupon(behind, { numberOfCoupons: 2 });
         fateNow = fate;
 
-        const lost = await ask(shops, id, { member: 1, strategy });
+        const lost = await ask(behind, id, { member: 1, strategy });
 
         fateNow = 'passes';
         expect(lost.body).toMatchObject({ status: 503, code: 'store-unavailable' });
         expect(lost.body.message).toContain('Look whether it took effect');
-        const again = await askUntilKnown(shops, id, strategy);
+        const again = await askUntilKnown(behind, id, strategy);
         expect(tally([again])).toEqual(fate === 'answer-lost' ? { '400 already-issued': 1 } : { ok: 1 });
-        expect((await ask(shops, id, { member: 2, strategy })).body.data).toMatchObject({ serialNumber: 2 });
-        expect(await stockOf(shops, id)).toMatchObject({ remaining: 0, members: [1, 2], serials: [1, 2] });
+        expect((await ask(behind, id, { member: 2, strategy })).body.data).toMatchObject({ serialNumber: 2 });
+        expect(await stockOf(behind, id)).toMatchObject({ remaining: 0, members: [1, 2], serials: [1, 2] });
       },
     );
   });
