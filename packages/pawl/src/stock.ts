@@ -75,9 +75,9 @@ export interface StockDefinition<Request extends StockRequest, Value, Reason ext
   take(seen: StockSeen<Request>): Done<StockTake<Value>> | Refused<Reason>;
   /**
    * What the claimant's claim, or that there is none, says of a request whose answer was lost. It is read when nothing of the request
-   * is under way any more.
+   * is under way any more. `row`: the row of the stock, as it is then.
    */
-  recall(claim: Row | undefined, request: Request): Done<Value> | Refused<Reason>;
+  recall(claim: Row | undefined, request: Request, row: Row): Done<Value> | Refused<Reason>;
 }
 
 /** `wrong-state`: there is no such stock. */
@@ -113,10 +113,11 @@ export function stock<Request extends StockRequest, Value, Reason extends Refusa
   options: GroupCommitOptions,
 ): Stock<Request, Value, Reason> {
   const work: StockWork<Request, Value, Reason> = new StockWork(sql.dialect.batch, definition, (request) =>
-    resolved(group, request),
+    recalled(group, request),
   );
   const group = groupCommit(sql, work, options);
-  const take = (request: Request, _: undefined) => group.submit({ request, isLost: false });
+  const take = async (request: Request, _: undefined) =>
+    (await group.submit({ request, isLost: false })) as StockOutcome<Value, Reason>;
   return { take: (request) => observed(TAKE, sql.dialect.name, take, request, undefined) };
 }
 
@@ -126,30 +127,28 @@ interface StockItem<Request> {
   readonly isLost: boolean;
 }
 
+/** What was read of a request whose answer was lost. */
+interface Recalled<Value, Reason extends RefusalReason> {
+  readonly outcome: 'done';
+  readonly recalled: Done<Value> | Refused<Reason>;
+}
+
+/** What an item comes to: a request that was lost is recalled, and what else it is told says that it could not be. */
+type ItemOutcome<Value, Reason extends RefusalReason> = StockOutcome<Value, Reason> | Recalled<Value, Reason>;
+
 /**
  * Under the lock of the stock: whoever has it knows that the transaction whose answer was lost is over, and has not yet to be
  * committed by a server that goes on without its client.
  */
-async function resolved<Request extends StockRequest, Value, Reason extends RefusalReason>(
-  group: GroupCommit<StockItem<Request>, StockOutcome<Value, Reason>>,
+async function recalled<Request extends StockRequest, Value, Reason extends RefusalReason>(
+  group: GroupCommit<StockItem<Request>, ItemOutcome<Value, Reason>>,
   request: Request,
 ): Promise<Outcome<Value>> {
-  const again = () => unknown(() => resolved(group, request));
-  try {
-    const found = await group.submit({ request, isLost: true });
-    return found.outcome === 'refused' && NOT_READ.has(found.reason) ? again() : found;
-  } catch {
-    // What keeps it from being read says nothing of what it was.
-    return again();
-  }
+  // What keeps it from being read says nothing of what it was.
+  const found = await group.submit({ request, isLost: true }).catch(() => undefined);
+  if (found !== undefined && 'recalled' in found) return found.recalled;
+  return unknown(() => recalled(group, request));
 }
-
-/** It was not read, so it is as unknown as before. */
-const NOT_READ: ReadonlySet<RefusalReason> = new Set<GroupRefusal>([
-  'overloaded',
-  'lock-timeout',
-  'contended',
-]);
 
 const NOW = 'pawl_now_ms';
 
@@ -163,7 +162,7 @@ interface StockState {
 }
 
 class StockWork<Request extends StockRequest, Value, Reason extends RefusalReason>
-  implements GroupWork<StockItem<Request>, StockOutcome<Value, Reason>>
+  implements GroupWork<StockItem<Request>, ItemOutcome<Value, Reason>>
 {
   readonly #statements: BatchStatements;
   readonly #definition: StockDefinition<Request, Value, Reason>;
@@ -218,7 +217,7 @@ class StockWork<Request extends StockRequest, Value, Reason extends RefusalReaso
   decide(
     items: readonly StockItem<Request>[],
     read: readonly SqlResult[],
-  ): BatchDecision<StockOutcome<Value, Reason>> {
+  ): BatchDecision<ItemOutcome<Value, Reason>> {
     const { rows, claims, claimants } = this.#definition;
     const [locked, present, claimed, asking] = read as [
       SqlResult,
@@ -242,13 +241,13 @@ class StockWork<Request extends StockRequest, Value, Reason extends RefusalReaso
     }
     const inserts: Columns[] = [];
 
-    const outcomes = items.map(({ request, isLost }): StockOutcome<Value, Reason> | typeof HELD => {
+    const outcomes = items.map(({ request, isLost }): ItemOutcome<Value, Reason> | typeof HELD => {
       const key = textOf(request.stock);
       const stock = stocks.get(key);
       if (stock === undefined) return clocks.has(key) ? HELD : refused('wrong-state');
       const claimant = textOf(request.claimant);
       const claim = stock.claims.get(claimant);
-      if (isLost) return this.#definition.recall(claim, request);
+      if (isLost) return { outcome: 'done', recalled: this.#definition.recall(claim, request) };
       const { row, now } = stock;
       const taken = this.#definition.take({
         request,
