@@ -247,7 +247,7 @@ class StockWork<Request extends StockRequest, Value, Reason extends RefusalReaso
       if (stock === undefined) return clocks.has(key) ? HELD : refused('wrong-state');
       const claimant = textOf(request.claimant);
       const claim = stock.claims.get(claimant);
-      if (isLost) return { outcome: 'done', recalled: this.#definition.recall(claim, request) };
+      if (isLost) return { outcome: 'done', recalled: this.#definition.recall(claim, request, stock.row) };
       const { row, now } = stock;
       const taken = this.#definition.take({
         request,
