@@ -1,22 +1,27 @@
-import { describe, expect, test } from 'vitest';
-import { type OrderRef, type Shops, startProvider, startShops } from './harness.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { type OrderRef, type Shops, startProvider, startShops, untilFileEnds } from './harness.ts';
+
+const ends = untilFileEnds();
+let provider: Awaited<ReturnType<typeof startProvider>>;
+let shops: Shops;
+beforeAll(async () => {
+  provider = await startProvider({}, ends);
+  shops = await startShops({ providerUrl: provider.url, ends });
+});
 
 /** Sends what must not be accepted, and expects the code, an untouched order, and a provider that heard nothing. */
 async function refuses(
   send: (shops: Shops, order: OrderRef) => Promise<{ status: number; text: string }>,
   expected: { status: number; code: string },
 ): Promise<string> {
-  const provider = await startProvider();
-  const shops = await startShops({ providerUrl: provider.url });
   const order = await shops.order();
-  const before = await snapshot(shops);
+  const before = { rows: await snapshot(shops), asked: await provider.ledger() };
 
   const reply = await send(shops, order);
 
   expect(JSON.parse(reply.text)).toMatchObject({ success: false, data: null, ...expected });
   expect(reply.status).toBe(expected.status);
-  expect(await provider.ledger()).toEqual([]);
-  expect(await snapshot(shops)).toEqual(before);
+  expect({ rows: await snapshot(shops), asked: await provider.ledger() }).toEqual(before);
   return JSON.parse(reply.text).message;
 }
 
@@ -253,8 +258,6 @@ describe('an order is refused, and leaves nothing behind', () => {
 
 describe('what is another member’s is not found', () => {
   test('orders and bills, over the whole matrix of members and objects', async () => {
-    const provider = await startProvider();
-    const shops = await startShops({ providerUrl: provider.url });
     const members = ['1', '2', '3'];
     const paths: { owner: string; path: string }[] = [];
     for (const owner of members) {
@@ -273,14 +276,12 @@ describe('what is another member’s is not found', () => {
   });
 
   test.each(['/api/orders/no-such-order', '/api/tickets/999999'])('%s', async (path) => {
-    const shops = await startShops();
     expect((await shops.call('GET', path)).body).toMatchObject({ success: false, status: 404 });
   });
 
   test.each(['/api/orders/x', '/api/tickets/0', '/api/tickets/abc', '/api/tickets/1e3'])(
     '%s is malformed',
     async (path) => {
-      const shops = await startShops();
       expect((await shops.call('GET', path)).body).toMatchObject({ status: 400, code: 'invalid-request' });
     },
   );
@@ -288,7 +289,6 @@ describe('what is another member’s is not found', () => {
   test.each(['/api/orders/%zz', '/%', `/api/orders/${'x'.repeat(400)}`])(
     '%s cannot be read',
     async (path) => {
-      const shops = await startShops();
       const reply = await shops.call('GET', path);
       expect(reply.body).toMatchObject({ success: false, status: reply.status, code: 'invalid-request' });
       expect(reply.text.length).toBeLessThan(200);
@@ -296,7 +296,6 @@ describe('what is another member’s is not found', () => {
   );
 
   test('an unknown route', async () => {
-    const shops = await startShops();
     expect((await shops.call('GET', '/api/nothing?secret=1')).body).toMatchObject({
       status: 404,
       code: 'not-found',
