@@ -166,7 +166,9 @@ function waitingPort(until: () => Promise<unknown>): ReturnType<SimulatedSeats['
     ...port,
     readThenWrite: async (reads, decide) => {
       await until();
-      return decide(reads.map(() => ({ rows: [], affectedRows: 0 }))).result([]);
+      const decision = decide(reads.map(() => ({ rows: [], affectedRows: 0 })));
+      if ('next' in decision) throw new TypeError('the work decides at once');
+      return decision.result([]);
     },
   };
 }

@@ -103,7 +103,9 @@ export class SimulatedSeats {
           if (fate === 'unavailable') throw new StoreError('UNAVAILABLE', 'none', 'simulated');
           const read: SqlResult[] = [];
           for (const statement of reads) read.push(await this.#read(statement, mine));
-          const { writes, result } = decide(read);
+          const decision = decide(read);
+          if ('next' in decision) throw new TypeError('a stock decides at once');
+          const { writes, result } = decision;
           await this.#step();
           if (fate === 'deadlock') throw new StoreError('DEADLOCK', 'none', 'simulated');
           if (writes.every(({ text }) => text === limit.text)) return result(writes.map(() => nothing));

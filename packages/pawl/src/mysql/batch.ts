@@ -55,9 +55,10 @@ function anyOf(sql: SqlText, keys: readonly Columns[]): string {
     else group.keys.push(key);
   }
   const conditions = [...groups.values()].map((group) => {
+    // In the order of their marks.
+    const shared = names.length === 1 ? '' : `${sql.matches(group.shared)} AND `;
     const list = group.keys.map((key) => sql.value(key[last] ?? null)).join(', ');
-    const isOne = `${quote(last)} IN (${list})`;
-    return names.length === 1 ? isOne : `(${sql.matches(group.shared)} AND ${isOne})`;
+    return `(${shared}${quote(last)} IN (${list}))`;
   });
   return conditions.join(' OR ');
 }
