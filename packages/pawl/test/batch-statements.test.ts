@@ -1,0 +1,124 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { until } from '../../../test/barrier.ts';
+import type { Columns, SqlPort, SqlStatement } from '../src/index.ts';
+import { openStore, type Store } from './stores.ts';
+
+let store: Store;
+let sql: SqlPort;
+
+const run = async (statement: SqlStatement) => (await sql.execute(statement)).rows.map((row) => ({ ...row }));
+const seats = (...pairs: [hall: string, seat: number][]): Columns[] =>
+  pairs.map(([hall, seat]) => ({ hall, seat }));
+const guests = async () =>
+  (await store.query('SELECT hall, seat, guest FROM seat ORDER BY hall, seat')).rows.map(
+    ({ hall, seat, guest }) => `${hall}${seat} ${guest}`,
+  );
+
+describe.each(['postgres', 'mariadb'] as const)('statements about many rows on %s', (on) => {
+  beforeAll(async () => {
+    store = await openStore(on);
+    sql = store.open({ over: 'together' });
+    const blob = on === 'postgres' ? 'bytea' : 'varbinary(20)';
+    await store.query(
+      `CREATE TABLE seat (hall varchar(20) NOT NULL, seat bigint NOT NULL, guest varchar(20), mark ${blob},
+         price double precision, PRIMARY KEY (hall, seat))`,
+    );
+  });
+  beforeEach(async () => {
+    await store.query('DELETE FROM seat');
+    await store.query(
+      "INSERT INTO seat (hall, seat, guest) VALUES ('A', 1, 'ann'), ('A', 2, 'ben'), ('B', 1, 'cleo'), ('B', 2, 'dan')",
+    );
+  });
+  afterEach(() => store.endSessions());
+  afterAll(() => store.close());
+
+  test('are about the rows that are named by all of their columns, and no others', async () => {
+    const keys = seats(['A', 2], ['B', 1], ['C', 7], ['A', 9]);
+    const { batch } = sql.dialect;
+    const found = (rows: readonly Columns[]) => rows.map(({ guest }) => guest).sort();
+    const columns = ['hall', 'guest'];
+    expect(found((await run(batch.readRows({ table: 'seat', keys, columns }))) as Columns[])).toEqual([
+      'ben',
+      'cleo',
+    ]);
+    for (const wait of [true, false]) {
+      const lock = batch.lockRows({ table: 'seat', keys, columns, wait });
+      expect(found((await run(lock)) as Columns[])).toEqual(['ben', 'cleo']);
+    }
+    const set = [{ guest: 'eve' }, { guest: 'fay' }, { guest: 'nobody' }, { guest: 'nobody' }];
+    for (const update of batch.updateRows({ table: 'seat', keys, set })) await sql.execute(update);
+    expect(await guests()).toEqual(['A1 ann', 'A2 eve', 'B1 fay', 'B2 dan']);
+  });
+
+  test('insert all of the rows or none, with values of every type', async () => {
+    const { batch } = sql.dialect;
+    const big = 2n ** 62n;
+    const rows: Columns[] = [
+      { hall: "'\\ ✓", seat: big, guest: null, mark: new Uint8Array([0, 92, 255]), price: -1e-9 },
+      { hall: '', seat: -1, guest: '', mark: new Uint8Array(), price: 0 },
+    ];
+    expect(await run(batch.insertRows({ table: 'seat', rows }))).toEqual([]);
+    const stored = await store.query("SELECT * FROM seat WHERE hall NOT IN ('A', 'B') ORDER BY hall DESC");
+    expect(
+      stored.rows.map((row) => ({ ...row, seat: String(row.seat), mark: [...(row.mark as Buffer)] })),
+    ).toEqual([
+      { hall: "'\\ ✓", seat: String(big), guest: null, mark: [0, 92, 255], price: -1e-9 },
+      { hall: '', seat: '-1', guest: '', mark: [], price: 0 },
+    ]);
+    const again = batch.insertRows({ table: 'seat', rows: [...seats(['C', 1], ['A', 1])] });
+    await expect(sql.execute(again)).rejects.toMatchObject({ code: 'DUPLICATE_KEY', effect: 'none' });
+    expect((await guests()).some((seat) => seat.startsWith('C'))).toBe(false);
+  });
+
+  test('read the store’s clock', async () => {
+    const { batch } = sql.dialect;
+    const read = batch.readRows({ table: 'seat', keys: seats(['A', 1]), columns: ['seat'], nowAs: 'now_ms' });
+    const before = Date.now();
+    const [row] = await run(read);
+    // Both are of this machine; the reading is of a millisecond's fraction.
+    expect(Number(row?.now_ms)).toBeGreaterThan(before - 5);
+    expect(Number(row?.now_ms)).toBeLessThan(Date.now() + 5);
+  });
+
+  test('lock in the order of the keys, whatever the order in which they are given', async () => {
+    const { batch } = sql.dialect;
+    const one = await store.connect();
+    await one.begin('READ COMMITTED');
+    await one.query("SELECT 1 FROM seat WHERE hall = 'A' AND seat = 2 FOR UPDATE");
+    const keys = seats(['B', 1], ['A', 2], ['A', 1]);
+    const waiting = run(batch.lockRows({ table: 'seat', keys, columns: ['seat'], wait: true }));
+    await until(async () => (await store.waitingForLocks()) === 1);
+    // What comes after the one that it waits for is free yet, and what comes before is not.
+    const other = await store.connect();
+    await other.begin('READ COMMITTED');
+    const free = await other.query('SELECT hall, seat FROM seat FOR UPDATE SKIP LOCKED');
+    expect(free.rows.map(({ hall, seat }) => `${hall}${seat}`).sort()).toEqual(['B1', 'B2']);
+    await other.query('COMMIT');
+    await one.query('COMMIT');
+    expect(await waiting).toHaveLength(3);
+  });
+
+  test('pass over rows that somebody else has, unless they are to be waited for', async () => {
+    const { batch } = sql.dialect;
+    const one = await store.connect();
+    await one.begin('READ COMMITTED');
+    await one.query("UPDATE seat SET guest = 'eve' WHERE hall = 'A' AND seat = 1");
+    const keys = seats(['A', 1], ['A', 2]);
+    const lock = (wait: boolean) => batch.lockRows({ table: 'seat', keys, columns: ['guest'], wait });
+    expect(await run(lock(false))).toEqual([{ guest: 'ben' }]);
+    const waiting = run(lock(true));
+    await until(async () => (await store.waitingForLocks()) === 1);
+    await one.query('COMMIT');
+    expect(await waiting).toEqual([{ guest: 'eve' }, { guest: 'ben' }]);
+  });
+
+  test('are refused where the rows have different columns, or there is none', () => {
+    const { batch } = sql.dialect;
+    const misuse = expect.objectContaining({ code: 'MISUSE' });
+    const rows = [{ hall: 'A', seat: 1 }, { hall: 'A' }];
+    expect(() => batch.insertRows({ table: 'seat', rows })).toThrow(misuse);
+    expect(() => batch.insertRows({ table: 'seat', rows: [] })).toThrow(misuse);
+    expect(() => batch.lockRows({ table: 'seat', keys: [], columns: ['seat'], wait: true })).toThrow(misuse);
+  });
+});
