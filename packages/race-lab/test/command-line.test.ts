@@ -1,23 +1,24 @@
+import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { newDatabase } from '../../../test/stores.ts';
+import { afterAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { newDatabase, thorough } from '../../../test/stores.ts';
 import { findRunningClusters } from '../src/cluster/running-clusters.ts';
 import { htmlPageOf } from '../src/report/html/page.ts';
 import type { RunReport } from '../src/report/report.ts';
 import { freeRange, nothing, remainsOf, temporaryDirectory, until } from './cluster/helpers.ts';
-import { MAIN, run, start } from './lab-command.ts';
+import { MAIN, ON_ONE, ON_TWO, run, start } from './lab-command.ts';
 import { session } from './locks/sessions.ts';
 
 describe('race', () => {
-  test('races real strategies on four instances, and every number is in the report', async () => {
+  test('races real strategies on four instances, and every number is in the report; who waited for whose lock, too', async () => {
     const tmp = temporaryDirectory();
     const json = join(tmp, 'reports.json');
     const html = join(tmp, 'reports.html');
-    const strategies = 'none,conditional-update,idempotency-key';
+    const strategies = 'none,conditional-update,idempotency-key,pessimistic-held';
 
     const { code, out } = await run(
       ...['race', '--orders', '20', '--strategy', strategies, '--json', json, '--html', html],
@@ -26,6 +27,7 @@ describe('race', () => {
     const reports: RunReport[] = JSON.parse(readFileSync(json, 'utf8'));
     expect(reports.map(({ strategy }) => strategy)).toEqual(strategies.split(','));
     const [none, ...right] = reports;
+    const [update, , held] = right;
     expect(none).toMatchObject({
       responses: { 200: 20, 500: 80 },
       patterns: { '1/0/4': 20 },
@@ -81,6 +83,7 @@ describe('race', () => {
         expect(asked.atMs).toBeLessThanOrEqual(at('answered') ?? Number.NaN);
       }
     }
+    expectLockWaits('postgres', { held, update, out });
     expect(readFileSync(html, 'utf8')).toBe(htmlPageOf(reports));
     expect(out).toMatch(/none +1\/0\/4 ×20 .* breaks I0×/);
     expect(out).toMatch(/conditional-update +1\/4\/0 ×20 +20 +20 /);
@@ -120,6 +123,7 @@ describe('race', () => {
       '5',
       '--json',
       json,
+      ...ON_TWO,
     );
     vi.unstubAllEnvs();
     const [none, key]: RunReport[] = JSON.parse(readFileSync(json, 'utf8'));
@@ -130,10 +134,21 @@ describe('race', () => {
     expect(code).toBe(0);
   });
 
-  test('in-memory on four instances takes the money more than once', async () => {
+  test('in-memory on several instances takes the money more than once', async () => {
     const json = join(temporaryDirectory(), 'reports.json');
     const { code } = await run(
-      ...['race', '--strategy', 'in-memory', '--orders', '20', '--gateway', 'generous', '--json', json],
+      ...[
+        'race',
+        '--strategy',
+        'in-memory',
+        '--orders',
+        '20',
+        '--gateway',
+        'generous',
+        '--json',
+        json,
+        ...ON_TWO,
+      ],
     );
     const [report]: RunReport[] = JSON.parse(readFileSync(json, 'utf8'));
     expect(report?.ledger?.ordersCapturedTwice).toBeGreaterThan(10);
@@ -142,6 +157,168 @@ describe('race', () => {
     );
     expect(report).toMatchObject({ verdict: 'fail', expected: 'breaks', asExpected: true });
     expect(code).toBe(0);
+  });
+
+  test('help is no error', async () => {
+    const { code, out } = await run('race', '--help');
+    expect(out).toContain('--strategy');
+    expect(code).toBe(0);
+  });
+
+  test('on MariaDB, too, the report shows who waited for whose lock, and says how durable the database is', async () => {
+    const json = join(temporaryDirectory(), 'reports.json');
+    const strategies = 'pessimistic-held,conditional-update';
+    const { code, out } = await run(
+      ...[
+        'race',
+        '--store',
+        'mariadb',
+        '--strategy',
+        strategies,
+        '--orders',
+        '20',
+        '--json',
+        json,
+        ...ON_TWO,
+      ],
+    );
+    const [held, update]: RunReport[] = JSON.parse(readFileSync(json, 'utf8'));
+    expectLockWaits('mariadb', { held, update, out });
+    expect(code).toBe(0);
+  });
+
+  test('bystanders wait where the lock is held across the payment, and less where it is not', async () => {
+    const tmp = temporaryDirectory();
+    const json = join(tmp, 'reports.json');
+    const { code, out } = await run(
+      ...['race', 'bystanders', '--strategy', 'pessimistic,pessimistic-held'],
+      ...(thorough ? ['--purchases', '60', '--seconds', '3'] : ['--purchases', '30', '--seconds', '2']),
+      ...['--json', json],
+    );
+    const [pessimistic, held]: RunReport[] = JSON.parse(readFileSync(json, 'utf8'));
+    expect(held).toMatchObject({
+      experiment: 'bystanders',
+      instances: 1,
+      // Beside other programs that take all processors nobody can tell what the bystanders waited for.
+      ...((held?.bystanders?.processors.peak ?? 0) > 0.95
+        ? { verdict: 'unknown', asExpected: false, unknownBecause: expect.stringContaining('processors') }
+        : { verdict: 'fail', asExpected: true }),
+      expected: 'breaks',
+      control: { strategy: 'pessimistic-held', raced: true },
+    });
+    expect(held?.violations.map(({ invariant }) => invariant)).toContain('I14');
+    expect(held?.bystanders?.orders?.p99).toBeGreaterThan(100);
+    expect(pessimistic).toMatchObject({ patterns: { '1/0/0': pessimistic?.orders }, expected: 'holds' });
+    expect(pessimistic?.ledger).toMatchObject({ ordersRequestedTwice: 0, captures: pessimistic?.orders });
+    expect(pessimistic?.violations.filter(({ invariant }) => invariant !== 'I14')).toEqual([]);
+    expect(pessimistic?.bystanders?.orders?.p99).toBeLessThan(held?.bystanders?.orders?.p99 ?? 0);
+    // How fast this machine is at the moment decides whether they were late in the end.
+    const unknown = [pessimistic, held].some((report) => report?.verdict === 'unknown');
+    expect(code).toBe(pessimistic?.verdict === 'fail' ? 1 : unknown ? 2 : 0);
+    expect(out).toContain('The pool was under load');
+    expect(out).toContain(
+      'npm run race -- bystanders --strategy pessimistic,pessimistic-held --store postgres',
+    );
+    expect(remainsOf(tmp)).toEqual({ files: ['reports.json'], processes: [] });
+  }, 90_000);
+
+  test.each([
+    ['while it starts', 'starting'],
+    ['while it races', 'racing'],
+  ])('Ctrl-C %s leaves nothing, and says so', async (_name, moment) => {
+    const tmp = temporaryDirectory();
+    const { lab, ended, shows } = start('race', '--strategy', 'none', ...ON_TWO);
+    await shows(moment);
+    lab.kill('SIGINT');
+    expect(await ended).toMatchObject({ code: 130, err: expect.stringContaining('nothing is left running') });
+    expect(remainsOf(tmp)).toEqual({ files: [], processes: [] });
+  });
+
+  test('killed outright, it leaves nothing', async () => {
+    const tmp = temporaryDirectory();
+    const { lab, ended, shows } = start('race', '--strategy', 'none', ...ON_TWO);
+    await shows('racing');
+    expect(remainsOf(tmp).processes.length).toBeGreaterThan(8);
+    lab.kill('SIGKILL');
+    await ended;
+    await until(
+      () => nothing(remainsOf(tmp)),
+      10_000,
+      () => remainsOf(tmp),
+    );
+  });
+
+  test('an instance that dies makes the verdict unknown, though the others carry on', async () => {
+    const tmp = temporaryDirectory();
+    const { ended, shows } = start('race', '--strategy', 'conditional-update', '--orders', '60', ...ON_TWO);
+    await shows('racing conditional-update');
+    const victim = remainsOf(tmp).processes.find((process) => process.includes('apps/shop/src/main.ts'));
+    process.kill(Number(victim?.split(' ')[0]), 'SIGKILL');
+    const { code, out } = await ended;
+    expect(out).toMatch(/conditional-update: unknown, because lotto-back-\d had ended by itself/);
+    expect(code).toBe(2);
+    expect(remainsOf(tmp)).toEqual({ files: [], processes: [] });
+  });
+
+  test('a provider that dies is named, and the race is broken off', async () => {
+    const tmp = temporaryDirectory();
+    const { ended, shows } = start('race', '--strategy', 'conditional-update', '--orders', '60', ...ON_TWO);
+    await shows('racing conditional-update');
+    const victim = remainsOf(tmp).processes.find((process) =>
+      process.includes('payment-sandbox/src/main.ts'),
+    );
+    process.kill(Number(victim?.split(' ')[0]), 'SIGKILL');
+    const { code, err } = await ended;
+    expect(err).toContain('payment-sandbox ended by itself, so the race was broken off');
+    expect(code).toBe(255);
+    expect(remainsOf(tmp)).toEqual({ files: [], processes: [] });
+  });
+
+  test('a reader that has gone is no verdict', async () => {
+    const tmp = temporaryDirectory();
+    const { lab, ended } = start('race', '--strategy', 'none', '--orders', '5', ...ON_ONE);
+    lab.stdout?.destroy();
+    expect((await ended).code).toBe(255);
+    expect(remainsOf(tmp)).toEqual({ files: [], processes: [] });
+  });
+
+  test('a temporary directory that is not there is named', async () => {
+    vi.stubEnv('TMPDIR', '/no/such/folder');
+    const { code, err } = await run('race', '--orders', '1');
+    vi.unstubAllEnvs();
+    expect(err).toContain('the temporary directory /no/such/folder cannot be written to; set TMPDIR');
+    expect(code).toBe(255);
+  });
+
+  test('a database that is not there is our failure: 255, in one sentence', async () => {
+    const { code, err } = await run('race', '--store', 'postgres://user:secret@127.0.0.1:1/x');
+    expect(code).toBe(255);
+    expect(err).not.toContain('secret');
+  });
+});
+
+describe('bad arguments', () => {
+  /** All in one process: most of what a command needs to refuse them is its start. */
+  const commands = fork(fileURLToPath(new URL('fixtures/commands-main.ts', import.meta.url)));
+  afterAll(() => void commands.kill());
+
+  async function runThere(args: readonly string[]) {
+    commands.send({ args, tmp: temporaryDirectory() });
+    const [ended] = await once(commands, 'message');
+    return ended as { code: number; out: string; err: string };
+  }
+
+  test('254, as of a process of its own', async () => {
+    const tmp = temporaryDirectory();
+    const args = ['race', '--strategy', 'luck'];
+    const ended = await run(...args);
+    expect(ended).toMatchObject({
+      code: 254,
+      out: '',
+      err: expect.stringContaining('--strategy must be one of'),
+    });
+    expect(remainsOf(tmp)).toEqual({ files: [], processes: [] });
+    expect(await runThere(args)).toEqual(ended);
   });
 
   test.each([
@@ -273,163 +450,43 @@ describe('race', () => {
     ['an unknown command', ['rase'], "unknown command 'rase'"],
     ['an option without its value', ['race', '--orders'], 'argument missing'],
     ['a port that is none', ['up', '--port', '70000'], '--port must be a whole number'],
-  ])('%s is a bad argument: 254, and nothing was started', async (_name, args, message) => {
-    const tmp = temporaryDirectory();
-    const { code, out, err } = await run(...args);
+  ])('%s: 254, and nothing was started', async (_name, args, message) => {
+    const { code, out, err } = await runThere(args);
     expect(err).toContain(message);
     expect(out).toBe('');
     expect(code).toBe(254);
-    expect(remainsOf(tmp)).toEqual({ files: [], processes: [] });
-  });
-
-  test('help is no error', async () => {
-    const { code, out } = await run('race', '--help');
-    expect(out).toContain('--strategy');
-    expect(code).toBe(0);
-  });
-
-  test.each([
-    ['postgres', 'lotto_publish', undefined],
-    ['mariadb', 'lotto_publish', 'PRIMARY'],
-  ])(
-    'on %s the report shows who waited for whose lock, and says how durable the database is',
-    async (store, table, index) => {
-      const json = join(temporaryDirectory(), 'reports.json');
-      const { code, out } = await run(
-        ...['race', '--store', store, '--strategy', 'pessimistic-held,conditional-update', '--orders', '20'],
-        ...['--json', json],
-      );
-      const [held, update]: RunReport[] = JSON.parse(readFileSync(json, 'utf8'));
-      const [example] = held?.lockWaits?.examples ?? [];
-      expect(held?.lockWaits).toMatchObject({ brokenBecause: null });
-      expect(held?.lockWaits?.seen).toBeGreaterThan(0);
-      expect(held?.lockWaits?.samples).toBeGreaterThan(1);
-      expect(example).toMatchObject({ table, holderIdleInTransaction: true, index: index ?? null });
-      expect(example?.waiter).toMatch(/^SELECT .status. FROM .lotto_publish. WHERE .id. = .* FOR UPDATE$/);
-      // The server counts every wait. How many there are is left to chance: who waits for a connection of the pool until the
-      // lock is free again does not wait for the lock.
-      if (store === 'mariadb') {
-        const seen = held?.lockWaits?.seen ?? Number.POSITIVE_INFINITY;
-        // What InnoDB shows is up to 0.1 s old. A session that runs the same statement again by then, whose text has no values, seems
-        // to wait once more: some are seen that were none.
-        expect(held?.lockWaits?.server?.waits).toBeGreaterThanOrEqual(0.9 * seen);
-      }
-      expect(update?.lockWaits).toBeNull();
-      expect(held?.database?.settings).toMatchObject(
-        store === 'postgres' ? { synchronous_commit: 'on' } : { innodb_flush_log_at_trx_commit: '1' },
-      );
-      expect(held?.database?.shopIsolation?.replace('-', ' ').toLowerCase()).toBe('read committed');
-      expect(out).toContain(`${held?.database?.product} ${held?.database?.version}: `);
-      expect(out).toMatch(/pessimistic-held: \d+ waits for locks were seen/);
-      expect(code).toBe(0);
-    },
-  );
-
-  test('bystanders wait where the lock is held across the payment, and less where it is not', async () => {
-    const tmp = temporaryDirectory();
-    const json = join(tmp, 'reports.json');
-    const { code, out } = await run(
-      ...['race', 'bystanders', '--strategy', 'pessimistic,pessimistic-held'],
-      ...['--purchases', '60', '--seconds', '3', '--json', json],
-    );
-    const [pessimistic, held]: RunReport[] = JSON.parse(readFileSync(json, 'utf8'));
-    expect(held).toMatchObject({
-      experiment: 'bystanders',
-      instances: 1,
-      verdict: 'fail',
-      expected: 'breaks',
-      asExpected: true,
-      control: { strategy: 'pessimistic-held', raced: true },
-    });
-    expect(held?.violations.map(({ invariant }) => invariant)).toContain('I14');
-    expect(held?.bystanders?.orders?.p99).toBeGreaterThan(100);
-    expect(pessimistic).toMatchObject({ patterns: { '1/0/0': pessimistic?.orders }, expected: 'holds' });
-    expect(pessimistic?.ledger).toMatchObject({ ordersRequestedTwice: 0, captures: pessimistic?.orders });
-    expect(pessimistic?.violations.filter(({ invariant }) => invariant !== 'I14')).toEqual([]);
-    expect(pessimistic?.bystanders?.orders?.p99).toBeLessThan(held?.bystanders?.orders?.p99 ?? 0);
-    // How fast this machine is at the moment decides whether they were late in the end.
-    expect(code).toBe(pessimistic?.verdict === 'pass' ? 0 : pessimistic?.verdict === 'fail' ? 1 : 2);
-    expect(out).toContain('The pool was under load');
-    expect(out).toContain(
-      'npm run race -- bystanders --strategy pessimistic,pessimistic-held --store postgres',
-    );
-    expect(remainsOf(tmp)).toEqual({ files: ['reports.json'], processes: [] });
-  }, 90_000);
-
-  test.each([
-    ['while it starts', 'starting'],
-    ['while it races', 'racing'],
-  ])('Ctrl-C %s leaves nothing, and says so', async (_name, moment) => {
-    const tmp = temporaryDirectory();
-    const { lab, ended, shows } = start('race', '--strategy', 'none');
-    await shows(moment);
-    lab.kill('SIGINT');
-    expect(await ended).toMatchObject({ code: 130, err: expect.stringContaining('nothing is left running') });
-    expect(remainsOf(tmp)).toEqual({ files: [], processes: [] });
-  });
-
-  test('killed outright, it leaves nothing', async () => {
-    const tmp = temporaryDirectory();
-    const { lab, ended, shows } = start('race', '--strategy', 'none');
-    await shows('racing');
-    expect(remainsOf(tmp).processes.length).toBeGreaterThan(8);
-    lab.kill('SIGKILL');
-    await ended;
-    await until(
-      () => nothing(remainsOf(tmp)),
-      10_000,
-      () => remainsOf(tmp),
-    );
-  });
-
-  test('an instance that dies makes the verdict unknown, though the others carry on', async () => {
-    const tmp = temporaryDirectory();
-    const { ended, shows } = start('race', '--strategy', 'conditional-update', '--orders', '60');
-    await shows('racing conditional-update');
-    const victim = remainsOf(tmp).processes.find((process) => process.includes('apps/shop/src/main.ts'));
-    process.kill(Number(victim?.split(' ')[0]), 'SIGKILL');
-    const { code, out } = await ended;
-    expect(out).toMatch(/conditional-update: unknown, because lotto-back-\d had ended by itself/);
-    expect(code).toBe(2);
-    expect(remainsOf(tmp)).toEqual({ files: [], processes: [] });
-  });
-
-  test('a provider that dies is named, and the race is broken off', async () => {
-    const tmp = temporaryDirectory();
-    const { ended, shows } = start('race', '--strategy', 'conditional-update', '--orders', '60');
-    await shows('racing conditional-update');
-    const victim = remainsOf(tmp).processes.find((process) =>
-      process.includes('payment-sandbox/src/main.ts'),
-    );
-    process.kill(Number(victim?.split(' ')[0]), 'SIGKILL');
-    const { code, err } = await ended;
-    expect(err).toContain('payment-sandbox ended by itself, so the race was broken off');
-    expect(code).toBe(255);
-    expect(remainsOf(tmp)).toEqual({ files: [], processes: [] });
-  });
-
-  test('a reader that has gone is no verdict', async () => {
-    const tmp = temporaryDirectory();
-    const { lab, ended } = start('race', '--strategy', 'none', '--orders', '5');
-    lab.stdout?.destroy();
-    expect((await ended).code).toBe(255);
-    expect(remainsOf(tmp)).toEqual({ files: [], processes: [] });
-  });
-
-  test('a temporary directory that is not there is named', async () => {
-    vi.stubEnv('TMPDIR', '/no/such/folder');
-    const { code, err } = await run('race', '--orders', '1');
-    vi.unstubAllEnvs();
-    expect(err).toContain('the temporary directory /no/such/folder cannot be written to; set TMPDIR');
-    expect(code).toBe(255);
-  });
-
-  test('a database that is not there is our failure: 255, in one sentence', async () => {
-    const { code, err } = await run('race', '--store', 'postgres://user:secret@127.0.0.1:1/x');
-    expect(code).toBe(255);
-    expect(err).not.toContain('secret');
+    expect(remainsOf(process.env.TMPDIR ?? '')).toEqual({ files: [], processes: [] });
   });
 });
+
+/** What a report says of the locks, and of the database that they are in. */
+function expectLockWaits(
+  store: 'postgres' | 'mariadb',
+  { held, update, out }: { held: RunReport | undefined; update: RunReport | undefined; out: string },
+) {
+  const [example] = held?.lockWaits?.examples ?? [];
+  expect(held?.lockWaits).toMatchObject({ brokenBecause: null });
+  expect(held?.lockWaits?.seen).toBeGreaterThan(0);
+  expect(held?.lockWaits?.samples).toBeGreaterThan(1);
+  const index = store === 'postgres' ? null : 'PRIMARY';
+  expect(example).toMatchObject({ table: 'lotto_publish', holderIdleInTransaction: true, index });
+  expect(example?.waiter).toMatch(/^SELECT .status. FROM .lotto_publish. WHERE .id. = .* FOR UPDATE$/);
+  // The server counts every wait. How many there are is left to chance: who waits for a connection of the pool until the
+  // lock is free again does not wait for the lock.
+  if (store === 'mariadb') {
+    const seen = held?.lockWaits?.seen ?? Number.POSITIVE_INFINITY;
+    // What InnoDB shows is up to 0.1 s old. A session that runs the same statement again by then, whose text has no values, seems
+    // to wait once more: some are seen that were none.
+    expect(held?.lockWaits?.server?.waits).toBeGreaterThanOrEqual(0.9 * seen);
+  }
+  expect(update?.lockWaits).toBeNull();
+  expect(held?.database?.settings).toMatchObject(
+    store === 'postgres' ? { synchronous_commit: 'on' } : { innodb_flush_log_at_trx_commit: '1' },
+  );
+  expect(held?.database?.shopIsolation?.replace('-', ' ').toLowerCase()).toBe('read committed');
+  expect(out).toContain(`${held?.database?.product} ${held?.database?.version}: `);
+  expect(out).toMatch(/pessimistic-held: \d+ waits for locks were seen/);
+}
 
 describe('up', () => {
   test('twenty pings through the front door rotate over the four names; Ctrl-C ends all of it', async () => {

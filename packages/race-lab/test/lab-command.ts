@@ -2,7 +2,15 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
+import { thorough } from '../../../test/stores.ts';
 import { until } from './cluster/helpers.ts';
+
+/**
+ * Options of a race that is about something else than how many instances there are. What a cluster costs, its instances cost: each is
+ * started, and has to learn its first requests.
+ */
+export const ON_ONE = thorough ? [] : ['--instances', '1'];
+export const ON_TWO = thorough ? [] : ['--instances', '2'];
 
 export const MAIN = fileURLToPath(new URL('../src/bin/race-lab.ts', import.meta.url));
 
