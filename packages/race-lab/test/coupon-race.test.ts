@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { RunReport } from '../src/report/report.ts';
 import { nothing, remainsOf, temporaryDirectory, until } from './cluster/helpers.ts';
-import { run, start } from './lab-command.ts';
+import { ON_TWO, run, start } from './lab-command.ts';
 
 /** Races coupons on a private cluster, and reads the reports. */
 async function race(...args: string[]) {
@@ -67,7 +67,7 @@ test('without a guard four instances give members several; with one they do not,
 
 test('on MariaDB an event that opens gives a day its quota and no more, and only to whom it is for', async () => {
   const { code, reports } = await race(
-    ...['--strategy', 'pessimistic', '--scenario', 'opening', '--store', 'mariadb'],
+    ...['--strategy', 'pessimistic', '--scenario', 'opening', '--store', 'mariadb', ...ON_TWO],
   );
   const [report] = reports;
   expect(reports).toHaveLength(1);
@@ -96,7 +96,15 @@ test('a mutex holds on one instance', async () => {
 
 test('the flood is a process of its own, which ends with Ctrl-C as everything does', async () => {
   const tmp = temporaryDirectory();
-  const { lab, ended, shows } = start('race', 'coupon', '--strategy', 'none', '--scenario', 'flood');
+  const { lab, ended, shows } = start(
+    'race',
+    'coupon',
+    '--strategy',
+    'none',
+    '--scenario',
+    'flood',
+    ...ON_TWO,
+  );
   await shows('racing none in flood');
   const flood = () => remainsOf(tmp).processes.filter((process) => process.includes('coupon-flood-main'));
   await until(

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { lockFaultNames, queueGoesOn } from '../src/nemesis/lock-fault-names.ts';
 import type { RunReport } from '../src/report/report.ts';
 import { nothing, read, remainsOf, temporaryDirectory, until } from './cluster/helpers.ts';
-import { run, start } from './lab-command.ts';
+import { ON_TWO, run, start } from './lab-command.ts';
 
 /** Races locks on a private cluster, and reads the reports. */
 async function race(...args: string[]) {
@@ -51,7 +51,7 @@ test('with fencing no fault writes a wrong row or charges twice, and the queue g
 
 test('without it a holder who stands still past its lease loses an update, and charges once more; it is shown step by step', async () => {
   const { code, out, reports } = await race(
-    ...['--strategy', 'redis-lock,distributed-lock', '--fault', 'holder-stopped', '--runs', '2'],
+    ...['--strategy', 'redis-lock,distributed-lock', '--fault', 'holder-stopped', '--runs', '2', ...ON_TWO],
   );
   expect(reports).toHaveLength(4);
   for (const report of reports) {
@@ -73,6 +73,7 @@ test.each(['SIGINT', 'SIGKILL'] as const)(
     const tmp = temporaryDirectory();
     const { lab, ended } = start(
       ...['race', 'lock', '--strategy', 'redis-lock-fenced', '--fault', 'holder-stopped', '--runs', '100'],
+      ...ON_TWO,
     );
     const standing = () =>
       remainsOf(tmp).processes.filter((line) => / T /.test(read(`/proc/${Number.parseInt(line, 10)}/stat`)));

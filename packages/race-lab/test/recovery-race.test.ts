@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { RunReport } from '../src/report/report.ts';
 import { nothing, read, remainsOf, temporaryDirectory, until } from './cluster/helpers.ts';
-import { run, start } from './lab-command.ts';
+import { ON_TWO, run, start } from './lab-command.ts';
 
 test('instances that die after the charge, over a look-up and over a refund leave every order paid once or refunded', async () => {
   const failpoints = ['durable-call.send.after', 'durable-call.look-up.before', 'compensation.send.after'];
@@ -45,6 +45,7 @@ test('Ctrl-C leaves nothing, also while an owner stands still', async () => {
   const tmp = temporaryDirectory();
   const { lab, ended } = start(
     ...['race', 'recovery', '--fault', 'stopped-before-charge', '--gateway', 'toss', '--orders', '2'],
+    ...ON_TWO,
   );
   const standing = () =>
     remainsOf(tmp).processes.filter((line) => / T /.test(read(`/proc/${Number.parseInt(line, 10)}/stat`)));
