@@ -178,9 +178,20 @@ async function readThenWrite<T>(
   const { timezone = 'local' } = connection.config as { timezone?: string };
   const together = async (statements: readonly SqlStatement[]) => {
     const texts = statements.map((statement) => withLiterals(statement, timezone));
-    return (await session.runTogether(texts)).map(normalise);
+    const results = await session.runTogether(texts);
+    return (texts.length === 1 ? [results] : results).map(normalise);
+  };
+  let begun = false;
+  /** With the first statements: the server goes no further than the first that fails. */
+  const begunWith = async (statements: readonly SqlStatement[]) => {
+    if (statements.length === 0) return [];
+    const before = begun ? [] : BEGIN;
+    begun = true;
+    const results = await neverCommitted(() => together([...before, ...statements]));
+    return results.slice(before.length);
   };
   const rollBack = async () => {
+    if (!begun) return;
     const ends = [{ text: 'ROLLBACK', values: [] }, mysql.restoreLockWait].slice(
       0,
       limitsWait(reads) ? 2 : 1,
@@ -191,8 +202,7 @@ async function readThenWrite<T>(
   try {
     let decision: Decision<T>;
     try {
-      const read = await neverCommitted(() => together([...BEGIN, ...reads]));
-      decision = decide(read.slice(BEGIN.length));
+      decision = decide(await begunWith(reads));
     } catch (error) {
       await rollBack();
       throw error;
@@ -202,8 +212,11 @@ async function readThenWrite<T>(
       return decision.result([]);
     }
     try {
-      const written = await together([...decision.writes, COMMIT]);
-      return decision.result(written.slice(0, -1));
+      if (!begun && decision.writes.length === 1) return decision.result(await together(decision.writes));
+      const before = begun ? [] : BEGIN;
+      begun = true;
+      const written = await together([...before, ...decision.writes, COMMIT]);
+      return decision.result(written.slice(before.length, -1));
     } catch (error) {
       await rollBack();
       throw error;

@@ -155,12 +155,26 @@ function pipelines({ options }: PgPool): boolean {
 
 const BEGIN: SqlStatement = { text: 'BEGIN ISOLATION LEVEL READ COMMITTED', values: [] };
 const COMMIT: SqlStatement = { text: 'COMMIT', values: [] };
+/** PostgreSQL answers ROLLBACK, and no error, to the COMMIT of a transaction in which a statement failed. */
+function requireCommitted({ command }: PgResult): void {
+  if (command === 'COMMIT') return;
+  throw new StoreError('ROLLED_BACK', 'none', `COMMIT was answered with ${command}`);
+}
+
+/** What several writes are sent after: the BEGIN must have succeeded, or each of them would commit by itself. */
+const NOTHING: SqlStatement = { text: 'SELECT 1', values: [] };
 
 async function readThenWrite<T>(
   pool: PgPool,
   reads: readonly SqlStatement[],
   decide: (read: readonly SqlResult[]) => Decision<T>,
 ): Promise<T> {
+  if (reads.length === 0) {
+    const decision = decide([]);
+    const [write, ...others] = decision.writes;
+    if (others.length > 0) return readThenWrite(pool, [NOTHING], () => decision);
+    return decision.result(write === undefined ? [] : [await alone(pool, write)]);
+  }
   const client = await connect(pool);
   let broken = true;
   try {
@@ -189,6 +203,22 @@ async function readThenWrite<T>(
     if (command !== 'COMMIT')
       throw new StoreError('ROLLED_BACK', 'none', `COMMIT was answered with ${command}`);
     return decision.result(written.slice(0, -1).map(normalise));
+  } finally {
+    client.release(broken);
+  }
+}
+
+/** A statement is a transaction by itself: it needs no BEGIN, and no COMMIT on its way that nobody could be told of. */
+async function alone(pool: PgPool, statement: SqlStatement): Promise<SqlResult> {
+  const client = await connect(pool);
+  let broken = true;
+  try {
+    const [answer] = await together(client, [statement]);
+    broken = false;
+    return normalise(answer as PgResult);
+  } catch (error) {
+    broken = spoils(error);
+    throw error;
   } finally {
     client.release(broken);
   }
