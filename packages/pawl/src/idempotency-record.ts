@@ -76,6 +76,24 @@ export function recordFromRow(row: Readonly<Record<string, unknown>>): Idempoten
   };
 }
 
+/** Names a record among those of one store. */
+export function recordKey(scope: string, key: string): string {
+  return `${scope.length} ${scope}${key}`;
+}
+
+/** As `recordKey`, of a row with `scope` and `idempotency_key`. */
+export function rowKey(row: Readonly<Record<string, unknown>>): string {
+  return recordKey(textOf(row.scope), textOf(row.idempotency_key));
+}
+
+/** Whether the driver reads the column as text or as bytes. */
+export function textOf(value: unknown): string {
+  return value instanceof Uint8Array ? bytes(value).toString() : String(value);
+}
+
+/** Of the answers that are read for many at once, in bytes: one that is longer is read for each who asks. */
+export const LONGEST_BODY = 65_536;
+
 export function encodedHeaders({ headers }: StoredAnswer): string {
   return asciiJson(headers);
 }

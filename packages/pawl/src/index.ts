@@ -75,6 +75,7 @@ export {
   groupCommit,
   HELD,
 } from './group-commit.ts';
+export { type GroupedIdempotencyStoreOptions, groupedIdempotencyStore } from './grouped-idempotency-store.ts';
 export {
   type AnswerPolicy,
   type Disposition,
@@ -178,10 +179,13 @@ export {
 } from './pessimistic-lock.ts';
 export type {
   BatchStatements,
+  ChangedRecord,
   ClaimExpiry,
   Columns,
   Decision,
   DurableCallStatements,
+  IdempotencyBatchStatements,
+  IdempotencyChange,
   LockMode,
   Migration,
   PawlTables,

@@ -68,6 +68,9 @@ export interface SqlPort<Transaction extends SqlTransaction = SqlTransaction> ex
    * COMMIT and what `decide` makes of their results. Nothing is held while anything else is waited for. Without `writes`, or
    * where `decide` throws, it is rolled back.
    *
+   * Without `reads` it is one round trip where it can be. A single write is then a transaction by itself, at the session's
+   * own isolation level.
+   *
    * Absent where the driver, or the way in which it was set up, sends but one statement at a time: use `readThenWrite`, which
    * does the same in more round trips there.
    *
@@ -133,6 +136,38 @@ export interface IdempotencyStatements {
   ): SqlStatement;
   release(table: string, id: IdempotencyRecordId, owner: string): SqlStatement;
   read(table: string, id: IdempotencyRecordId): SqlStatement;
+}
+
+/** What an owner does to his record in progress. */
+export type IdempotencyChange = IdempotencyRecordId & { readonly owner: string } & (
+    | { readonly change: 'complete'; readonly answer: StoredAnswer; readonly retentionMs: number }
+    | { readonly change: 'renew'; readonly leaseMs: number; readonly retentionMs: number }
+    | { readonly change: 'release' }
+  );
+
+/** `held`: somebody else has the row. */
+export type ChangedRecord = 'changed' | 'fenced' | 'held';
+
+/** As `IdempotencyStatements`, about many records at once: see `groupedIdempotencyStore`. No two are about one record. */
+export interface IdempotencyBatchStatements {
+  /**
+   * Reads the records that are there, with `scope` and `idempotency_key`, `expired`, whether their retention is over, and `is_long`:
+   * the answer's body is left out, because it is longer than is read for many at once.
+   */
+  find(table: string, ids: readonly IdempotencyRecordId[]): SqlStatement;
+  /**
+   * Inserts the records that are not there. The result of the last statement is `scope` and `idempotency_key` of those that were.
+   * Without `wait` it waits no longer than for a moment for somebody who inserts one of them too; then `LOCK_TIMEOUT`.
+   */
+  insert(table: string, claims: readonly IdempotencyClaim[], wait: boolean): readonly SqlStatement[];
+  /** Read first: with `wait` the records are locked then, and waited for. */
+  readForChange(table: string, changes: readonly IdempotencyChange[], wait: boolean): readonly SqlStatement[];
+  /** By what `readForChange` has read. Records that somebody else has are passed over. One result for each, in their order. */
+  change(
+    table: string,
+    changes: readonly IdempotencyChange[],
+    read: readonly SqlResult[],
+  ): Decision<readonly ChangedRecord[]>;
 }
 
 /**
@@ -302,6 +337,7 @@ export interface SqlDialect {
   /** Given where a statement that meets a duplicate key ends its transaction. */
   readonly savepoint: Savepoint | undefined;
   readonly idempotencyKey: IdempotencyStatements;
+  readonly idempotencyBatch: IdempotencyBatchStatements;
   readonly durableCall: DurableCallStatements;
   readonly batch: BatchStatements;
   /** Limits every later lock wait of the transaction, or of the session, until `restoreLockWait`. */

@@ -2,6 +2,7 @@ import { newRedis } from '../../../test/stores.ts';
 import { ioredisPort } from '../src/adapters/ioredis.ts';
 import {
   type Answer,
+  groupedIdempotencyStore,
   type IdempotencyRecordId,
   type IdempotencyStore,
   type IdempotentRequest,
@@ -13,7 +14,15 @@ import {
 } from '../src/index.ts';
 import { openStore, type Store } from './stores.ts';
 
-export const idempotencyStores = ['postgres', 'mariadb', 'mariadb-snapshot', 'redis', 'memory'] as const;
+export const idempotencyStores = [
+  'postgres',
+  'postgres in groups',
+  'mariadb',
+  'mariadb in groups',
+  'mariadb-snapshot',
+  'redis',
+  'memory',
+] as const;
 
 export type IdempotencyStoreName = (typeof idempotencyStores)[number];
 
@@ -46,6 +55,10 @@ export async function openIdempotencyStore(name: IdempotencyStoreName): Promise<
       return openRedis();
     case 'memory':
       return openMemory();
+    case 'postgres in groups':
+      return openGrouped('postgres');
+    case 'mariadb in groups':
+      return openGrouped('mariadb');
     default:
       return openSqlIdempotencyStore(name);
   }
@@ -72,6 +85,13 @@ export async function openSqlIdempotencyStore(
     records: async () => (await database.query(`SELECT 1 AS one FROM ${TABLE}`)).rows.length,
     close: () => database.close(),
   };
+}
+
+/** The store whose callers share transactions, with what moves the time of its records. */
+async function openGrouped(name: 'postgres' | 'mariadb'): Promise<OpenSqlIdempotencyStore> {
+  const opened = await openSqlIdempotencyStore(name, { connections: 1 });
+  const sql = opened.database.open({ over: 'together', connections: 20 });
+  return { ...opened, sql, store: groupedIdempotencyStore(sql) };
 }
 
 async function openRedis(): Promise<OpenIdempotencyStore> {

@@ -9,10 +9,10 @@ import {
 import type { IdempotencyStatements, SqlSession, SqlStatement } from '../ports.ts';
 import { NOW, quote, SqlText } from './sql.ts';
 
-const RECORD = `mode, fingerprint, owner, attempt, status, headers, body,
+export const RECORD = `mode, fingerprint, owner, attempt, status, headers, body,
   TIMESTAMPDIFF(MICROSECOND, ${NOW}, lease_until) / 1000 AS lease_left_ms`;
 
-const EXPIRED = `(expires_at <= ${NOW})`;
+export const EXPIRED = `(expires_at <= ${NOW})`;
 
 /** How often somebody may come in between before a claim gives up. */
 const TURNS = 10;
@@ -145,7 +145,7 @@ export const read: IdempotencyStatements['read'] = (table, id) => {
 };
 
 /** As bytes, whatever the character set of the connection. */
-function its(sql: SqlText, { scope, key }: IdempotencyRecordId): string {
+export function its(sql: SqlText, { scope, key }: IdempotencyRecordId): string {
   return `scope = ${sql.value(Buffer.from(scope))} AND idempotency_key = ${sql.value(Buffer.from(key))}`;
 }
 
@@ -154,6 +154,6 @@ function inProgressOf(sql: SqlText, id: IdempotencyRecordId, owner: string): str
   return `${mine} AND status IS NULL AND NOT ${EXPIRED}`;
 }
 
-function fingerprintOf({ fingerprint }: IdempotencyClaim): Buffer {
+export function fingerprintOf({ fingerprint }: IdempotencyClaim): Buffer {
   return Buffer.from(fingerprint, 'hex');
 }

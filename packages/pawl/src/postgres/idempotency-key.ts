@@ -8,7 +8,7 @@ import {
 import type { IdempotencyStatements, SqlStatement } from '../ports.ts';
 import { NOW, quote, SqlText } from './sql.ts';
 
-const RECORD = `mode, fingerprint, owner, attempt, status, headers, body,
+export const RECORD = `mode, fingerprint, owner, attempt, status, headers, body,
   extract(epoch FROM lease_until - ${NOW}) * 1000 AS lease_left_ms`;
 
 /** How often somebody may come in between before a claim gives up. */

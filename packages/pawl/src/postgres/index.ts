@@ -5,6 +5,7 @@ import * as sessionLock from './distributed-lock.ts';
 import * as durableCall from './durable-call.ts';
 import { classifyError } from './errors.ts';
 import { raiseFence } from './fencing.ts';
+import * as idempotencyBatch from './idempotency-batch.ts';
 import * as idempotencyKey from './idempotency-key.ts';
 import { migrations } from './migrations.ts';
 import { limitLockWait, lockAvailableRows, lockRow, restoreLockWait } from './pessimistic-lock.ts';
@@ -25,6 +26,7 @@ export const postgres: SqlDialect = {
   sweepExpired,
   savepoint,
   idempotencyKey,
+  idempotencyBatch,
   durableCall,
   batch,
   limitLockWait,

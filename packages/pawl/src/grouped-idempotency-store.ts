@@ -1,0 +1,227 @@
+import { StoreError } from './errors.ts';
+import {
+  type GroupCommit,
+  type GroupCommitOptions,
+  type GroupRefusal,
+  type GroupWork,
+  groupCommit,
+  HELD,
+} from './group-commit.ts';
+import {
+  type ClaimedRecord,
+  type IdempotencyClaim,
+  type IdempotencyRecord,
+  type IdempotencyRecordId,
+  recordFromRow,
+  recordKey,
+  rowKey,
+} from './idempotency-record.ts';
+import {
+  type SqlIdempotencyStore,
+  type SqlIdempotencyStoreOptions,
+  sqlIdempotencyStore,
+} from './idempotency-store.ts';
+import { type Done, done } from './outcome.ts';
+import type { ChangedRecord, IdempotencyChange, Row, SqlPort } from './ports.ts';
+import { pawlTables } from './tables.ts';
+
+export type GroupedIdempotencyStoreOptions = SqlIdempotencyStoreOptions & Partial<GroupCommitOptions>;
+
+/** How often somebody may come in between before a claim gives up. */
+const TURNS = 10;
+
+/**
+ * As `sqlIdempotencyStore`, over the same records, beside which it may be used: but callers of one process share round trips and commits
+ * (`groupCommit`). Each is told what he would have been told alone.
+ *
+ * A claim looks first, in a plain statement for all that claim or read at that time: so a replay, and whoever finds a key in progress,
+ * takes no lock and waits for no commit. Claims of keys that are not there share a transaction, and so do completions, renewals and
+ * releases, which pass over records that somebody's transaction is completing, and wait for those apart. As in `sqlIdempotencyStore`, one
+ * at a time, are taken over what somebody has abandoned and what is past its retention; so are claims in `transactional` mode,
+ * whatever is done `within` a transaction, sweeps, and the reading of answers above 64 KiB.
+ *
+ * It is `sqlIdempotencyStore` itself with `together: false`, and where the port has no `readThenWrite`.
+ *
+ * Besides what `IdempotencyStore` says its methods throw a `StoreError` with `effect: 'none'` that is `UNAVAILABLE` where too many wait
+ * (`maxWaiting`), and `LOCK_TIMEOUT` where somebody has had the record for `lockWaitMs`.
+ *
+ * Cost: a fresh operation has its part in three round trips and two commits (on MySQL four round trips), a replay in one round trip.
+ * Alone, that is one more than `sqlIdempotencyStore`. Three connections, and one more for each record that is waited for
+ * (`maxHeldKeys`) and for each takeover at the same time.
+ *
+ * @param options.name  In front of what each of its three groups is called: `look`, `claim`, `change`. Default: `idempotency-key`.
+ * @throws MisuseError  An option.
+ */
+export function groupedIdempotencyStore(
+  sql: SqlPort,
+  options: GroupedIdempotencyStoreOptions = {},
+): SqlIdempotencyStore {
+  const { table = pawlTables().idempotencyKey, name = 'idempotency-key', ...settings } = options;
+  const alone = sqlIdempotencyStore(sql, { table });
+  const groupOf = <Item, Value>(work: GroupWork<Item, Done<Value>>, step: string) =>
+    groupCommit(sql, work, { ...settings, name: `${name} ${step}` });
+  const looks = groupOf(looking(sql, table), 'look');
+  const inserts = groupOf(inserting(sql, table), 'claim');
+  const changes = groupOf(changing(sql, table), 'change');
+  if (options.together === false || sql.readThenWrite === undefined) return alone;
+
+  async function claim(claim: IdempotencyClaim): Promise<ClaimedRecord> {
+    if (claim.mode !== 'leased') return alone.claim(claim);
+    for (let turn = 0; turn < TURNS; turn++) {
+      const row = await submitted(looks, claim);
+      if (row === undefined) {
+        if (await submitted(inserts, claim)) return { claimed: true, attempt: 1 };
+        // Somebody has come in between.
+        continue;
+      }
+      const record = recordFromRow(row);
+      if (isLong(row) || isFree(row, record, claim)) return alone.claim(claim);
+      return { claimed: false, record };
+    }
+    throw new StoreError('SERIALIZATION_FAILURE', 'none', 'others came in between too often');
+  }
+
+  async function changed(change: IdempotencyChange): Promise<boolean> {
+    for (;;) {
+      const told = await submitted(changes, change);
+      if (told !== 'again') return told === 'changed';
+    }
+  }
+
+  return {
+    ...alone,
+    claim,
+    renew: ({ scope, key }, owner, { leaseMs, retentionMs }) =>
+      changed({ scope, key, owner, change: 'renew', leaseMs, retentionMs }),
+    complete: ({ scope, key }, owner, answer, retentionMs) =>
+      changed({ scope, key, owner, change: 'complete', answer, retentionMs }),
+    release: ({ scope, key }, owner) => changed({ scope, key, owner, change: 'release' }),
+    async read(id) {
+      const row = await submitted(looks, id);
+      if (row === undefined || isExpired(row)) return undefined;
+      return isLong(row) ? alone.read(id) : recordFromRow(row);
+    },
+  };
+}
+
+const isLong = (row: Row) => Number(row.is_long) === 1;
+const isExpired = (row: Row) => Number(row.expired) === 1;
+
+function isFree(row: Row, record: IdempotencyRecord, claim: IdempotencyClaim): boolean {
+  const isAbandoned = record.answer === undefined && record.leaseLeftMs <= 0;
+  return (
+    isExpired(row) || (isAbandoned && record.mode === claim.mode && record.fingerprint === claim.fingerprint)
+  );
+}
+
+const REFUSALS: Readonly<Record<GroupRefusal, () => StoreError>> = {
+  overloaded: () => new StoreError('UNAVAILABLE', 'none', 'too many wait for a transaction that they share'),
+  'lock-timeout': () => new StoreError('LOCK_TIMEOUT', 'none', 'somebody holds the record'),
+  contended: () => new StoreError('SERIALIZATION_FAILURE', 'none', 'others came in between too often'),
+};
+
+async function submitted<Item, Value>(group: GroupCommit<Item, Done<Value>>, item: Item): Promise<Value> {
+  const told = await group.submit(item);
+  if (told.outcome === 'refused') throw REFUSALS[told.reason]();
+  return told.value;
+}
+
+const keyOf = ({ scope, key }: IdempotencyRecordId) => recordKey(scope, key);
+
+/** The first about each record. */
+function firsts<Item extends IdempotencyRecordId>(items: readonly Item[]): ReadonlyMap<string, Item> {
+  const firsts = new Map<string, Item>();
+  for (const item of items) {
+    const key = keyOf(item);
+    if (!firsts.has(key)) firsts.set(key, item);
+  }
+  return firsts;
+}
+
+/** What the whole of an item adds to a statement besides its body, about, in bytes. */
+const ITEM_BYTES = 400;
+
+/** Whoever asked is told that the answer was lost: only the record can say what has become of it. */
+function lost(_item: unknown, cause: unknown): never {
+  throw cause instanceof StoreError
+    ? cause
+    : new StoreError('CONNECTION_LOST', 'unknown', 'the answer could not be read', { cause });
+}
+
+/** Reads the records, absent or with the columns of `IdempotencyBatchStatements.find`. */
+function looking({ dialect }: SqlPort, table: string): GroupWork<IdempotencyRecordId, Done<Row | undefined>> {
+  return {
+    keyOf,
+    sizeOf: () => ITEM_BYTES,
+    read: () => [],
+    decide: (items) => ({
+      writes: [dialect.idempotencyBatch.find(table, [...firsts(items).values()])],
+      outcomes([found]) {
+        const rows = new Map(found?.rows.map((row) => [rowKey(row), row]));
+        return items.map((item) => done(rows.get(keyOf(item))));
+      },
+    }),
+    unknown(item, cause) {
+      // It changes nothing, whether it was answered or not.
+      if (!(cause instanceof StoreError)) return lost(item, cause);
+      throw new StoreError(cause.code, 'none', cause.message, { cause });
+    },
+  };
+}
+
+/**
+ * Inserts the records that are not there, and tells whether that was the case. Of several claims of one key in a batch the first
+ * alone inserts: the others are as late as those of another process, and look again.
+ */
+function inserting({ dialect }: SqlPort, table: string): GroupWork<IdempotencyClaim, Done<boolean>> {
+  const { find, insert } = dialect.idempotencyBatch;
+  return {
+    keyOf,
+    sizeOf: () => ITEM_BYTES,
+    // Whoever waits, waits in the insertion itself. By then it may be there.
+    read: (items, wait) => (wait ? [find(table, [...firsts(items).values()])] : []),
+    decide(items, [found]) {
+      const there = new Set(found?.rows.map(rowKey));
+      const claims = [...firsts(items)].filter(([key]) => !there.has(key)).map(([, claim]) => claim);
+      return {
+        writes: claims.length === 0 ? [] : insert(table, claims, found !== undefined),
+        outcomes(written) {
+          const late = new Set(written.at(-1)?.rows.map(rowKey));
+          const won = new Set(claims.filter((claim) => !late.has(keyOf(claim))));
+          return items.map((item) => done(won.has(item)));
+        },
+      };
+    },
+    unknown: lost,
+  };
+}
+
+/** Of several changes of one record in a batch the first alone is made; the others come again. */
+function changing(
+  { dialect }: SqlPort,
+  table: string,
+): GroupWork<IdempotencyChange, Done<'changed' | 'fenced' | 'again'>> {
+  const { readForChange, change } = dialect.idempotencyBatch;
+  return {
+    keyOf,
+    // Bytes are written in hexadecimal digits.
+    sizeOf: (item) => ITEM_BYTES + (item.change === 'complete' ? 2 * item.answer.body.byteLength : 0),
+    read: (items, wait) => readForChange(table, [...firsts(items).values()], wait),
+    decide(items, read) {
+      const changes = [...firsts(items).values()];
+      const { writes, result } = change(table, changes, read);
+      return {
+        writes,
+        outcomes(written) {
+          const results = result(written);
+          const told = new Map(changes.map((change, index) => [change, results[index] as ChangedRecord]));
+          return items.map((item) => {
+            const one = told.get(item) ?? 'again';
+            return one === 'held' ? HELD : done(one);
+          });
+        },
+      };
+    },
+    unknown: lost,
+  };
+}
