@@ -232,9 +232,9 @@ export const settingsSchema = Type.Object({
   COUPON_STRATEGY: Type.Union(
     couponStrategyNames.map((name) => Type.Literal(name)),
     {
-      default: 'conditional-update',
+      default: 'group-commit',
       description:
-        'How a coupon is kept from being issued once too often: one of the published strategies, right or wrong.',
+        'How a coupon is kept from being issued once too often: one of the published strategies, right or wrong, or `group-commit`.',
     },
   ),
   COUPON_RETRY_ATTEMPTS: Type.Integer({

@@ -31,7 +31,7 @@ export interface CouponIssuesOptions {
 
 export function openCouponIssues(options: CouponIssuesOptions): CouponIssues {
   const { settings, locks, redisPrefix: prefix, log } = options;
-  const { db, sql, redis } = options.connections;
+  const { db, sql, groups, redis } = options.connections;
   const onTrouble = (message: string, details: Readonly<Record<string, unknown>>) =>
     log.error(details, message);
   const inRedis = redis &&
@@ -62,10 +62,12 @@ export function openCouponIssues(options: CouponIssuesOptions): CouponIssues {
   const issue = issues({
     db,
     sql,
+    groups,
     redis: inRedis,
     serverName: settings.SERVER_NAME,
     settings: {
       lockWaitMs: settings.LOCK_WAIT_MS,
+      together: settings.GROUP_COMMIT,
       retryAttempts: settings.COUPON_RETRY_ATTEMPTS,
       retryPauseMs: settings.COUPON_RETRY_PAUSE_MS,
     },

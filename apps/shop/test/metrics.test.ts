@@ -65,10 +65,8 @@ test('purchases and coupons are counted by strategy and by what came of them, re
   expect(values('shop_purchase_duration_count', { strategy: 'durable', outcome: 'done' })).toEqual([2]);
 
   const issues = (labels: Record<string, string>) => values('shop_coupon_issues_total', labels);
-  expect(issues({ strategy: 'conditional-update', outcome: 'done' })).toEqual([1]);
-  expect(issues({ strategy: 'conditional-update', outcome: 'refused', reason: 'already-issued' })).toEqual([
-    1,
-  ]);
+  expect(issues({ strategy: 'group-commit', outcome: 'done' })).toEqual([1]);
+  expect(issues({ strategy: 'group-commit', outcome: 'refused', reason: 'already-issued' })).toEqual([1]);
   expect(values('shop_coupon_issue_duration_count', { outcome: 'done' })).toEqual([1]);
 
   const requests = (labels: Record<string, string>) => values('http_server_request_duration_count', labels);

@@ -107,8 +107,27 @@ export async function listCouponsOf(
   }));
 }
 
+/** What `couponOf` reads. */
+export const couponColumns = [
+  'id',
+  'name',
+  'code',
+  'download_start_date',
+  'download_end_date',
+  'available_start_date',
+  'available_end_date',
+  'discount_type',
+  'cost',
+  'coupon_type',
+  'number_of_coupons',
+  'remaining',
+  'time_zone',
+  'opening_time',
+  'daily_quota',
+] as const satisfies readonly (keyof Database['coupon'])[];
+
 /** Reads a row of `coupon`. */
-export function couponOf(row: Selectable<Database['coupon']>): Coupon {
+export function couponOf(row: Pick<Selectable<Database['coupon']>, (typeof couponColumns)[number]>): Coupon {
   return {
     id: row.id,
     name: row.name,

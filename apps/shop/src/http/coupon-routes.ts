@@ -143,6 +143,7 @@ export function couponRoutes(app: StrictServer, options: CouponRouteOptions): vo
         }
         case 'refused': {
           const { status, message } = couponRefusals[outcome.reason];
+          if (status === 503) reply.header('retry-after', '1');
           return reply.status(status).send(problem(status, outcome.reason, message));
         }
         case 'done': {

@@ -62,6 +62,10 @@ export const couponRefusals: Readonly<Record<IssueRefusal, Refusal>> = {
   'lock-timeout': refusals['lock-timeout'],
   contended: refusals.contended,
   fenced: refusals.fenced,
+  overloaded: {
+    status: 503,
+    message: 'Too many ask at once. Nothing came of this request; try again in a moment.',
+  },
 };
 
 /** What the error handler answers to a `TooManyRequestsError`, and to a `ConcurrencyFailure`. */

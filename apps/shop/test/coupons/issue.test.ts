@@ -8,7 +8,19 @@ import { ask, newCoupon, stockOf, tally } from './coupons.ts';
 const WRONG: CouponStrategyName[] = ['none', 'mutex', 'optimistic-retry-inside', 'redis-lock-inside'];
 /** Right, but whoever has met too many deadlocks is turned away. */
 const CRAWLS: CouponStrategyName[] = ['pessimistic-shared'];
-const right = couponStrategyNames.filter((name) => !WRONG.includes(name) && !CRAWLS.includes(name));
+/** And who may ask for it: with `alone`, where nobody shares a transaction with anybody. */
+interface Way {
+  readonly name: string;
+  readonly strategy: CouponStrategyName;
+  readonly alone: boolean;
+}
+const ALONE: Way = { name: 'group-commit, each alone', strategy: 'group-commit', alone: true };
+const right: Way[] = [
+  ...couponStrategyNames
+    .filter((name) => !WRONG.includes(name) && !CRAWLS.includes(name))
+    .map((name) => ({ name, strategy: name, alone: false })),
+  ALONE,
+];
 /** The spin lock would keep everybody for seconds. */
 const env = { COUPON_SPIN_PAUSE_MS: '5', COUPON_RETRY_PAUSE_MS: '2' };
 
@@ -18,9 +30,14 @@ describe.each(twoStores)('on %s', (store) => {
   const ends = untilFileEnds();
   /** Two instances, for all: each has a coupon of its own. */
   let shops: Shops;
+  /** On the same database, without group commit. */
+  let loners: Shops;
   beforeAll(async () => {
     shops = await startShops({ store, env, instances: 2, ends });
+    const { databaseUrl } = shops;
+    loners = await startShops({ databaseUrl, env: { ...env, GROUP_COMMIT: '0' }, instances: 2, ends });
   });
+  const askedOf = ({ alone }: Way) => (alone ? loners : shops);
 
   test('one request at a time: every strategy numbers, counts down, refuses a second one and what is sold out', async () => {
     for (const strategy of couponStrategyNames) {
@@ -48,11 +65,12 @@ describe.each(twoStores)('on %s', (store) => {
   });
 
   test.each(right)(
-    '%s: 40 members at once on two instances, 10 coupons: exactly 10, numbered without gaps',
-    async (strategy) => {
+    '$name: 40 members at once on two instances, 10 coupons: exactly 10, numbered without gaps',
+    async (way) => {
+      const { strategy } = way;
       const id = await newCoupon(shops, { numberOfCoupons: 10 });
       const replies = await together(40, (index) =>
-        ask(shops, id, { member: index + 1, strategy, instance: index % 2 }),
+        ask(askedOf(way), id, { member: index + 1, strategy, instance: index % 2 }),
       );
       expect(tally(replies)).toEqual({ ok: 10, '400 sold-out': 30 });
       const stock = await stockOf(shops, id);
@@ -64,10 +82,11 @@ describe.each(twoStores)('on %s', (store) => {
     },
   );
 
-  test.each(right)('%s: one member ten times at once gets one, and burns nothing', async (strategy) => {
+  test.each(right)('$name: one member ten times at once gets one, and burns nothing', async (way) => {
+    const { strategy } = way;
     const id = await newCoupon(shops);
     const replies = await together(10, (index) =>
-      ask(shops, id, { member: 7, strategy, instance: index % 2 }),
+      ask(askedOf(way), id, { member: 7, strategy, instance: index % 2 }),
     );
     expect(replies.filter(({ status }) => status === 200)).toHaveLength(1);
     for (const { body } of replies) {
@@ -81,10 +100,11 @@ describe.each(twoStores)('on %s', (store) => {
     });
   });
 
-  test.each(right)('%s: a day’s quota of 3 is never exceeded, and the rest stays', async (strategy) => {
+  test.each(right)('$name: a day’s quota of 3 is never exceeded, and the rest stays', async (way) => {
+    const { strategy } = way;
     const id = await newCoupon(shops, { numberOfCoupons: 20, dailyQuota: 3 });
     const replies = await together(20, (index) =>
-      ask(shops, id, { member: index + 1, strategy, instance: index % 2 }),
+      ask(askedOf(way), id, { member: index + 1, strategy, instance: index % 2 }),
     );
     expect(tally(replies)).toEqual({ ok: 3, '400 quota-reached': 17 });
     expect(await stockOf(shops, id)).toMatchObject({ remaining: 17, quotaUsed: 3 });
@@ -108,7 +128,9 @@ describe.each(twoStores)('on %s', (store) => {
         instance: index % instances,
       }),
     );
-    const stuck = strategy === 'mutex' ? instances : options.asking;
+    // Those of one instance who share a transaction wait in one.
+    const inOne = strategy === 'mutex' || (strategy === 'group-commit' && of !== loners);
+    const stuck = inOne ? instances : options.asking;
     await until(async () => (await of.waitingForLocks()) === stuck);
     await holder.query('COMMIT');
     holder.release();
@@ -146,10 +168,12 @@ describe.each(twoStores)('on %s', (store) => {
     });
   });
 
-  test.each(['conditional-update', 'pessimistic', 'optimistic-retry'] as const)(
-    '%s: those who read the same stock, or wait for it, all get a number of their own',
-    async (strategy) => {
-      const { answers, stock } = await whileHeld(strategy, { asking: 4, instances: 2 });
+  const readOrWait = ['conditional-update', 'pessimistic', 'optimistic-retry', 'group-commit'];
+  test.each(right.filter(({ strategy }) => readOrWait.includes(strategy)))(
+    '$name: those who read the same stock, or wait for it, all get a number of their own',
+    async (way) => {
+      const of = askedOf(way);
+      const { answers, stock } = await whileHeld(way.strategy, { asking: 4, instances: 2, of });
       expect(answers).toEqual({ ok: 4 });
       expect(stock).toMatchObject({ remaining: 1 });
       expect(stock.serials.toSorted()).toEqual([1, 2, 3, 4]);

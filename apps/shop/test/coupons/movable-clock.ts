@@ -59,9 +59,14 @@ async function mariadbClock(store: SqlStore, first: string, ends: Ends): Promise
   const untold = { query: Connection.prototype.query, execute: Connection.prototype.execute };
   const told = (command: 'query' | 'execute') =>
     function (this: Connection, ...args: unknown[]): unknown {
-      if (this.config.database === database)
+      if (this.config.database !== database) return Reflect.apply(untold[command], this, args);
+      const run = (...statement: unknown[]) => {
         Reflect.apply(untold.query, this, [`SET timestamp = ${now}`, ignore]);
-      return Reflect.apply(untold[command], this, args);
+        return Reflect.apply(untold[command], this, statement);
+      };
+      const [statement, answer] = args as [{ sql?: string }, Answer];
+      const texts = statement.sql?.split(';\n') ?? [];
+      return texts.length > 1 ? oneByOne(texts, run, answer) : run(...args);
     };
   Object.assign(Connection.prototype, { query: told('query'), execute: told('execute') });
   ends(async () => void Object.assign(Connection.prototype, untold));
@@ -69,6 +74,23 @@ async function mariadbClock(store: SqlStore, first: string, ends: Ends): Promise
     now = unixSeconds(moment);
   };
   return { databaseUrl, moveTo };
+}
+
+type Answer = (error: unknown, result?: unknown) => void;
+
+/** Of several statements in a message each has its own moment, when the one before it has ended; and those after one that fails do not run. */
+function oneByOne(texts: string[], run: (text: string, answer: Answer) => void, answer: Answer): void {
+  const results: unknown[] = [];
+  const runNext = () => {
+    const text = texts[results.length];
+    if (text === undefined) return answer(null, results);
+    run(text, (error, result) => {
+      if (error) return answer(error);
+      results.push(result);
+      runNext();
+    });
+  };
+  runNext();
 }
 
 /** Where the time cannot be told, the statement after it cannot be sent either. */

@@ -73,7 +73,8 @@ describe.each(STORES)('on %s', (store) => {
     const issue = redisCounter({
       ...bench.database,
       redis: { counter, ...NO_LOCKS },
-      settings: { lockWaitMs: 5_000, retryAttempts: 1, retryPauseMs: 0 },
+      groups: bench.database.sql,
+      settings: { lockWaitMs: 5_000, together: true, retryAttempts: 1, retryPauseMs: 0 },
       onTrouble: () => undefined,
     });
     const outcomes = await together(20, (index) =>

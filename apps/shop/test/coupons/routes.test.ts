@@ -87,7 +87,7 @@ describe.each(['postgres', 'mariadb'] as const)('on %s', (store) => {
     );
     const [row] = await shops.sql('SELECT * FROM issued_coupon');
     expect({ ...row, id: 0, issued_at: 0 }).toMatchObject({
-      strategy: 'conditional-update',
+      strategy: 'group-commit',
       instance: 'lotto-back-1',
       serial: 1,
     });
@@ -296,7 +296,7 @@ describe('the strategy', () => {
         expect(reply.headers.get(name), name).toBeNull();
     }
     const rows = await shops.sql('SELECT DISTINCT strategy FROM issued_coupon');
-    expect(rows).toEqual([{ strategy: 'conditional-update' }]);
+    expect(rows).toEqual([{ strategy: 'group-commit' }]);
     const counter = await get(shops, `/lab/coupon/${id}/counter`);
     expect(counter.body).toEqual(refusal(404, 'not-found'));
     expect(counter.status).toBe(404);

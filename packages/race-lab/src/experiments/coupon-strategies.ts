@@ -52,6 +52,7 @@ const strategies = {
     brokeAsPublished: tookTwice,
   },
   'conditional-update': { needs: 'database', expected: holds },
+  'group-commit': { needs: 'database', expected: holds },
   pessimistic: { needs: 'database', expected: holds, waitsForLocks: true },
   'pessimistic-shared': {
     needs: 'database',

@@ -10,7 +10,8 @@ export interface Look extends Sighting {
   readonly version: number;
 }
 
-const STANDING_OF_STRANGERS: Standing = 'GENERAL';
+/** Of a member who was never given one. */
+export const STANDING_OF_STRANGERS: Standing = 'GENERAL';
 
 /**
  * Reads all that decides about an issue in one statement, without a lock: it may be another a moment later.

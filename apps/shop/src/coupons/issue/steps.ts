@@ -12,7 +12,7 @@ import {
 import type { ShopSql, ShopTransaction } from '../../store/database.ts';
 import { dayOf, type Taken, takeOne } from '../rules.ts';
 import { type Look, lookAgain } from './look.ts';
-import type { Issue, Issued, IssueOutcome, IssueRefusal } from './strategy.ts';
+import type { Issue, Issued, IssueOutcome, IssueRefusal, IssueRequest } from './strategy.ts';
 
 /** One coupon off the stock: its number, and what is left after it. */
 type OneOfStock = Pick<Taken, 'serial' | 'remaining'>;
@@ -184,7 +184,12 @@ export async function claimIssue(
   return claimed.outcome === 'done' ? issuedOutcome(taken, issuedAt) : refused('already-issued');
 }
 
-function issueRow({ couponId, memberId, actor }: Issue, { serial }: OneOfStock, issuedAt: Date) {
+/** What is written of an issue, but for the claim. */
+export function issueRow(
+  { couponId, memberId, actor }: IssueRequest,
+  { serial }: OneOfStock,
+  issuedAt: Date,
+) {
   return {
     coupon_id: couponId,
     member_id: memberId,

@@ -1,6 +1,7 @@
-import type { DistributedLocks, Done, Refused } from 'pawl';
+import type { DistributedLocks, Done, Refused, SqlPort } from 'pawl';
 import type { ShopDatabase, ShopSql } from '../../store/database.ts';
 import type { Trace } from '../../trace.ts';
+import type { Coupon } from '../coupon.ts';
 import type { PublishedLocks } from './published-locks.ts';
 import type { StockCounter } from './stock-counter.ts';
 
@@ -8,6 +9,8 @@ import type { StockCounter } from './stock-counter.ts';
 export interface IssueTools {
   readonly db: ShopDatabase;
   readonly sql: ShopSql;
+  /** The same database, over connections for group commit alone. */
+  readonly groups: SqlPort;
   /** Absent where there is no Redis; the strategies that need it are not offered then. */
   readonly redis:
     | {
@@ -19,6 +22,8 @@ export interface IssueTools {
   readonly settings: {
     /** How long to wait for another's row lock, in milliseconds. */
     readonly lockWaitMs: number;
+    /** Whether those who ask at the same time share a transaction, where the strategy lets them. */
+    readonly together: boolean;
     readonly retryAttempts: number;
     /** In milliseconds. */
     readonly retryPauseMs: number;
@@ -27,15 +32,19 @@ export interface IssueTools {
   onTrouble(message: string, details: Readonly<Record<string, unknown>>): void;
 }
 
-/** A member who asks for a coupon that exists. */
-export interface Issue {
+/** A member who asks for a coupon. */
+export interface IssueRequest {
   readonly couponId: string;
   readonly memberId: number;
-  /** The day that it counts for, `yyyy-mm-dd`, as it was when the member was admitted. */
-  readonly day: string;
   /** On whose behalf the row is written. */
   readonly actor: { readonly strategy: string; readonly instance: string; readonly requestId: string };
   readonly trace: Trace;
+}
+
+/** The same, of a coupon that exists, by a member who was admitted. */
+export interface Issue extends IssueRequest {
+  /** The day that it counts for, `yyyy-mm-dd`, as it was when the member was admitted. */
+  readonly day: string;
 }
 
 /** A coupon that was handed out, and what it left. */
@@ -44,6 +53,9 @@ export interface Issued {
   readonly remaining: number;
   readonly issuedAt: Date;
 }
+
+/** The same, with the coupon as this issue left it. */
+export type IssuedCoupon = Issued & { readonly coupon: Coupon };
 
 /** Why a member gets none. */
 export type IssueRefusal =
@@ -55,9 +67,25 @@ export type IssueRefusal =
   | 'in-progress'
   | 'lock-timeout'
   | 'fenced'
-  | 'contended';
+  | 'contended'
+  | 'overloaded';
 
 export type IssueOutcome = Done<Issued> | Refused<IssueRefusal>;
 
 /** @throws StoreError  `effect: 'unknown'` where the answer to the COMMIT was lost; a ConcurrencyFailure, where the strategy loses it. */
 export type IssueStrategy = (tools: IssueTools) => (issue: Issue) => Promise<IssueOutcome>;
+
+export interface NoSuchCoupon {
+  readonly outcome: 'objection';
+  readonly objection: 'coupon-not-found';
+}
+
+/** What comes of a whole request. */
+export type WholeOutcome = Done<IssuedCoupon> | Refused<IssueRefusal> | NoSuchCoupon;
+
+/**
+ * A strategy that decides all by itself, also whether there is such a coupon and whether the member is admitted: nobody looks before.
+ *
+ * @throws StoreError  as an `IssueStrategy`.
+ */
+export type WholeStrategy = (tools: IssueTools) => (request: IssueRequest) => Promise<WholeOutcome>;
