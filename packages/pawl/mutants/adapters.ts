@@ -51,8 +51,8 @@ const pg: readonly Mutant[] = [
   },
   {
     file: 'src/adapters/pg.ts',
-    line: `if (command !== 'COMMIT')`,
-    replacement: 'if (false)',
+    line: `if (command === 'COMMIT') return;`,
+    replacement: 'return;',
     why: 'a COMMIT that was answered with ROLLBACK has kept nothing (F24)',
     test: adapters(
       'the adapter: pg > a COMMIT after a failure that was swallowed is an error, and keeps nothing',
@@ -61,8 +61,8 @@ const pg: readonly Mutant[] = [
   {
     file: 'src/adapters/pg.ts',
     line: `end();
-        // PostgreSQL answers`,
-    replacement: '// PostgreSQL answers',
+        const answer`,
+    replacement: 'const answer',
     why: 'nothing is sent beside the COMMIT',
     test: adapters(
       'the adapter: pg > what is sent beside a COMMIT that is on its way does not commit by itself',
@@ -129,8 +129,8 @@ const mysql2: readonly Mutant[] = [
   },
   {
     file: 'src/adapters/mysql2-session.ts',
-    line: 'this.#lastTurn.then(() => this.#take(command, statement))',
-    replacement: 'this.#take(command, statement)',
+    line: 'this.#lastTurn.then(() => this.#take(command, statement, texts))',
+    replacement: 'this.#take(command, statement, texts)',
     why: 'the second statement is not on its way when the first ends the transaction',
     test: adapters(
       'mysql2 > of two statements at once, the second is not sent when the first has ended the transaction',

@@ -1,6 +1,7 @@
 import { adapterMutants } from './adapters.ts';
 import { durableCallMutants } from './durable-calls.ts';
 import { fencingMutants } from './fencing.ts';
+import { groupCommitMutants } from './group-commit.ts';
 import { httpMutants } from './http.ts';
 import { httpAnswerMutants } from './http-answers.ts';
 import { idempotencyKeyMutants } from './idempotency-keys.ts';
@@ -28,4 +29,5 @@ export const mutants: readonly Mutant[] = [
   ...adapterMutants,
   ...migrationMutants,
   ...observeMutants,
+  ...groupCommitMutants,
 ];

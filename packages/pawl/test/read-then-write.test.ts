@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { until } from '../../../test/barrier.ts';
-import { type CommitFate, startProxy } from '../../../test/proxy.ts';
+import { type CommitFate, mysqlError, startProxy } from '../../../test/proxy.ts';
 import { withLiterals } from '../src/adapters/mysql-literals.ts';
 import {
   type Decision,
@@ -203,6 +203,31 @@ test('a statement that was prepared before its table changed fails once at most 
   expect(await columns()).toBe('read');
   await database.query('ALTER TABLE changing ADD COLUMN more int');
   expect([await columns(), await columns()]).toEqual(['failed', 'read']);
+});
+
+test('a transaction that could not be rolled back is not committed by the next one on its connection (MariaDB)', async () => {
+  const database = await openStore('mariadb');
+  onTestFinished(() => database.close());
+  await database.query('CREATE TABLE kept (text varchar(50) PRIMARY KEY)');
+  const refusal = mysqlError(1_317, '70100', 'simulated');
+  const proxy = await startProxy(
+    database.url,
+    () => refusal,
+    (data) => data.includes('ROLLBACK'),
+  );
+  onTestFinished(() => proxy.close());
+  const sql = database.open({ over: 'together', connections: 1, port: proxy.port });
+  const inserts = (...texts: string[]) =>
+    readThenWrite(sql, [database.statement('SELECT 1')], () =>
+      writing(...texts.map((text) => database.statement('INSERT INTO kept VALUES (?)', text))),
+    );
+  await expect(inserts('half', 'twice', 'twice')).rejects.toMatchObject({ code: 'DUPLICATE_KEY' });
+  await inserts('next');
+  // The server ends what a lost connection has left when it notices that.
+  await until(async () => {
+    const { rows } = await database.query('SELECT text FROM kept ORDER BY text');
+    return rows.length === 1 && rows[0]?.text === 'next';
+  });
 });
 
 describe('values written into a statement', () => {

@@ -1,0 +1,118 @@
+import type { Mutant, NamedTest } from './mutant.ts';
+
+const groups = (name: string): NamedTest => ({ file: 'test/group-commit.test.ts', name });
+const stocks = (name: string): NamedTest => ({
+  file: 'test/stock.test.ts',
+  name: `a stock on postgres > ${name}`,
+});
+const ports = (name: string): NamedTest => ({
+  file: 'test/read-then-write.test.ts',
+  name: `reading, then writing: ${name}`,
+});
+
+const commit: readonly Mutant[] = [
+  {
+    file: 'src/group-commit.ts',
+    line: `if (this.#waiting >= this.#settings.maxWaiting) return Promise.resolve(refused('overloaded'));`,
+    why: 'memory is bounded',
+    test: groups('a batch > whoever finds too many waiting is refused, and those who wait are not'),
+  },
+  {
+    file: 'src/group-commit.ts',
+    line: `if (error instanceof StoreError && error.effect === 'unknown') {`,
+    replacement: 'if (false) {',
+    why: 'what may have been committed is unknown to each',
+    test: stocks('a COMMIT whose answer-lost is unknown to each, until it is read'),
+  },
+  {
+    file: 'src/group-commit.ts',
+    line: 'if (isServerGone || batch.length === 1) {',
+    replacement: 'if (true) {',
+    why: 'one who spoils a batch spoils nobody else’s',
+    test: stocks('a request that the database refuses spoils nobody else’s'),
+  },
+  {
+    file: 'src/group-commit.ts',
+    line: `const isServerGone = isCode(error, 'UNAVAILABLE') || isCode(error, 'CONNECTION_LOST');`,
+    replacement: 'const isServerGone = false;',
+    why: 'a server that is gone is not asked once for each',
+    test: groups('a batch > that cannot be sent is not split: nobody can be told more of it one by one'),
+  },
+  {
+    file: 'src/group-commit.ts',
+    line: 'if (settled.length === items.length) return settled;',
+    replacement: 'return settled;',
+    why: 'what is committed is not told to the wrong one',
+    test: groups(
+      'a batch > whose work cannot say what it came to, once it is committed, is unknown and not done again',
+    ),
+  },
+  {
+    file: 'src/group-commit.ts',
+    line: 'if (outcome === HELD) this.#hold(entry);',
+    replacement: `if (outcome === HELD) entry.resolve(refused('lock-timeout'));`,
+    why: 'a row that somebody else has is waited for',
+    test: stocks('a stock that somebody else has holds up nobody but those who ask for it'),
+  },
+  {
+    file: 'src/group-commit.ts',
+    line: 'if (line.entries.some((entry) => tried.has(entry))) await sleep(HELD_PAUSE_MS);',
+    why: 'who waits asks with pauses',
+    test: groups(
+      'a row that somebody else has > that stays another’s is waited for as long as it may be, with pauses',
+    ),
+  },
+];
+
+const stock: readonly Mutant[] = [
+  {
+    file: 'src/stock.ts',
+    line: 'stock.claims.set(claimant, insert);',
+    why: 'the same claimant twice in a batch has one',
+    test: stocks('those who have one take up no place of the last one that is left'),
+  },
+  {
+    file: 'src/stock.ts',
+    line: 'stock.row = { ...row, ...set };',
+    why: 'each request of a batch sees what those before it have taken',
+    test: stocks('those who have one take up no place of the last one that is left'),
+  },
+  {
+    file: 'src/stock.ts',
+    line: `return clocks.has(key) ? HELD : refused('wrong-state');`,
+    replacement: `return refused('wrong-state');`,
+    why: 'a stock that somebody else has is there',
+    test: stocks('a stock that somebody else has holds up nobody but those who ask for it'),
+  },
+];
+
+const adapters: readonly Mutant[] = [
+  {
+    file: 'src/adapters/mysql-literals.ts',
+    line: 'return value < 0 ? ',
+    replacement: 'return value > Infinity ? ',
+    why: 'two minus signs may begin a comment',
+    test: {
+      file: 'test/read-then-write.test.ts',
+      name: 'values written into a statement > below zero a number is in parentheses: two minus signs in a row may begin a comment',
+    },
+  },
+  {
+    file: 'src/adapters/mysql-literals.ts',
+    line: `_utf8mb4 0x\${Buffer.from(value).toString('hex')}`,
+    replacement: `'\${value}'`,
+    why: 'nothing that was given stands in quotes',
+    test: ports('mariadb, together > values come back as they were given'),
+  },
+  {
+    file: 'src/adapters/mysql2-session.ts',
+    line: 'for (const text of first) this.#transaction.succeeded(text);',
+    why: 'of statements that fail together, those that leave something behind may have succeeded',
+    test: {
+      file: 'test/read-then-write.test.ts',
+      name: 'a transaction that could not be rolled back is not committed by the next one on its connection (MariaDB)',
+    },
+  },
+];
+
+export const groupCommitMutants: readonly Mutant[] = [...commit, ...stock, ...adapters];
