@@ -16,19 +16,22 @@ const RACE_FILE = join(examples, 'pay.race.ts');
 interface Service {
   url: string;
   databaseUrl: string;
-  process: ChildProcess;
 }
 
 const names = ['express-naive', 'drizzle-transaction', 'pawl-protected'] as const;
 const services = new Map<string, Service>();
+/** All that were begun: one that is left would keep the run from ending. */
+const begun: ChildProcess[] = [];
 
 beforeAll(async () => {
-  const started = await Promise.all(names.map(async (name) => [name, await startService(name)] as const));
-  for (const [name, service] of started) services.set(name, service);
+  const starting = names.map(async (name) => void services.set(name, await startService(name)));
+  await Promise.allSettled(starting);
+  await Promise.all(starting);
 });
 
 afterAll(async () => {
-  for (const { process: service } of services.values()) {
+  for (const service of begun) {
+    if (service.exitCode !== null || service.signalCode !== null) continue;
     const exited = once(service, 'exit');
     service.kill('SIGKILL');
     await exited;
@@ -41,8 +44,12 @@ async function startService(name: string): Promise<Service> {
     env: { ...process.env, DATABASE_URL: databaseUrl, PORT: '0' },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  const [line] = (await once(service.stdout.setEncoding('utf8'), 'data')) as [string];
-  return { url: line.trim().replace('listening on ', ''), databaseUrl, process: service };
+  begun.push(service);
+  const ended = once(service, 'exit').then(([code]) => {
+    throw new Error(`${name} ended before it listened, with ${code}`);
+  });
+  const [line] = (await Promise.race([once(service.stdout.setEncoding('utf8'), 'data'), ended])) as [string];
+  return { url: line.trim().replace('listening on ', ''), databaseUrl };
 }
 
 function serviceOf(name: (typeof names)[number]): Service {
