@@ -68,6 +68,12 @@ test('purchases and coupons are counted by strategy and by what came of them, re
   expect(issues({ strategy: 'group-commit', outcome: 'done' })).toEqual([1]);
   expect(issues({ strategy: 'group-commit', outcome: 'refused', reason: 'already-issued' })).toEqual([1]);
   expect(values('shop_coupon_issue_duration_count', { outcome: 'done' })).toEqual([1]);
+  // One after the other asked: two transactions, each for one of them, and nobody was left.
+  const ofCoupons = { pawl_group: 'coupon', pawl_store: 'postgres' };
+  expect(values('pawl_batch_size_count', ofCoupons)).toEqual([2]);
+  expect(values('pawl_batch_size_sum', ofCoupons)).toEqual([2]);
+  expect(values('pawl_batch_wait_count', ofCoupons)).toEqual([2]);
+  expect(values('pawl_batch_left_sum', ofCoupons)).toEqual([0]);
 
   const requests = (labels: Record<string, string>) => values('http_server_request_duration_count', labels);
   const confirmations = { http_request_method: 'POST', http_route: '/api/tickets' };

@@ -21,7 +21,10 @@ import {
   retryOnConflict,
   type SqlPort,
   type SqlTransaction,
+  type StockDefinition,
+  type StockRequest,
   StoreError,
+  stock,
   sweepClaims,
   transactionalIdempotencyKeys,
   transactWithRetry,
@@ -53,6 +56,8 @@ beforeAll(async () => {
   await database.query(
     'CREATE TABLE lease (id int PRIMARY KEY, owner varchar(20) NOT NULL, lease_until timestamptz)',
   );
+  await database.query('CREATE TABLE hall (id int PRIMARY KEY, seats int NOT NULL)');
+  await database.query('CREATE TABLE guest (hall int, name varchar(20), PRIMARY KEY (hall, name))');
 });
 
 afterAll(() => database.close());
@@ -496,6 +501,56 @@ table('idempotency key, transactional', [
     ['idempotency-key.run-in failed _OTHER'],
   ],
   ['swept', () => transactional().sweep(), ['idempotency-key.sweep done']],
+]);
+
+/** A hall of so many seats, one for each guest. */
+async function hall(seats: number, table = 'hall') {
+  const id = ++ids;
+  await database.query('INSERT INTO hall VALUES (?, ?)', id, seats);
+  const definition: StockDefinition<StockRequest, number, 'already-issued' | 'sold-out'> = {
+    rows: { table, key: 'id', columns: ['seats'] },
+    claims: { table: 'guest', stock: 'hall', claimant: 'name', columns: ['name'] },
+    take({ row, claimed }) {
+      if (claimed) return refused('already-issued');
+      const left = Number(row.seats);
+      return left < 1 ? refused('sold-out') : done({ set: { seats: left - 1 }, claim: {}, value: left });
+    },
+    recall: () => refused('sold-out'),
+  };
+  return { id, definition };
+}
+
+/** One guest after the other asks for a seat in a hall of one. */
+async function seated(
+  guests: readonly string[],
+  options: { over?: SqlPort; table?: string; of?: number; together?: true; maxWaiting?: number } = {},
+) {
+  const { over = sql, table, together, maxWaiting = 10 } = options;
+  const { id, definition } = await hall(1, table);
+  const seats = stock(over, definition, { name: 'seats', maxWaiting });
+  const take = (claimant: string) => seats.take({ stock: options.of ?? id, claimant });
+  if (together) await Promise.all(guests.map(take));
+  else for (const guest of guests) await take(guest);
+}
+
+const whoseAnswersAreLost = (): SqlPort => ({
+  dialect: sql.dialect,
+  execute: (statement) => sql.execute(statement),
+  transaction: () => Promise.reject(lost),
+});
+
+table('stock', [
+  ['done', () => seated(['Kim']), ['stock done']],
+  ['twice', () => seated(['Kim', 'Kim']), ['stock done', 'stock refused already-issued']],
+  ['sold out', () => seated(['Kim', 'Lee']), ['stock done', 'stock refused sold-out']],
+  ['no such hall', () => seated(['Kim'], { of: 0 }), ['stock refused wrong-state']],
+  [
+    'too many at once',
+    () => seated(['Kim', 'Lee'], { together: true, maxWaiting: 1 }),
+    ['stock refused overloaded', 'stock done'],
+  ],
+  ['a lost answer', () => seated(['Kim'], { over: whoseAnswersAreLost() }), ['stock unknown']],
+  ['no such table', () => seated(['Kim'], { table: 'nowhere' }), ['stock failed REJECTED']],
 ]);
 
 const locks = () => distributedLocks(memoryLockStore(), { waitMs: 0 });

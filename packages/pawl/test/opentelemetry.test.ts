@@ -6,6 +6,7 @@ import {
   conditionalUpdate,
   distributedLocks,
   done,
+  groupCommit,
   type IdempotencyKeyOptions,
   type IdempotencyStore,
   idempotencyKeys,
@@ -14,8 +15,10 @@ import {
   type Observer,
   observe,
   refused,
+  type SqlPort,
   StoreError,
 } from '../src/index.ts';
+import { postgres } from '../src/postgres/index.ts';
 import { answer, newRequest } from './idempotency-stores.ts';
 import { openStore } from './stores.ts';
 import { openTelemetry, type Telemetry } from './telemetry.ts';
@@ -174,6 +177,7 @@ test('operations are counted by how they ended, and their durations', async () =
     unit: 'ms',
     attributes: { ...guard, 'pawl.outcome': outcome },
     value,
+    sum: expect.any(Number),
   });
   expect(points).toEqual([
     counted({ 'pawl.outcome': 'done', 'pawl.replayed': false }, 1),
@@ -182,6 +186,79 @@ test('operations are counted by how they ended, and their durations', async () =
     timed('done', 3),
     timed('refused', 1),
   ]);
+});
+
+/** What the three histograms of batches have, by their names: how many values, and their sum. */
+async function batches(telemetry: Telemetry) {
+  const points = (await telemetry.points()).filter(({ name }) => name.startsWith('pawl.batch.'));
+  for (const { attributes } of points) {
+    expect(attributes).toEqual({ 'pawl.group': 'seats', 'pawl.store': 'postgres' });
+  }
+  return Object.fromEntries(
+    points.map(({ name, unit, value, sum = Number.NaN }) => [name, { unit, value, sum }]),
+  );
+}
+
+describe('transactions that callers share', () => {
+  const settled = { outcome: 'done' } as const;
+
+  /** A group whose transactions last until they are let go on. */
+  function groupOf(maxBatch: number) {
+    const begun: PromiseWithResolvers<void>[] = [];
+    const sql: SqlPort = {
+      dialect: postgres,
+      execute: () => Promise.reject(new Error('nobody asks for that')),
+      transaction: () => Promise.reject(new Error('nobody asks for that')),
+      async readThenWrite(reads, decide) {
+        const transaction = Promise.withResolvers<void>();
+        begun.push(transaction);
+        await transaction.promise;
+        const decision = decide(reads.map(() => ({ rows: [], affectedRows: 0 })));
+        if ('next' in decision) throw new Error('nobody asks for that');
+        return decision.result([]);
+      },
+    };
+    const group = groupCommit<string, typeof settled>(
+      sql,
+      {
+        keyOf: () => 'key',
+        read: () => [],
+        decide: (items) => ({ writes: [], outcomes: () => items.map(() => settled) }),
+        unknown: () => settled,
+      },
+      { name: 'seats', maxBatch },
+    );
+    return { group, begun };
+  }
+
+  test('each by how many share it, how long the first has waited, and how many are left; no key, no item', async () => {
+    const telemetry = instrumented();
+    const { group, begun } = groupOf(4);
+    const alone = group.submit('4111-1111');
+    await until(() => begun.length === 1);
+    const cameMs = performance.now();
+    const others = ['a', 'b', 'c', 'd', 'e', 'f'].map((item) => group.submit(item));
+    await until(() => performance.now() - cameMs > 20);
+    begun[0]?.resolve();
+    await alone;
+    await until(() => begun.length === 2);
+    begun[1]?.resolve();
+    await until(() => begun.length === 3);
+    begun[2]?.resolve();
+    await Promise.all(others);
+
+    const {
+      'pawl.batch.size': size,
+      'pawl.batch.wait': wait,
+      'pawl.batch.left': left,
+    } = await batches(telemetry);
+    expect(size).toEqual({ unit: '{caller}', value: 3, sum: 1 + 4 + 2 });
+    expect(left).toEqual({ unit: '{caller}', value: 3, sum: 0 + 2 + 0 });
+    expect(wait).toMatchObject({ unit: 'ms', value: 3 });
+    // Two of them had waited for the first transaction.
+    expect(wait?.sum).toBeGreaterThan(40);
+    expect(await telemetry.exported()).not.toContain('4111-1111');
+  });
 });
 
 describe('events, which are told also where nobody gave onEvent', () => {

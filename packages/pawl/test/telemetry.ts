@@ -22,6 +22,8 @@ interface Point {
   readonly attributes: Attributes;
   /** The sum of a counter; how many values a histogram has. */
   readonly value: number;
+  /** Of a histogram, the sum of its values. */
+  readonly sum?: number;
 }
 
 /** What OpenTelemetry's SDK has been told, by whoever was given its providers. */
@@ -50,9 +52,11 @@ export function openTelemetry(): Telemetry {
     const all = resourceMetrics.scopeMetrics.flatMap(({ metrics }) => metrics);
     return all.flatMap(({ descriptor: { name, unit }, ...metric }) =>
       metric.dataPoints.map(({ attributes, value }) => {
-        const counted =
-          metric.dataPointType === DataPointType.HISTOGRAM ? (value as { count: number }).count : value;
-        return { name, unit, attributes, value: Number(counted) };
+        if (metric.dataPointType !== DataPointType.HISTOGRAM) {
+          return { name, unit, attributes, value: Number(value) };
+        }
+        const { count, sum } = value as { count: number; sum: number };
+        return { name, unit, attributes, value: count, sum };
       }),
     );
   }

@@ -23,6 +23,12 @@ export interface InstrumentPawlOptions {
 /** What it is called by the providers. */
 const SCOPE = 'pawl';
 
+/** By twos to the largest batch that nobody has chosen, and beyond. */
+const BATCH_SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 2_048];
+/** In milliseconds: from the pause of one transaction to a wait for somebody's lock. */
+const BATCH_WAITS_MS = [0.5, 1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000];
+const BATCH_QUEUES = [0, 1, 4, 16, 64, 256, 1_024, 4_096, 16_384];
+
 /** What each event is counted by, and called on a span. */
 const EVENT_COUNTERS: Readonly<
   Record<ObservedEventKind, { readonly name: string; readonly unit: string; readonly description: string }>
@@ -70,8 +76,9 @@ const EVENT_COUNTERS: Readonly<
 };
 
 /**
- * Tells OpenTelemetry of every guard of this process: a span and a count for each operation, a count for each event. Call it once,
- * when the providers are registered; each call tells everything once more.
+ * Tells OpenTelemetry of every guard of this process: a span and a count for each operation, a count for each event, and of each
+ * transaction that callers share its size, how long the first of them had waited, and how many others wait when it begins. Call it
+ * once, when the providers are registered; each call tells everything once more.
  *
  * While an operation runs its span is the active one, so that those of the caller's queries and requests are its children; that needs
  * a context manager, which an SDK for Node registers. An event of a lock or a renewal is put on the span of the work that it strikes.
@@ -94,6 +101,21 @@ export function instrumentPawl({
   const duration = meter.createHistogram('pawl.operation.duration', {
     unit: 'ms',
     description: 'How long operations of the guards took; those that run work, with the work',
+  });
+  const batchSize = meter.createHistogram('pawl.batch.size', {
+    unit: '{caller}',
+    description: 'How many callers share a transaction',
+    advice: { explicitBucketBoundaries: BATCH_SIZES },
+  });
+  const batchWait = meter.createHistogram('pawl.batch.wait', {
+    unit: 'ms',
+    description: 'How long the first caller of a shared transaction has waited when it begins',
+    advice: { explicitBucketBoundaries: BATCH_WAITS_MS },
+  });
+  const batchLeft = meter.createHistogram('pawl.batch.left', {
+    unit: '{caller}',
+    description: 'How many others wait when a shared transaction begins',
+    advice: { explicitBucketBoundaries: BATCH_QUEUES },
   });
   const counters = Object.fromEntries(
     Object.entries(EVENT_COUNTERS).map(([kind, { name, ...options }]) => [
@@ -140,6 +162,12 @@ export function instrumentPawl({
       };
     },
     happened: (event) => happened(event),
+    batched({ group, store, size, waitedMs, left }) {
+      const attributes = { 'pawl.group': group, 'pawl.store': store };
+      batchSize.record(size, attributes);
+      batchWait.record(waitedMs, attributes);
+      batchLeft.record(left, attributes);
+    },
   });
 }
 
