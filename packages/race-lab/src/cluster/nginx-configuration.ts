@@ -5,6 +5,12 @@ const MEMBER_BURST = 1_200;
 /** Connections of a worker, which are those of clients and those to instances; and files that it may have open, which they are too. */
 const CONNECTIONS = 4_096;
 const OPEN_FILES = 8_192;
+/** To all instances together, while nobody uses them. */
+const KEPT_CONNECTIONS = 128;
+/** Shorter than an instance keeps a connection (72 s): a POST that meets its end on the way is not sent again, and would be 502. */
+const KEPT_FOR_S = 60;
+/** What a connection has taken of memory is given back now and then. */
+const REQUESTS_PER_CONNECTION = 100_000;
 /** For an answer of an instance: longer than any strategy makes a client wait, in seconds. */
 const READ_LIMIT_S = 300;
 /** Answered by nginx itself: a probe that went through would move the rotation on. */
@@ -34,6 +40,8 @@ export interface NginxPlace {
  * tokens has the limit for each, and only the instances bound what he has in all. (The last character of a signature holds
  * two bits that mean nothing: one token can be written in four ways.)
  *
+ * Connections to the instances are kept, since opening one costs as much as many an answer.
+ *
  * The limit of open files is the worker's own, because that of a container may be 1024. Who may not raise it is told so in the
  * log, and served all the same.
  */
@@ -51,7 +59,10 @@ http {
   access_log off;
   client_max_body_size 4m;
 ${lines(http, '  ')}  upstream lotto_backend {
-${lines(servers, '    ')}  }
+${lines(servers, '    ')}    keepalive ${KEPT_CONNECTIONS};
+    keepalive_timeout ${KEPT_FOR_S}s;
+    keepalive_requests ${REQUESTS_PER_CONNECTION};
+  }
   map $http_x_member_id $named_member {
     default $http_x_member_id;
     "" 1;
@@ -65,6 +76,8 @@ ${lines(servers, '    ')}  }
   limit_req_log_level notice;
   server {
     listen ${listen};
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
     proxy_set_header Host $host;
     proxy_set_header X-Real-IP $remote_addr;
     proxy_read_timeout ${READ_LIMIT_S}s;

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import {
   chmodSync,
   cpSync,
@@ -8,8 +9,8 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { request } from 'node:http';
-import { connect } from 'node:net';
+import { createServer, request } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -186,6 +187,44 @@ test.skipIf(!nginx.found)(
       answered.push(answer.data);
     }
     expect(answered).toEqual(Array.from({ length: 20 }, (_, ping) => `lotto-back-${(ping % 4) + 1}`));
+  },
+);
+
+test.skipIf(!nginx.found)(
+  'nginx keeps its connections to the instances, strictly in turn all the same',
+  async () => {
+    const { guardian } = await testGuardian();
+    if (!nginx.found) return;
+    const opened = [0, 0];
+    const answered: number[] = [];
+    const instances = opened.map((_, index) => {
+      const server = createServer((_request, response) => {
+        answered.push(index);
+        response.end('here');
+      });
+      server.on('connection', () => {
+        opened[index] = (opened[index] ?? 0) + 1;
+      });
+      onTestFinished(async () => {
+        server.closeAllConnections();
+        server.close();
+      });
+      return server;
+    });
+    for (const server of instances) await once(server.listen(0, '127.0.0.1'), 'listening');
+    const door = await startNginx(guardian, {
+      program: nginx.path,
+      upstreamPorts: instances.map((server) => (server.address() as AddressInfo).port),
+      port: freePort,
+      signal: never,
+    });
+    for (let turn = 0; turn < 20; turn++) {
+      // With a client's connection of its own each: those of nginx are kept whatever its clients do.
+      const answer = await fetch(`${door.baseUrl}/`, { method: 'POST', headers: { connection: 'close' } });
+      expect(await answer.text()).toBe('here');
+    }
+    expect(answered).toEqual(Array.from({ length: 20 }, (_, turn) => turn % 2));
+    expect(opened).toEqual([1, 1]);
   },
 );
 
