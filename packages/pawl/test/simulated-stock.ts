@@ -14,7 +14,7 @@ import type { StockDefinition, StockRequest } from '../src/stock.ts';
 /** What becomes of one transaction. */
 export type Fate = 'commits' | 'deadlock' | 'unavailable' | 'answer-lost' | 'request-lost';
 
-export const LIMIT_STATEMENT = 'limit';
+const LIMIT_STATEMENT = 'limit';
 
 export type SeatRequest = StockRequest & { readonly id: number };
 
