@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MisuseError, StoreError } from './errors.ts';
 import { batched } from './observe.ts';
 import { type Refused, refused, type Settled } from './outcome.ts';
-import type { SqlPort, SqlResult, SqlStatement } from './ports.ts';
+import type { Decision, InterimDecision, SqlPort, SqlResult, SqlStatement } from './ports.ts';
 import { LONGEST_TIMER_MS } from './timers.ts';
 import {
   type ConflictRetry,
@@ -21,6 +21,13 @@ export interface BatchDecision<Result> {
   readonly writes: readonly SqlStatement[];
   /** One for each item, in their order, by the results of `writes`. */
   readonly outcomes: (written: readonly SqlResult[]) => readonly (Result | typeof HELD)[];
+}
+
+/** Where what is written next depends on what the database made of `writes`. */
+export interface InterimBatchDecision<Result> {
+  readonly writes: readonly SqlStatement[];
+  /** Costs one more round trip. */
+  readonly next: (written: readonly SqlResult[]) => BatchDecision<Result> | InterimBatchDecision<Result>;
 }
 
 /**
@@ -46,7 +53,10 @@ export interface GroupWork<Item, Result extends Settled> {
    *
    * Must not change anything outside: it runs again where the batch is split or tried again.
    */
-  decide(items: readonly Item[], read: readonly SqlResult[]): BatchDecision<Result>;
+  decide(
+    items: readonly Item[],
+    read: readonly SqlResult[],
+  ): BatchDecision<Result> | InterimBatchDecision<Result>;
   /** What the item's caller is told where the answer to the batch's COMMIT was lost: `unknown`, to be resolved by reading. */
   unknown(item: Item, cause: unknown): Result;
 }
@@ -247,8 +257,14 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     const { dialect } = this.#sql;
     const reads = this.#work.read(items, wait);
     const limited = wait ? [dialect.limitLockWait(this.#settings.lockWaitMs), ...reads] : reads;
-    return readThenWrite(this.#sql, limited, (read) => {
-      const { writes, outcomes } = this.#work.decide(items, wait ? read.slice(1) : read);
+    type Outcomes = readonly (Result | typeof HELD)[] | Broken;
+    const decisionOf = (
+      decided: BatchDecision<Result> | InterimBatchDecision<Result>,
+    ): Decision<Outcomes> | InterimDecision<Outcomes> => {
+      if ('next' in decided) {
+        return { writes: decided.writes, next: (written) => decisionOf(decided.next(written)) };
+      }
+      const { writes, outcomes } = decided;
       const result = (written: readonly SqlResult[]) => {
         // It may be committed: what throws here must not have it done once more.
         try {
@@ -260,7 +276,10 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
         }
       };
       return { writes: wait ? [...writes, dialect.restoreLockWait] : writes, result };
-    });
+    };
+    return readThenWrite(this.#sql, limited, (read) =>
+      decisionOf(this.#work.decide(items, wait ? read.slice(1) : read)),
+    );
   }
 
   #settle(batch: readonly Entry<Item, Result>[], outcomes: readonly (Result | typeof HELD)[] | Broken): void {

@@ -74,6 +74,7 @@ export {
   type GroupWork,
   groupCommit,
   HELD,
+  type InterimBatchDecision,
 } from './group-commit.ts';
 export { type GroupedIdempotencyStoreOptions, groupedIdempotencyStore } from './grouped-idempotency-store.ts';
 export {
@@ -186,6 +187,7 @@ export type {
   DurableCallStatements,
   IdempotencyBatchStatements,
   IdempotencyChange,
+  InterimDecision,
   LockMode,
   Migration,
   PawlTables,

@@ -65,8 +65,8 @@ export interface SqlPort<Transaction extends SqlTransaction = SqlTransaction> ex
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
   /**
    * A transaction of its own at READ COMMITTED in two round trips: its begin and `reads` are sent together, and so are its
-   * COMMIT and what `decide` makes of their results. Nothing is held while anything else is waited for. Without `writes`, or
-   * where `decide` throws, it is rolled back.
+   * COMMIT and what `decide` makes of their results. Nothing is held while anything else is waited for. Where the last decision
+   * has no `writes`, or one throws, it is rolled back.
    *
    * Without `reads` it is one round trip where it can be. A single write is then a transaction by itself, at the session's
    * own isolation level.
@@ -78,7 +78,7 @@ export interface SqlPort<Transaction extends SqlTransaction = SqlTransaction> ex
    */
   readonly readThenWrite?: <T>(
     reads: readonly SqlStatement[],
-    decide: (read: readonly SqlResult[]) => Decision<T>,
+    decide: (read: readonly SqlResult[]) => Decision<T> | InterimDecision<T>,
   ) => Promise<T>;
 }
 
@@ -87,6 +87,12 @@ export interface Decision<T> {
   readonly writes: readonly SqlStatement[];
   /** What it came to, by the results of `writes`. Must not throw: it may be committed by then. */
   readonly result: (written: readonly SqlResult[]) => T;
+}
+
+/** Where what is written next depends on what the database made of `writes`, such as ids: one more round trip. */
+export interface InterimDecision<T> {
+  readonly writes: readonly SqlStatement[];
+  readonly next: (written: readonly SqlResult[]) => Decision<T> | InterimDecision<T>;
 }
 
 /** A row, named by a key that is unique. */

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MisuseError, StoreError } from './errors.ts';
 import { observed, type Seen } from './observe.ts';
 import { type Refused, refused, type Settled } from './outcome.ts';
-import type { Decision, SqlPort, SqlResult, SqlStatement, SqlTransaction } from './ports.ts';
+import type { Decision, InterimDecision, SqlPort, SqlResult, SqlStatement, SqlTransaction } from './ports.ts';
 import { LONGEST_TIMER_MS } from './timers.ts';
 
 const RETRY = { guard: 'optimistic-lock', step: 'retry' } as const;
@@ -46,7 +46,7 @@ export async function transact<Transaction extends SqlTransaction, Result extend
 export function readThenWrite<T>(
   sql: SqlPort,
   reads: readonly SqlStatement[],
-  decide: (read: readonly SqlResult[]) => Decision<T>,
+  decide: (read: readonly SqlResult[]) => Decision<T> | InterimDecision<T>,
 ): Promise<T> {
   if (sql.readThenWrite !== undefined) return sql.readThenWrite(reads, decide);
   return sql.transaction(async (transaction) => {
@@ -55,8 +55,9 @@ export function readThenWrite<T>(
       for (const statement of statements) results.push(await transaction.execute(statement));
       return results;
     };
-    const { writes, result } = decide(await inOrder(reads));
-    return result(await inOrder(writes));
+    let decision = decide(await inOrder(reads));
+    while ('next' in decision) decision = decision.next(await inOrder(decision.writes));
+    return decision.result(await inOrder(decision.writes));
   });
 }
 

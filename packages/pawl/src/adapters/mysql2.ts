@@ -3,6 +3,7 @@ import { mysql } from '../mysql/index.ts';
 import { LIMIT_LOCK_WAIT } from '../mysql/pessimistic-lock.ts';
 import type {
   Decision,
+  InterimDecision,
   SqlOwnSession,
   SqlPort,
   SqlResult,
@@ -171,7 +172,7 @@ const COMMIT: SqlStatement = { text: 'COMMIT', values: [] };
 async function readThenWrite<T>(
   pool: Mysql2Pool,
   reads: readonly SqlStatement[],
-  decide: (read: readonly SqlResult[]) => Decision<T>,
+  decide: (read: readonly SqlResult[]) => Decision<T> | InterimDecision<T>,
 ): Promise<T> {
   const connection = await connect(pool);
   const session = sessionOf.get(connection) as Mysql2Session;
@@ -202,7 +203,12 @@ async function readThenWrite<T>(
   try {
     let decision: Decision<T>;
     try {
-      decision = decide(await begunWith(reads));
+      let decided = decide(await begunWith(reads));
+      while ('next' in decided) {
+        const { writes } = decided;
+        decided = decided.next(await begunWith(writes));
+      }
+      decision = decided;
     } catch (error) {
       await rollBack();
       throw error;

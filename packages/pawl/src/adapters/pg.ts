@@ -1,6 +1,14 @@
 import { createHash } from 'node:crypto';
 import { StoreError } from '../errors.ts';
-import type { Decision, SqlOwnSession, SqlPort, SqlResult, SqlSessions, SqlStatement } from '../ports.ts';
+import type {
+  Decision,
+  InterimDecision,
+  SqlOwnSession,
+  SqlPort,
+  SqlResult,
+  SqlSessions,
+  SqlStatement,
+} from '../ports.ts';
 import { CHECK_CLIENT_MS } from '../postgres/distributed-lock.ts';
 import { postgres } from '../postgres/index.ts';
 import { LONGEST_TIMER_MS } from '../timers.ts';
@@ -167,12 +175,12 @@ const NOTHING: SqlStatement = { text: 'SELECT 1', values: [] };
 async function readThenWrite<T>(
   pool: PgPool,
   reads: readonly SqlStatement[],
-  decide: (read: readonly SqlResult[]) => Decision<T>,
+  decide: (read: readonly SqlResult[]) => Decision<T> | InterimDecision<T>,
 ): Promise<T> {
   if (reads.length === 0) {
     const decision = decide([]);
     const [write, ...others] = decision.writes;
-    if (others.length > 0) return readThenWrite(pool, [NOTHING], () => decision);
+    if ('next' in decision || others.length > 0) return readThenWrite(pool, [NOTHING], () => decision);
     return decision.result(write === undefined ? [] : [await alone(pool, write)]);
   }
   const client = await connect(pool);
@@ -228,10 +236,16 @@ async function alone(pool: PgPool, statement: SqlStatement): Promise<SqlResult> 
 async function decided<T>(
   client: PgClient,
   reads: readonly SqlStatement[],
-  decide: (read: readonly SqlResult[]) => Decision<T>,
+  decide: (read: readonly SqlResult[]) => Decision<T> | InterimDecision<T>,
 ): Promise<Decision<T>> {
   const [, ...read] = await neverCommitted(() => together(client, [BEGIN, ...reads]));
-  return decide(read.map(normalise));
+  let decision = decide(read.map(normalise));
+  while ('next' in decision) {
+    const { writes } = decision;
+    const written = await neverCommitted(() => together(client, writes));
+    decision = decision.next(written.map(normalise));
+  }
+  return decision;
 }
 
 /**
