@@ -1,5 +1,5 @@
 import { columnsOf } from '../columns.ts';
-import type { BatchStatements, Columns } from '../ports.ts';
+import type { BatchStatements, Columns, SqlValue } from '../ports.ts';
 import { NOW, quote, SqlText } from './sql.ts';
 
 export const lockRows: BatchStatements['lockRows'] = ({ table, keys, columns, wait }) => {
@@ -21,13 +21,24 @@ export const readRows: BatchStatements['readRows'] = ({ table, keys, columns, no
   );
 };
 
-/** One each: there is no statement on both servers that sets many rows to different values and compares keys as their columns do. */
+/**
+ * One for those that are set alike: there is no statement on both servers that sets many rows to different values and compares keys as
+ * their columns do.
+ */
 export const updateRows: BatchStatements['updateRows'] = ({ table, keys, set }) => {
   columnsOf(set);
-  return keys.map((key, index) => {
+  const alike = new Map<string, { readonly values: Columns; readonly keys: Columns[] }>();
+  keys.forEach((key, index) => {
+    const values = set[index] as Columns;
+    const id = JSON.stringify(Object.values(values).map(typedText));
+    const known = alike.get(id);
+    if (known === undefined) alike.set(id, { values, keys: [key] });
+    else known.keys.push(key);
+  });
+  return [...alike.values()].map(({ values, keys }) => {
     const sql = new SqlText();
-    const assignments = sql.assigns(set[index] as Columns).join(', ');
-    return sql.statement(`UPDATE ${quote(table)} SET ${assignments} WHERE ${sql.matches(key)}`);
+    const assignments = sql.assigns(values).join(', ');
+    return sql.statement(`UPDATE ${quote(table)} SET ${assignments} WHERE ${anyOf(sql, keys)}`);
   });
 };
 
@@ -61,6 +72,13 @@ function anyOf(sql: SqlText, keys: readonly Columns[]): string {
     return `(${shared}${quote(last)} IN (${list}))`;
   });
   return conditions.join(' OR ');
+}
+
+/** Different for what is stored differently. */
+function typedText(value: SqlValue): readonly string[] {
+  if (value instanceof Uint8Array) return ['bytes', Buffer.from(value).toString('hex')];
+  if (value instanceof Date) return ['moment', String(value.getTime())];
+  return [typeof value, String(value)];
 }
 
 function asText(_name: string, value: unknown): unknown {
