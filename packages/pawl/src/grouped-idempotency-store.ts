@@ -74,8 +74,9 @@ export function groupedIdempotencyStore(
         // Somebody has come in between.
         continue;
       }
+      if (isLong(row)) return alone.claim(claim);
       const record = recordFromRow(row);
-      if (isLong(row) || isFree(row, record, claim)) return alone.claim(claim);
+      if (isFree(row, record, claim)) return alone.claim(claim);
       return { claimed: false, record };
     }
     throw new StoreError('SERIALIZATION_FAILURE', 'none', 'others came in between too often');
@@ -183,10 +184,11 @@ function inserting({ dialect }: SqlPort, table: string): GroupWork<IdempotencyCl
     decide(items, [found]) {
       const there = new Set(found?.rows.map(rowKey));
       const claims = [...firsts(items)].filter(([key]) => !there.has(key)).map(([, claim]) => claim);
+      const writes = claims.length === 0 ? [] : insert(table, claims, found !== undefined);
       return {
-        writes: claims.length === 0 ? [] : insert(table, claims, found !== undefined),
+        writes,
         outcomes(written) {
-          const late = new Set(written.at(-1)?.rows.map(rowKey));
+          const late = new Set(written[writes.length - 1]?.rows.map(rowKey));
           const won = new Set(claims.filter((claim) => !late.has(keyOf(claim))));
           return items.map((item) => done(won.has(item)));
         },

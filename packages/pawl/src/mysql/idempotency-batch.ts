@@ -91,7 +91,7 @@ export const change: IdempotencyBatchStatements['change'] = (table, changes, [lo
   return {
     writes,
     result(results) {
-      const present = ownersOf(missing.length > 0 ? results.at(-1)?.rows : []);
+      const present = ownersOf(missing.length > 0 ? results[writes.length - 1]?.rows : []);
       return changes.map((change): ChangedRecord => {
         if (isMine(change)) return 'changed';
         return present.get(keyOf(change)) === change.owner ? 'held' : 'fenced';
