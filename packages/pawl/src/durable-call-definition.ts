@@ -1,11 +1,18 @@
 import type { Compensation } from './compensation.ts';
+import type { GroupedDurableCall } from './durable-call-group.ts';
 import type { Json, OutwardCall } from './durable-call-record.ts';
 import type { Found, ReleaseReason, Repeat, Sent } from './durable-call-rules.ts';
 import type { Answer } from './idempotency-record.ts';
 import type { Done, Refused } from './outcome.ts';
 
 /** What a durable call is: how it is sent, how it is looked up, and what it writes into the caller's rows. */
-export interface DurableCallDefinition<Transaction, Request extends Json, Value extends Json> {
+export interface DurableCallDefinition<
+  Transaction,
+  Request extends Json,
+  Value extends Json,
+  Claim = never,
+  Objection extends Refused = never,
+> {
   /** Names the call in its records, among others: 1 to 64 characters. All instances of a service share the calls of a name. */
   readonly name: string;
   /**
@@ -42,4 +49,9 @@ export interface DurableCallDefinition<Transaction, Request extends Json, Value 
   forget(transaction: Transaction, call: OutwardCall<Request>, code: string): Promise<void>;
   /** Absent: what can no longer be completed is left to an operator. */
   readonly compensation?: Compensation<Transaction, Request, Value>;
+  /**
+   * Claims and settlements of callers that come at the same time, in transactions that they share; for a store that has `groups`. Who
+   * recovers settles alone, by `settle`, as does who finds too many others waiting.
+   */
+  readonly grouped?: GroupedDurableCall<Claim, Request, Value, Objection>;
 }

@@ -95,6 +95,20 @@ export interface NewDurableCall extends AttemptRef {
   readonly finalAfterMs?: number;
 }
 
+/** What a claim is for. */
+export interface ClaimedAttempt<Request extends Json> {
+  readonly subject: string;
+  /** Kept in the row that is claimed, where it grows with every release. */
+  readonly attempt: number;
+  readonly request: Request;
+  /**
+   * After so many milliseconds of the store's clock no effect of this attempt can come about any more, whatever is still under
+   * way, and none is hidden from a look-up: a session's end with a margin. Absent: there is no such end, so what is not found
+   * stays unknown.
+   */
+  readonly finalAfterMs?: number;
+}
+
 /** What becomes of a call. What is not given stays as it is. */
 export type DurableCallChange =
   | {

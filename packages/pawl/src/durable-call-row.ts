@@ -8,7 +8,13 @@ import type {
   Resolution,
   Verdict,
 } from './durable-call-record.ts';
-import { asciiJson, bytes, encodedHeaders, type StoredAnswer } from './idempotency-record.ts';
+import {
+  asciiJson,
+  bytes,
+  encodedHeaders,
+  type IdempotencyRecordId,
+  type StoredAnswer,
+} from './idempotency-record.ts';
 import type { Columns, Row } from './ports.ts';
 
 /**
@@ -105,9 +111,14 @@ export function inspectedCallFromRow(row: Row): InspectedDurableCall {
   return { ...durableCallFromRow(row), unchangedMs: Number(row.unchanged_ms) };
 }
 
+/** Of a row with the columns of the id. */
+export function durableCallId(row: Row): IdempotencyRecordId {
+  return { scope: text(row.scope), key: text(row.idempotency_key) };
+}
+
 function namedFromRow(row: Row): Omit<ListedDurableCall, 'unchangedMs'> {
   return {
-    id: { scope: text(row.scope), key: text(row.idempotency_key) },
+    id: durableCallId(row),
     name: text(row.name),
     subject: text(row.subject),
     attempt: Number(row.attempt),

@@ -10,7 +10,9 @@ import {
   type OutwardCall,
 } from './durable-call-record.ts';
 import type { DurableCallRules, Found, Heard, Holding, Move, Sent } from './durable-call-rules.ts';
-import type { DurableCallStore } from './durable-call-store.ts';
+import type { DurableCallStore, SettleGrouped, SettleItem } from './durable-call-store.ts';
+import { StoreError } from './errors.ts';
+import type { GroupRefusal } from './group-commit.ts';
 import type { Answer, IdempotencyRecordId, StoredAnswer } from './idempotency-record.ts';
 import { type InProgress, inProgress } from './idempotency-run.ts';
 import { happened, type ObservedOperation, observed, type Seen } from './observe.ts';
@@ -51,7 +53,9 @@ export type DurableCallOutcome = Done<Answer> | UnknownCall | NotSentCall;
 
 export interface DurableRunSettings<Transaction, Request extends Json, Value extends Json> {
   readonly store: DurableCallStore<Transaction>;
-  readonly definition: DurableCallDefinition<Transaction, Request, Value>;
+  readonly definition: Omit<DurableCallDefinition<Transaction, Request, Value>, 'grouped'>;
+  /** Settles together with others. Absent: each alone. */
+  readonly settleGrouped: SettleGrouped<Request, Value> | undefined;
   readonly times: {
     readonly leaseMs: number;
     readonly retentionMs: number;
@@ -91,6 +95,12 @@ const RELEASE = { guard: 'durable-call', step: 'release' } as const;
 const FORGET = { guard: 'durable-call', step: 'forget' } as const;
 const BEGIN_COMPENSATION = { guard: 'compensation', step: 'begin' } as const;
 const END_COMPENSATION = { guard: 'compensation', step: 'end' } as const;
+
+/** As who comes alone is told of it. */
+function notWritten(reason: Exclude<GroupRefusal, 'overloaded'>): StoreError {
+  const code = reason === 'lock-timeout' ? 'LOCK_TIMEOUT' : 'DEADLOCK';
+  return new StoreError(code, 'none', `settling it together with others was refused: ${reason}`);
+}
 
 /** What a record means to a request. */
 export function outcomeOfCall(
@@ -237,20 +247,43 @@ export class DurableRun<Transaction, Request extends Json, Value extends Json> {
   }
 
   async #settle(value: Value): Promise<DurableCallOutcome | undefined> {
-    const { definition } = this.#settings;
+    const { definition, settleGrouped } = this.#settings;
     failpoint('durable-call.settle.before');
-    const settled = await this.#write(SETTLE, async (transaction) => {
+    const within = () => failpoint('durable-call.settle.within');
+    const alone = async (transaction: Transaction) => {
       const answered = await definition.settle(transaction, this.#outward, value);
       if (answered.outcome !== 'done') return answered;
-      failpoint('durable-call.settle.within');
+      within();
       return done(this.#answered('done', answered.value));
-    });
+    };
+    // Who has taken it over settles alone.
+    const shares = settleGrouped !== undefined && this.#call.fence === 1;
+    const settled = await this.#write(
+      SETTLE,
+      alone,
+      shares ? () => settleGrouped(this.#settlement(value, within)) : undefined,
+    );
     if (settled.objection !== undefined) {
       this.#heard = { of: 'settle', refused: settled.objection, value };
       return undefined;
     }
     failpoint('durable-call.settle.after');
     return settled.outcome;
+  }
+
+  #settlement(value: Value, within: () => void): SettleItem<Request, Value> {
+    const { stored, times } = this.#settings;
+    const { id, fence } = this.#call;
+    return {
+      id,
+      fence,
+      settlement: { call: this.#outward, value },
+      completed(answer) {
+        const completed = { answer: stored(answer), retentionMs: times.retentionMs };
+        within();
+        return completed;
+      },
+    };
   }
 
   async #release(move: Extract<Move<Value>, { do: 'release' }>): Promise<DurableCallOutcome | undefined> {
@@ -347,24 +380,35 @@ export class DurableRun<Transaction, Request extends Json, Value extends Json> {
   /**
    * In one transaction with the caller's rows, and only while nobody else has taken the call over. Those rows are written before
    * the fence is asked, so who has lost it may find them in a state that he does not expect: then his objection means nothing.
+   *
+   * @param together  Does the same together with others. Where too many wait for that, it is done alone: the effect is there.
    */
   async #write(
     step: ObservedOperation,
     decide: (transaction: Transaction) => Promise<Done<DurableCallChange> | Refused>,
+    together?: () => ReturnType<SettleGrouped<Request, Value>>,
   ): Promise<{ outcome: DurableCallOutcome | undefined; objection?: Refused; fenced: boolean }> {
     const { store } = this.#settings;
     const { id, fence } = this.#call;
     let objection: Refused | undefined;
     let answer: Answer | undefined;
-    const written = await this.#unlessFenced(step, () =>
-      store.settle(id, fence, async (transaction) => {
+    const written = await this.#unlessFenced(step, async (): Promise<Done<unknown> | Refused> => {
+      const shared = await together?.();
+      if (shared !== undefined && (shared.outcome === 'done' || 'objection' in shared)) {
+        if (shared.outcome === 'done') answer = shared.value;
+        else objection = shared.objection;
+        return shared;
+      }
+      if (shared?.reason === 'fenced') return shared;
+      if (shared !== undefined && shared.reason !== 'overloaded') throw notWritten(shared.reason);
+      return store.settle(id, fence, async (transaction) => {
         objection = undefined;
         const decided = await decide(transaction);
         if (decided.outcome === 'refused') objection = decided;
         else if ('answer' in decided.value) answer = decided.value.answer;
         return decided;
-      }),
-    );
+      });
+    });
     if (objection !== undefined && (await this.#isOurs())) {
       return { outcome: undefined, objection, fenced: false };
     }

@@ -1,5 +1,14 @@
-import type { AttemptRef, DurableCall, DurableCallChange, NewDurableCall } from './durable-call-record.ts';
-import type { IdempotencyRecordId } from './idempotency-record.ts';
+import type { GroupedCallClaims, GroupedCallSettlements, Settlement } from './durable-call-group.ts';
+import type {
+  AttemptRef,
+  ClaimedAttempt,
+  DurableCall,
+  DurableCallChange,
+  Json,
+  NewDurableCall,
+} from './durable-call-record.ts';
+import type { GroupRefusal } from './group-commit.ts';
+import type { Answer, IdempotencyRecordId, StoredAnswer } from './idempotency-record.ts';
 import type { StoreKind } from './observer.ts';
 import type { Done, Refused } from './outcome.ts';
 
@@ -61,4 +70,51 @@ export interface DurableCallStore<Transaction> {
   find(id: IdempotencyRecordId): Promise<DurableCall | undefined>;
   /** Forgets at most `limit` settled calls whose retention is over. @returns how many. */
   sweep(limit: number): Promise<number>;
+  /** Steps of many callers in transactions that they share. Absent: each has its own. */
+  readonly groups?: DurableCallGroups;
+}
+
+/** `claim` and `settle` as steps that many callers take in one transaction, each with an outcome of his own. */
+export interface DurableCallGroups {
+  /**
+   * Of the calls of this name. As `DurableCallStore.claim`; refused too, `already-done`, when a later attempt at its subject is there.
+   */
+  claims<Claim, Request extends Json, Objection extends Refused>(
+    name: string,
+    grouped: GroupedCallClaims<Claim, Request, Objection>,
+  ): ClaimGrouped<Claim, Request, Objection>;
+  /** As `DurableCallStore.settle`, for those that are `done`. */
+  settlements<Request extends Json, Value extends Json>(
+    name: string,
+    grouped: GroupedCallSettlements<Request, Value>,
+  ): SettleGrouped<Request, Value>;
+}
+
+export type ClaimGrouped<Claim, Request extends Json, Objection extends Refused> = (
+  item: ClaimItem<Claim, Request>,
+) => Promise<Done<DurableCall> | Objected<Objection> | Refused<'already-done' | GroupRefusal>>;
+
+export type SettleGrouped<Request extends Json, Value extends Json> = (
+  item: SettleItem<Request, Value>,
+) => Promise<Done<Answer> | Objected<Refused> | Refused<'fenced' | GroupRefusal>>;
+
+/** Refused by the caller's own rows. */
+export interface Objected<Objection extends Refused> extends Refused {
+  readonly objection: Objection;
+}
+
+export interface ClaimItem<Claim, Request extends Json> {
+  readonly claim: Claim;
+  readonly id: IdempotencyRecordId;
+  /** What is recorded once it is claimed. What it throws is the caller's, and nothing of his is written. */
+  record(claimed: ClaimedAttempt<Request>): NewDurableCall;
+}
+
+export interface SettleItem<Request extends Json, Value extends Json> {
+  readonly settlement: Settlement<Request, Value>;
+  readonly id: IdempotencyRecordId;
+  /** The record must show it, and not be settled. */
+  readonly fence: number;
+  /** What is recorded with the answer. As `ClaimItem.record`. */
+  completed(answer: Answer): { readonly answer: StoredAnswer; readonly retentionMs: number };
 }

@@ -1,6 +1,6 @@
 import { failpoint } from '#failpoint';
 import type { DurableCallDefinition } from './durable-call-definition.ts';
-import type { AttemptRef, DurableCall, Json, NewDurableCall } from './durable-call-record.ts';
+import type { AttemptRef, ClaimedAttempt, DurableCall, Json, NewDurableCall } from './durable-call-record.ts';
 import { type DurableCallRules, durableCallRules } from './durable-call-rules.ts';
 import {
   type DurableCallEvent,
@@ -11,7 +11,9 @@ import {
 } from './durable-call-run.ts';
 import type { DurableCallStore } from './durable-call-store.ts';
 import { MisuseError } from './errors.ts';
+import type { GroupRefusal } from './group-commit.ts';
 import { defaultStoredHeaders, storedAnswers } from './idempotency-answer.ts';
+import type { IdempotencyRecordId } from './idempotency-record.ts';
 import { fingerprintOf, type IdempotentRequest, recordIdOf } from './idempotency-request.ts';
 import type { InProgress } from './idempotency-run.ts';
 import { happened, observed, type Seen } from './observe.ts';
@@ -19,20 +21,6 @@ import { type Done, done, type Refused, refused } from './outcome.ts';
 import { quiet } from './quiet.ts';
 import { RecoveryLoop } from './recovery-loop.ts';
 import { LONGEST_TIMER_MS, requireMs } from './timers.ts';
-
-/** What a claim is for. */
-export interface ClaimedAttempt<Request extends Json> {
-  readonly subject: string;
-  /** Kept in the row that is claimed, where it grows with every release. */
-  readonly attempt: number;
-  readonly request: Request;
-  /**
-   * After so many milliseconds of the store's clock no effect of this attempt can come about any more, whatever is still under
-   * way, and none is hidden from a look-up: a session's end with a margin. Absent: there is no such end, so what is not found
-   * stays unknown.
-   */
-  readonly finalAfterMs?: number;
-}
 
 export interface DurableCallOptions {
   /**
@@ -66,7 +54,13 @@ export interface DurableCallOptions {
 /** What a request may be met with that has not been claimed. */
 export type DurableCallRefusal = InProgress | Refused<'payload-mismatch' | 'contended'>;
 
-export interface DurableCalls<Transaction, Request extends Json, Value extends Json> {
+export interface DurableCalls<
+  Transaction,
+  Request extends Json,
+  Value extends Json,
+  Claim = never,
+  Objection extends Refused = never,
+> {
   /**
    * Runs the call for this request: claims, sends, settles. The same request is answered with what was settled, byte by byte; with
    * `unknown` while recovery is at it; and with `in-progress` while its owner is.
@@ -80,6 +74,17 @@ export interface DurableCalls<Transaction, Request extends Json, Value extends J
     request: IdempotentRequest,
     claim: (transaction: Transaction) => Promise<Done<ClaimedAttempt<Request>> | Objection>,
   ): Promise<DurableCallOutcome | DurableCallRefusal | Objection>;
+  /**
+   * As `run`, by a claim that the definition's `grouped` decides about: it shares its transaction with those that come at the same
+   * time, and so does its settlement.
+   *
+   * @returns besides, refused: `overloaded`, too many wait; `lock-timeout`, somebody has had its rows for too long. Nothing was sent.
+   * @throws MisuseError  The definition has no `grouped`, or the store no `groups`.
+   */
+  runGrouped(
+    request: IdempotentRequest,
+    claim: Claim,
+  ): Promise<DurableCallOutcome | DurableCallRefusal | Objection | Refused<GroupRefusal>>;
   /**
    * Undoes an attempt that is done, because somebody takes it back.
    *
@@ -147,23 +152,34 @@ export const defaultDurableCallTimes = {
  * **What it does not promise:** anything, where the receiver neither honours idempotency keys nor can be looked up with a known
  * end. And recovery runs only while some instance does.
  *
- * Cost: two commits for a call that succeeds; one statement of its own in each, beside those of the definition.
+ * Cost: two commits for a call that succeeds; one statement of its own in each, beside those of the definition. Calls that are run by
+ * `runGrouped` share both with others; then there are three of its own in each, in the two round trips of `groupCommit`.
  *
  * @throws MisuseError  A setting, or the name.
  * @see Helland, "Life beyond Distributed Transactions" (2007); Gray and Cheriton, "Leases" (1989); Kleppmann, "How to do
  *   distributed locking" (2016), for the fence
  */
-export function durableCalls<Transaction, Request extends Json, Value extends Json>(
+export function durableCalls<
+  Transaction,
+  Request extends Json,
+  Value extends Json,
+  Claim = never,
+  Objection extends Refused = never,
+>(
   store: DurableCallStore<Transaction>,
-  definition: DurableCallDefinition<Transaction, Request, Value>,
+  definition: DurableCallDefinition<Transaction, Request, Value, Claim, Objection>,
   options: DurableCallOptions = {},
-): DurableCalls<Transaction, Request, Value> {
+): DurableCalls<Transaction, Request, Value, Claim, Objection> {
   const times = checkedTimes(options);
   const { name } = definition;
   requireName(name);
+  const { groups } = store;
+  const { grouped } = definition;
+  const claimGrouped = grouped && groups?.claims(name, grouped.claims);
   const settings: DurableRunSettings<Transaction, Request, Value> = {
     store,
     definition,
+    settleGrouped: grouped && groups?.settlements(name, grouped.settlements),
     times,
     rules: { ...durableCallRules, ...options.rules },
     stored: storedAnswers(options.storedHeaders ?? defaultStoredHeaders),
@@ -205,37 +221,66 @@ export function durableCalls<Transaction, Request extends Json, Value extends Js
     onFailed: (cause) => tell({ kind: 'recovery-failed', cause }),
   });
 
-  async function run<Objection extends Refused>(
+  /** How a request claims, and what it is told where the claim is refused and nobody has its key. */
+  type Claiming<Refusal> = (
+    id: IdempotencyRecordId,
+    record: (claimed: ClaimedAttempt<Request>) => NewDurableCall,
+  ) => Promise<Done<DurableCall> | { readonly outcome: 'refused'; refusal: Refusal; isShed?: boolean }>;
+
+  async function claimAndRun<Refusal extends Refused>(
+    request: IdempotentRequest,
+    claiming: Claiming<Refusal>,
+    seen: Seen | undefined,
+  ): Promise<DurableCallOutcome | DurableCallRefusal | Refusal> {
+    const id = recordIdOf(request);
+    const fingerprint = fingerprintOf(request);
+    failpoint('durable-call.claim.before');
+    const claimed = await claiming(id, (taken) => {
+      requireAttempt(taken);
+      failpoint('durable-call.claim.within');
+      return { ...taken, id, fingerprint, name, state: 'calling', leaseMs: times.leaseMs };
+    });
+    failpoint('durable-call.claim.after');
+    if (claimed.outcome === 'done') return goOn(claimed.value, false, seen);
+    // Nobody is asked for the sake of those who are too many.
+    const found = claimed.isShed ? undefined : await store.find(id);
+    return found === undefined ? claimed.refusal : outcomeOfCall(found, fingerprint);
+  }
+
+  function run<Objection extends Refused>(
     request: IdempotentRequest,
     claim: (transaction: Transaction) => Promise<Done<ClaimedAttempt<Request>> | Objection>,
     seen: Seen | undefined,
   ): Promise<DurableCallOutcome | DurableCallRefusal | Objection> {
-    const id = recordIdOf(request);
-    const fingerprint = fingerprintOf(request);
-    let objection: Objection | undefined;
-    failpoint('durable-call.claim.before');
-    const claimed = await store.claim(async (transaction) => {
-      const taken = await claim(transaction);
-      objection = taken.outcome === 'done' ? undefined : taken;
-      if (taken.outcome !== 'done') return taken;
-      requireAttempt(taken.value);
-      failpoint('durable-call.claim.within');
-      const call: NewDurableCall = {
-        ...taken.value,
-        id,
-        fingerprint,
-        name,
-        state: 'calling',
-        leaseMs: times.leaseMs,
-      };
-      return done(call);
-    });
-    failpoint('durable-call.claim.after');
-    if (claimed.outcome === 'done') return goOn(claimed.value, false, seen);
-    const found = await store.find(id);
-    if (found !== undefined) return outcomeOfCall(found, fingerprint);
-    // Where nobody has this key, the attempt was somebody else's a moment ago.
-    return objection ?? refused('contended');
+    const claiming: Claiming<Objection | Refused<'contended'>> = async (_id, record) => {
+      let objection: Objection | undefined;
+      const claimed = await store.claim(async (transaction) => {
+        const taken = await claim(transaction);
+        objection = taken.outcome === 'done' ? undefined : taken;
+        return taken.outcome === 'done' ? done(record(taken.value)) : taken;
+      });
+      if (claimed.outcome === 'done') return claimed;
+      // Where nobody has this key, the attempt was somebody else's a moment ago.
+      return { outcome: 'refused', refusal: objection ?? refused('contended') };
+    };
+    return claimAndRun(request, claiming, seen);
+  }
+
+  async function runGrouped(
+    request: IdempotentRequest,
+    claim: Claim,
+    seen: Seen | undefined,
+  ): Promise<DurableCallOutcome | DurableCallRefusal | Objection | Refused<GroupRefusal>> {
+    if (claimGrouped === undefined) throw new MisuseError(`${name} has no groups`);
+    const claiming: Claiming<Objection | Refused<GroupRefusal>> = async (id, record) => {
+      const claimed = await claimGrouped({ claim, id, record });
+      if (claimed.outcome === 'done') return claimed;
+      const { outcome } = claimed;
+      if ('objection' in claimed) return { outcome, refusal: claimed.objection };
+      const reason = claimed.reason === 'already-done' ? 'contended' : claimed.reason;
+      return { outcome, refusal: refused(reason), isShed: reason === 'overloaded' };
+    };
+    return claimAndRun(request, claiming, seen);
   }
 
   async function compensate<Objection extends Refused>(
@@ -285,6 +330,7 @@ export function durableCalls<Transaction, Request extends Json, Value extends Js
 
   return {
     run: (request, claim) => observed(RUN, store.kind, run, request, claim),
+    runGrouped: (request, claim) => observed(RUN, store.kind, runGrouped, request, claim),
     compensate: (attempt, claim) => observed(COMPENSATE, store.kind, compensate, attempt, claim),
     adopt: (request, claim) => observed(ADOPT, store.kind, adopt, request, claim),
     async recover(most = times.recovery.most) {

@@ -13,7 +13,6 @@ export {
 } from './distributed-lock.ts';
 export {
   type AdoptedEffect,
-  type ClaimedAttempt,
   type DurableCallOptions,
   type DurableCallRefusal,
   type DurableCalls,
@@ -21,6 +20,14 @@ export {
   durableCalls,
 } from './durable-call.ts';
 export type { DurableCallDefinition } from './durable-call-definition.ts';
+export type {
+  DecidedClaims,
+  DecidedSettlements,
+  GroupedCallClaims,
+  GroupedCallSettlements,
+  GroupedDurableCall,
+  Settlement,
+} from './durable-call-group.ts';
 export {
   type DurableCallList,
   defaultDurableCallList,
@@ -30,6 +37,7 @@ export {
 } from './durable-call-operator.ts';
 export type {
   AttemptRef,
+  ClaimedAttempt,
   DurableCall,
   DurableCallChange,
   DurableCallState,
@@ -55,7 +63,15 @@ export {
   type Sent,
 } from './durable-call-rules.ts';
 export type { DurableCallEvent, DurableCallOutcome, NotSentCall, UnknownCall } from './durable-call-run.ts';
-export type { DurableCallStore } from './durable-call-store.ts';
+export type {
+  ClaimGrouped,
+  ClaimItem,
+  DurableCallGroups,
+  DurableCallStore,
+  Objected,
+  SettleGrouped,
+  SettleItem,
+} from './durable-call-store.ts';
 export { InvalidKeyError, LeaseLostError, MisuseError, StoreError, type StoreErrorCode } from './errors.ts';
 export {
   type Fence,
@@ -183,7 +199,9 @@ export type {
   ChangedRecord,
   ClaimExpiry,
   Columns,
+  CompletedCall,
   Decision,
+  DurableCallBatchStatements,
   DurableCallStatements,
   IdempotencyBatchStatements,
   IdempotencyChange,
@@ -213,6 +231,7 @@ export type {
 } from './ports.ts';
 export { type RedisLockStoreOptions, redisLockStore } from './redis/distributed-lock.ts';
 export { type RedisIdempotencyStoreOptions, redisIdempotencyStore } from './redis/idempotency-key.ts';
+export type { DurableCallGroupOptions } from './sql-durable-call-groups.ts';
 export { type SqlDurableCallStoreOptions, sqlDurableCallStore } from './sql-durable-call-store.ts';
 export { type SqlLockStoreOptions, sqlLockStore } from './sql-lock-store.ts';
 export {

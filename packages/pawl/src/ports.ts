@@ -219,6 +219,30 @@ export interface DurableCallStatements {
   resolve(table: string, id: IdempotencyRecordId, resolution: Resolution): SqlStatement;
 }
 
+/** A call that is `done` from now on. */
+export interface CompletedCall {
+  readonly id: IdempotencyRecordId;
+  readonly answer: StoredAnswer;
+  readonly retentionMs: number;
+}
+
+/** Statements about the records of many calls, at least one each time, in transactions that their callers share. */
+export interface DurableCallBatchStatements {
+  /**
+   * Locks the records in the order of their ids, and reads `scope`, `idempotency_key`, `fence` and `expires_at`, which is NULL while
+   * it is not settled. Without `wait` those that somebody else has are passed over.
+   */
+  lock(table: string, ids: readonly IdempotencyRecordId[], wait: boolean): SqlStatement;
+  /** Reads `scope` and `idempotency_key` of those that are there. */
+  present(table: string, ids: readonly IdempotencyRecordId[]): SqlStatement;
+  /** Reads `subject` and the last `attempt` of those subjects that have one. */
+  lastAttempts(table: string, name: string, subjects: readonly string[]): SqlStatement;
+  /** Fails with `DUPLICATE_KEY` where a record's id or its attempt is there. */
+  insert(table: string, calls: readonly NewDurableCall[]): SqlStatement;
+  /** Records that are there and locked. */
+  complete(table: string, calls: readonly CompletedCall[]): readonly SqlStatement[];
+}
+
 /** The names of the library's tables, each with its schema in front where one was given. */
 export interface PawlTables {
   readonly idempotencyKey: string;
@@ -345,6 +369,7 @@ export interface SqlDialect {
   readonly idempotencyKey: IdempotencyStatements;
   readonly idempotencyBatch: IdempotencyBatchStatements;
   readonly durableCall: DurableCallStatements;
+  readonly durableCallBatch: DurableCallBatchStatements;
   readonly batch: BatchStatements;
   /** Limits every later lock wait of the transaction, or of the session, until `restoreLockWait`. */
   limitLockWait(waitMs: number): SqlStatement;

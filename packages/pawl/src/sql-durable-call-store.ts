@@ -5,6 +5,7 @@ import type { DurableCallStore } from './durable-call-store.ts';
 import { StoreError } from './errors.ts';
 import { done, refused } from './outcome.ts';
 import type { SqlPort, SqlSession, SqlStatement, SqlTransaction } from './ports.ts';
+import { type DurableCallGroupOptions, sqlDurableCallGroups } from './sql-durable-call-groups.ts';
 import { pawlTables } from './tables.ts';
 import { requireMs } from './timers.ts';
 import { retried, transact } from './transaction.ts';
@@ -12,6 +13,8 @@ import { retried, transact } from './transaction.ts';
 export interface SqlDurableCallStoreOptions {
   /** The table that `pawl migrate` made, with its schema where it has one. */
   readonly table?: string;
+  /** Lets callers share transactions, where the definition says how (`grouped`). Absent: each has his own. */
+  readonly groups?: DurableCallGroupOptions;
 }
 
 /**
@@ -28,7 +31,7 @@ export interface SqlDurableCallStoreOptions {
  */
 export function sqlDurableCallStore<Transaction extends SqlTransaction>(
   sql: SqlPort<Transaction>,
-  { table = pawlTables().durableCall }: SqlDurableCallStoreOptions = {},
+  { table = pawlTables().durableCall, groups }: SqlDurableCallStoreOptions = {},
 ): DurableCallStore<Transaction> {
   const { durableCall, sweepExpired } = sql.dialect;
   const affected = async (session: SqlSession, statement: SqlStatement) =>
@@ -36,6 +39,7 @@ export function sqlDurableCallStore<Transaction extends SqlTransaction>(
 
   return {
     kind: sql.dialect.name,
+    ...(groups && { groups: sqlDurableCallGroups(table, groups) }),
     claim: (claim) =>
       throughConflicts(() =>
         transact(sql, async (transaction) => {

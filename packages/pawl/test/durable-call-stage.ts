@@ -7,6 +7,7 @@ import {
   type DurableCall,
   type DurableCallDefinition,
   type DurableCallEvent,
+  type DurableCallGroupOptions,
   type DurableCallOptions,
   type DurableCallRules,
   type DurableCallStore,
@@ -14,6 +15,7 @@ import {
   done,
   durableCallRules,
   durableCalls,
+  HELD,
   type Heard,
   type Holding,
   type IdempotentRequest,
@@ -22,8 +24,10 @@ import {
   pawlTables,
   type Refused,
   type Repeat,
+  type Row,
   refused,
   type SqlPort,
+  type SqlResult,
   type SqlTransaction,
   sqlDurableCallStore,
   transact,
@@ -39,7 +43,16 @@ import { openStore, type PortOptions, type Store } from './stores.ts';
 export const CALLS = pawlTables().durableCall;
 export const HOUR_MS = 3_600_000;
 
-export type Definition = DurableCallDefinition<SqlTransaction, ParcelRequest, Booking>;
+/** A wish to book a courier, as it shares its transaction with others. `spoiled`: the database will not take it. */
+export interface ParcelClaim {
+  readonly parcel: string;
+  readonly finalAfterMs?: number;
+  readonly spoiled?: boolean;
+}
+
+type Wrong = Refused<'wrong-state'>;
+export type Definition = DurableCallDefinition<SqlTransaction, ParcelRequest, Booking, ParcelClaim, Wrong>;
+type Calls = DurableCalls<SqlTransaction, ParcelRequest, Booking, ParcelClaim, Wrong>;
 export type CallStore = DurableCallStore<SqlTransaction>;
 
 /** A parcel's row. `receipts`: how often its booking was written down. */
@@ -56,16 +69,23 @@ export interface InstanceOptions extends DurableCallOptions {
   readonly store?: (store: CallStore, sql: SqlPort) => CallStore;
   /** A pool of its own. Absent: one of three. */
   readonly pool?: PortOptions;
+  /** How its callers share transactions, over connections of their own. */
+  readonly groups?: Omit<DurableCallGroupOptions, 'sql'> & { readonly pool?: PortOptions };
 }
 
 export interface Instance {
-  readonly calls: DurableCalls<SqlTransaction, ParcelRequest, Booking>;
+  readonly calls: Calls;
   readonly events: DurableCallEvent[];
   /** Books a courier for a parcel, under a key that is the parcel's unless another is given. */
   book(
     parcel: string,
     given?: Partial<IdempotentRequest> & { readonly finalAfterMs?: number },
-  ): ReturnType<DurableCalls<SqlTransaction, ParcelRequest, Booking>['run']>;
+  ): ReturnType<Calls['run']>;
+  /** The same together with those who come at the same time; needs `groups`. */
+  bookTogether(
+    parcel: string,
+    given?: Partial<IdempotentRequest> & Omit<ParcelClaim, 'parcel'>,
+  ): ReturnType<Calls['runGrouped']>;
 }
 
 /** One test's own name, parcels and courier service. */
@@ -184,6 +204,87 @@ export async function openStage(name: 'postgres' | 'mariadb'): Promise<Stage> {
   const give = (transaction: SqlTransaction, subject: string, attempt: number) =>
     mustMove(transaction, subject, { state: 'BOOKING', attempt }, { state: 'WAITING', attempt: attempt + 1 });
 
+  const { batch } = first.dialect;
+
+  /** Of the parcels, those that could be locked, as they stand; and all that are there. */
+  const readParcels = (parcels: readonly string[], wait: boolean) => {
+    const keys = [...new Set(parcels)].map((id) => ({ id }));
+    return [
+      batch.lockRows({ table: 'parcel', keys, columns: ['id', 'state', 'attempt'], wait }),
+      batch.readRows({ table: 'parcel', keys, columns: ['id'] }),
+    ];
+  };
+
+  /** Moves parcels one after the other, as `move` does. */
+  function movesOf([locked, present]: readonly SqlResult[], from: string, to: string) {
+    const states = new Map(locked?.rows.map((row) => [String(row.id), { ...row }]));
+    const there = new Set(present?.rows.map((row) => String(row.id)));
+    const moved: string[] = [];
+    return {
+      moved,
+      move(parcel: string, attempt?: number): Row | typeof HELD | undefined {
+        const row = states.get(parcel);
+        if (row === undefined) return there.has(parcel) ? HELD : undefined;
+        if (row.state !== from || (attempt !== undefined && row.attempt !== attempt)) return undefined;
+        states.set(parcel, { ...row, state: to });
+        moved.push(parcel);
+        return row;
+      },
+      writes: () =>
+        batch.updateRows({
+          table: 'parcel',
+          keys: moved.map((id) => ({ id })),
+          set: moved.map(() => ({ state: to })),
+        }),
+    };
+  }
+
+  const grouped: NonNullable<Definition['grouped']> = {
+    claims: {
+      subjectOf: ({ parcel }) => parcel,
+      read: (claims, wait) =>
+        readParcels(
+          claims.map(({ parcel }) => parcel),
+          wait,
+        ),
+      decide(_claims, read) {
+        const { move, writes } = movesOf(read, 'WAITING', 'BOOKING');
+        let isSpoiled = false;
+        return {
+          claim({ parcel, spoiled = false, ...more }) {
+            const row = move(parcel);
+            if (row === HELD) return HELD;
+            if (row === undefined) return refused('wrong-state');
+            isSpoiled ||= spoiled;
+            return done({ subject: parcel, attempt: Number(row.attempt), request: { parcel }, ...more });
+          },
+          writes: () => (isSpoiled ? [database.statement('UPDATE no_such_table SET state = 1')] : writes()),
+        };
+      },
+    },
+    settlements: {
+      read: (settlements, wait) =>
+        readParcels(
+          settlements.map(({ call }) => call.subject),
+          wait,
+        ),
+      decide(_settlements, read) {
+        const { move, writes } = movesOf(read, 'BOOKING', 'BOOKED');
+        const receipts: { parcel: string; booking: number }[] = [];
+        return {
+          settle({ call: { subject, attempt }, value: { booking } }) {
+            const row = move(subject, attempt);
+            if (row === HELD) return HELD;
+            if (row === undefined) return refused('not-open');
+            receipts.push({ parcel: subject, booking });
+            return done(answer(201, `booked ${booking}`));
+          },
+          writes: () => [...writes(), batch.insertRows({ table: 'receipt', rows: receipts })],
+        };
+      },
+    },
+  };
+
   const definitionOf = (
     name: string,
     repeat: Repeat,
@@ -205,6 +306,7 @@ export async function openStage(name: 'postgres' | 'mariadb'): Promise<Stage> {
       return answer(402, `${why.reason} ${'code' in why ? why.code : ''}`.trim());
     },
     forget: (transaction, { subject, attempt }) => give(transaction, subject, attempt),
+    grouped,
     ...(compensates
       ? { compensation: { ...compensation, send: receiver.cancel, lookUp: receiver.lookUpCancel } }
       : {}),
@@ -221,6 +323,12 @@ export async function openStage(name: 'postgres' | 'mariadb'): Promise<Stage> {
     );
   const store = sqlDurableCallStore(first);
 
+  const together = database.open({ over: 'together', connections: 10 });
+  const groupsOf = ({ pool, ...groups }: NonNullable<InstanceOptions['groups']>) => ({
+    ...groups,
+    sql: pool === undefined ? together : database.open({ over: 'together', ...pool }),
+  });
+
   return {
     database,
 
@@ -232,13 +340,13 @@ export async function openStage(name: 'postgres' | 'mariadb'): Promise<Stage> {
       return {
         receiver,
         instance(options = {}) {
-          const { definition, store: around = (given) => given, pool, ...rest } = options;
+          const { definition, store: around = (given) => given, pool, groups, ...rest } = options;
           const sql = pool === undefined ? pools[instances++ % pools.length] : database.open(pool);
           if (sql === undefined) throw new Error('no pool');
           const events: DurableCallEvent[] = [];
           const given = definitionOf(name, repeat, compensates, receiver);
           const calls = durableCalls(
-            around(sqlDurableCallStore(sql), sql),
+            around(sqlDurableCallStore(sql, groups === undefined ? {} : { groups: groupsOf(groups) }), sql),
             { ...given, ...definition?.(given) },
             { leaseMs: HOUR_MS, onEvent: (event) => events.push(event), ...rest },
           );
@@ -251,6 +359,15 @@ export async function openStage(name: 'postgres' | 'mariadb'): Promise<Stage> {
                 if (claimed.outcome !== 'done' || finalAfterMs === undefined) return claimed;
                 return done({ ...claimed.value, finalAfterMs });
               }),
+            bookTogether: (parcel, { finalAfterMs, spoiled, ...request } = {}) =>
+              calls.runGrouped(
+                { scope: SCOPE, key: parcel, payload: '{}', ...request },
+                {
+                  parcel,
+                  ...(finalAfterMs === undefined ? {} : { finalAfterMs }),
+                  ...(spoiled === undefined ? {} : { spoiled }),
+                },
+              ),
           };
         },
         async parcel() {

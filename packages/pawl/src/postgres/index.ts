@@ -3,6 +3,7 @@ import * as batch from './batch.ts';
 import { conditionalUpdate } from './conditional-update.ts';
 import * as sessionLock from './distributed-lock.ts';
 import * as durableCall from './durable-call.ts';
+import * as durableCallBatch from './durable-call-batch.ts';
 import { classifyError } from './errors.ts';
 import { raiseFence } from './fencing.ts';
 import * as idempotencyBatch from './idempotency-batch.ts';
@@ -28,6 +29,7 @@ export const postgres: SqlDialect = {
   idempotencyKey,
   idempotencyBatch,
   durableCall,
+  durableCallBatch,
   batch,
   limitLockWait,
   restoreLockWait,

@@ -1,0 +1,367 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { barrier, until } from '../../../test/barrier.ts';
+import { type CommitFate, startProxy } from '../../../test/proxy.ts';
+import { done, HELD, observe, refused } from '../src/index.ts';
+import {
+  answered,
+  booked,
+  type InstanceOptions,
+  openStage,
+  type Scene,
+  type Stage,
+  told,
+  unknown,
+} from './durable-call-stage.ts';
+
+/* Claims that share a transaction, and settlements that do: each caller has the outcome that he would have had alone. */
+
+const TOGETHER = { groups: {} } satisfies InstanceOptions;
+const ALONE = { groups: { together: false } } satisfies InstanceOptions;
+
+describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
+  let stage: Stage;
+  let scene: Scene;
+
+  beforeAll(async () => {
+    stage = await openStage(name);
+  });
+
+  afterAll(() => stage.close());
+
+  beforeEach(() => {
+    scene = stage.scene();
+  });
+
+  const parcels = (count: number) => Promise.all(Array.from({ length: count }, () => scene.parcel()));
+
+  /** The sizes of the batches, by the name of their group, from now on. */
+  function batchSizes(): Map<string, number[]> {
+    const sizes = new Map<string, number[]>();
+    const stop = observe({
+      began: () => undefined,
+      batched: ({ group, size }) => void sizes.set(group, [...(sizes.get(group) ?? []), size]),
+    });
+    onTestFinished(stop);
+    return sizes;
+  }
+
+  async function expectBookedOnce(parcel: string): Promise<void> {
+    expect(await stage.rows(parcel)).toEqual({ state: 'BOOKED', attempt: 1, receipts: 1 });
+    expect(scene.receiver.made(parcel)).toBe(1);
+  }
+
+  test('twenty at once: one claim and one settlement for all of them, and each has his answer', async () => {
+    const given = await parcels(20);
+    const { bookTogether } = scene.instance(TOGETHER);
+    const sizes = batchSizes();
+    const outcomes = await Promise.all(given.map((parcel) => bookTogether(parcel)));
+    const bodies = outcomes.map((outcome) => told(outcome));
+    expect(new Set(bodies.map((body) => JSON.stringify(body))).size).toBe(20);
+    for (const parcel of given) await expectBookedOnce(parcel);
+    expect([...sizes.values()]).toEqual([[20], [20]]);
+    const replayed = await Promise.all(given.map((parcel) => bookTogether(parcel)));
+    expect(replayed.map((outcome) => told(outcome))).toEqual(
+      bodies.map((body) => ({ ...(body as object), replayed: true })),
+    );
+  });
+
+  test.each([
+    ['in one transaction', TOGETHER],
+    ['each in a transaction of his own', ALONE],
+  ])('the same request, its key, and its parcel again, %s: one is booked', async (_how, options) => {
+    const [parcel, other] = (await parcels(2)) as [string, string];
+    const isSent = barrier(2);
+    const goesOn = barrier(2);
+    scene.receiver.script('send', async (honestly) => {
+      await isSent();
+      await goesOn();
+      return honestly();
+    });
+    const { bookTogether } = scene.instance(options);
+    const first = bookTogether(parcel);
+    // Behind the first, and in its batch where there is one.
+    const later = [
+      bookTogether(parcel),
+      bookTogether(parcel, { payload: '{"another":1}' }),
+      bookTogether(other, { key: parcel }),
+      bookTogether(parcel, { key: `${parcel}-again` }),
+    ];
+    await isSent();
+    const [same, payload, parcels_, again] = await Promise.all(later);
+    await goesOn();
+    expect(told(await first)).toEqual(booked());
+    expect(same).toMatchObject(refused('in-progress'));
+    expect(payload).toEqual(refused('payload-mismatch'));
+    expect(parcels_).toMatchObject(refused('in-progress'));
+    expect(again).toEqual(refused('wrong-state'));
+    expect(await stage.rows(other)).toMatchObject({ state: 'WAITING', receipts: 0 });
+    await expectBookedOnce(parcel);
+  });
+
+  test('a claim that the database refuses fails alone', async () => {
+    const given = await parcels(9);
+    const [spoiled = '', ...others] = given;
+    const { bookTogether } = scene.instance(TOGETHER);
+    const [failed, ...outcomes] = await Promise.allSettled([
+      bookTogether(spoiled, { spoiled: true }),
+      ...others.map((parcel) => bookTogether(parcel)),
+    ]);
+    expect(failed).toMatchObject({ status: 'rejected', reason: { name: 'StoreError', effect: 'none' } });
+    expect(outcomes.map(({ status }) => status)).toEqual(others.map(() => 'fulfilled'));
+    for (const parcel of others) await expectBookedOnce(parcel);
+    expect(await stage.rows(spoiled)).toMatchObject({ state: 'WAITING', receipts: 0 });
+    expect(await scene.call(spoiled)).toBeUndefined();
+    expect(scene.receiver.made(spoiled)).toBe(0);
+  });
+
+  test('an attempt that is on record is not claimed again, and spoils nobody else’s', async () => {
+    const [parcel = '', ...others] = await parcels(3);
+    const { bookTogether } = scene.instance(TOGETHER);
+    await bookTogether(parcel);
+    // As if somebody had set the row back, and left its number.
+    await stage.database.query(`UPDATE parcel SET state = 'WAITING' WHERE id = ?`, parcel);
+    const [again, ...outcomes] = await Promise.all([
+      bookTogether(parcel, { key: `${parcel}-again` }),
+      ...others.map((other) => bookTogether(other)),
+    ]);
+    expect(again).toEqual(refused('contended'));
+    expect(outcomes.map(({ outcome }) => outcome)).toEqual(['done', 'done']);
+    expect(await stage.rows(parcel)).toEqual({ state: 'WAITING', attempt: 1, receipts: 1 });
+    expect(scene.receiver.made(parcel)).toBe(1);
+  });
+
+  describe.each([
+    ['claimed', 'WAITING'],
+    ['settled', 'BOOKING'],
+  ])('while somebody else has the row that is to be %s', (step, state) => {
+    test('he who asks for it waits, and nobody else does', async () => {
+      const [held = '', ...others] = await parcels(4);
+      const { bookTogether } = scene.instance(TOGETHER);
+      const session = await stage.database.connect();
+      const lock = async () => {
+        await session.begin('READ COMMITTED');
+        await session.query('SELECT * FROM parcel WHERE id = ? FOR UPDATE', held);
+      };
+      if (step === 'claimed') await lock();
+      else {
+        scene.receiver.script('send', async (honestly) => {
+          await lock();
+          return honestly();
+        });
+      }
+      let isOver = false;
+      const waiting = bookTogether(held).then((outcome) => {
+        isOver = true;
+        return outcome;
+      });
+      if (step === 'settled') await until(() => scene.receiver.made(held) === 1);
+      const outcomes = await Promise.all(others.map((parcel) => bookTogether(parcel)));
+      expect(outcomes.map(({ outcome }) => outcome)).toEqual(others.map(() => 'done'));
+      expect([isOver, (await stage.rows(held)).state]).toEqual([false, state]);
+      await session.query('ROLLBACK');
+      expect(await waiting).toMatchObject({ outcome: 'done' });
+      await expectBookedOnce(held);
+    });
+  });
+
+  test('who has the row for too long is told of: nothing is claimed, or recovery settles it', async () => {
+    const [claimed = '', settled = ''] = await parcels(2);
+    const { bookTogether, events } = scene.instance({ groups: { lockWaitMs: 50 } });
+    const session = await stage.database.connect();
+    await session.begin('READ COMMITTED');
+    await session.query('SELECT * FROM parcel WHERE id = ? FOR UPDATE', claimed);
+    expect(await bookTogether(claimed)).toEqual(refused('lock-timeout'));
+    expect(scene.receiver.heard).toEqual([]);
+    scene.receiver.script('send', async (honestly) => {
+      await session.query('SELECT * FROM parcel WHERE id = ? FOR UPDATE', settled);
+      return honestly();
+    });
+    expect(await bookTogether(settled)).toEqual(unknown('NOT_RECORDED'));
+    expect(events).toMatchObject([{ kind: 'failed', cause: { code: 'LOCK_TIMEOUT', effect: 'none' } }]);
+    await session.query('ROLLBACK');
+    await stage.endLease(settled);
+    expect(await scene.instance().calls.recover()).toBe(1);
+    await expectBookedOnce(settled);
+    expect(await stage.rows(claimed)).toMatchObject({ state: 'WAITING' });
+  });
+
+  test('who has lost his fence settles nothing, and those beside him do', async () => {
+    const [lost = '', ...others] = await parcels(3);
+    const arrived = barrier(4);
+    const goesOn = barrier(4);
+    const stall = async (honestly: () => ReturnType<typeof scene.receiver.send> | never) => {
+      const answer = honestly();
+      await arrived();
+      await goesOn();
+      return answer;
+    };
+    scene.receiver.script('send', stall as never, stall as never, stall as never);
+    const { bookTogether, events } = scene.instance(TOGETHER);
+    const racing = [lost, ...others].map((parcel) => bookTogether(parcel));
+    await arrived();
+    await stage.endLease(lost);
+    // Taken over, and not settled yet: the parcel still stands as its owner left it.
+    await stage.database.query(
+      `UPDATE pawl_durable_call SET fence = 2, state = 'unknown' WHERE subject = ?`,
+      lost,
+    );
+    await goesOn();
+    const [outcome, ...rest] = await Promise.all(racing);
+    expect(outcome).toEqual(unknown('TAKEN_OVER'));
+    expect(await stage.rows(lost)).toEqual({ state: 'BOOKING', attempt: 1, receipts: 0 });
+    expect(rest.map(({ outcome }) => outcome)).toEqual(['done', 'done']);
+    expect(events).toEqual([]);
+    expect(await scene.instance(TOGETHER).calls.recover()).toBe(1);
+    for (const parcel of [lost, ...others]) await expectBookedOnce(parcel);
+  });
+
+  test('what can no longer be completed is compensated, and what is beside it is completed', async () => {
+    const [late = '', other = ''] = await parcels(2);
+    scene.receiver.script('send', async (honestly) => {
+      await stage.database.query(`UPDATE parcel SET state = 'WITHDRAWN' WHERE id = ?`, late);
+      return honestly();
+    });
+    const { bookTogether } = scene.instance(TOGETHER);
+    const [first, second] = await Promise.all([bookTogether(late), bookTogether(other)]);
+    expect(told(first)).toEqual(answered(410, 'canceled'));
+    expect(second).toMatchObject({ outcome: 'done' });
+    expect(await stage.rows(late)).toMatchObject({ state: 'CANCELED', receipts: 0 });
+    expect(scene.receiver.standing(late)).toBe(0);
+    await expectBookedOnce(other);
+  });
+
+  describe('the answer to the COMMIT of a batch is lost', () => {
+    async function through(fate: CommitFate, which: number) {
+      const proxy = await startProxy(stage.database.url, (commit) => (commit === which ? fate : 'passes'));
+      onTestFinished(() => proxy.close());
+      return scene.instance({ groups: { pool: { port: proxy.port } } });
+    }
+
+    test('of claims that were carried out: each is told, nothing is sent, and recovery goes on', async () => {
+      const given = await parcels(3);
+      const { bookTogether } = await through('answer-lost', 1);
+      const outcomes = await Promise.allSettled(given.map((parcel) => bookTogether(parcel)));
+      const lost = { status: 'rejected', reason: { name: 'StoreError', effect: 'unknown' } };
+      expect(outcomes).toMatchObject([lost, lost, lost]);
+      expect(scene.receiver.heard).toEqual([]);
+      expect(await bookTogether(given[0] ?? '')).toMatchObject(refused('in-progress'));
+      for (const parcel of given) await stage.endLease(parcel);
+      expect(await scene.instance().calls.recover()).toBe(3);
+      for (const parcel of given) await expectBookedOnce(parcel);
+    });
+
+    test('of claims that never arrived: the same requests are new ones', async () => {
+      const given = await parcels(2);
+      const { bookTogether } = await through('request-lost', 1);
+      const outcomes = await Promise.allSettled(given.map((parcel) => bookTogether(parcel)));
+      expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+      for (const parcel of given) expect(await bookTogether(parcel)).toMatchObject({ outcome: 'done' });
+      for (const parcel of given) await expectBookedOnce(parcel);
+    });
+
+    test('of settlements that were carried out: each answer is the true one, and nobody is alarmed', async () => {
+      const given = await parcels(3);
+      const { bookTogether, events } = await through('answer-lost', 2);
+      const outcomes = await Promise.all(given.map((parcel) => bookTogether(parcel)));
+      for (const outcome of outcomes) expect(outcome).toMatchObject({ outcome: 'done', replayed: true });
+      expect(events).toEqual([]);
+      for (const parcel of given) await expectBookedOnce(parcel);
+    });
+
+    test('of settlements that never arrived: each is told to be unknown, and recovery settles it', async () => {
+      const given = await parcels(3);
+      const { bookTogether, events } = await through('request-lost', 2);
+      const outcomes = await Promise.all(given.map((parcel) => bookTogether(parcel)));
+      expect(outcomes).toEqual(given.map(() => unknown('NOT_RECORDED')));
+      expect(events.map(({ kind }) => kind)).toEqual(['failed', 'failed', 'failed']);
+      for (const parcel of given) await stage.endLease(parcel);
+      expect(await scene.instance().calls.recover()).toBe(3);
+      for (const parcel of given) await expectBookedOnce(parcel);
+    });
+  });
+
+  test('when too many wait, a claim is refused before anything is sent', async () => {
+    const given = await parcels(3);
+    const { bookTogether } = scene.instance({ groups: { maxWaiting: 1 } });
+    const outcomes = await Promise.all(given.map((parcel) => bookTogether(parcel)));
+    expect(outcomes.map(({ outcome }) => outcome)).toEqual(['done', 'refused', 'refused']);
+    expect(outcomes.slice(1)).toEqual([refused('overloaded'), refused('overloaded')]);
+    expect(scene.receiver.heard).toEqual([`send ${given[0]}:1`]);
+    expect(await scene.call(given[1] ?? '')).toBeUndefined();
+  });
+
+  test('when too many wait, a settlement is written alone: its effect is there', async () => {
+    const parcel = await scene.parcel();
+    let asked = 0;
+    const { bookTogether } = scene.instance({
+      ...TOGETHER,
+      store: (store) => ({
+        ...store,
+        ...(store.groups && {
+          groups: {
+            ...store.groups,
+            settlements: () => async () => {
+              asked++;
+              return refused('overloaded');
+            },
+          },
+        }),
+      }),
+    });
+    expect(told(await bookTogether(parcel))).toEqual(booked());
+    expect(asked).toBe(1);
+    await expectBookedOnce(parcel);
+  });
+
+  test('an answer may tell what the database has made of the writes', async () => {
+    const given = await parcels(3);
+    const { bookTogether } = scene.instance({
+      ...TOGETHER,
+      definition: ({ grouped }) => ({
+        ...(grouped && {
+          grouped: {
+            ...grouped,
+            settlements: {
+              ...grouped.settlements,
+              decide(settlements, read) {
+                const decided = grouped.settlements.decide(settlements, read);
+                const reading = stage.database.statement(
+                  `SELECT parcel, booking + 1000 AS told FROM receipt WHERE parcel IN (?, ?, ?)`,
+                  ...given,
+                );
+                return {
+                  settle(settlement) {
+                    const settled = decided.settle(settlement);
+                    if (settled === HELD || settled.outcome !== 'done') return settled;
+                    return done((written) => {
+                      const rows = written.at(-1)?.rows ?? [];
+                      const its = rows.find((row) => row.parcel === settlement.call.subject);
+                      return { status: 201, headers: {}, body: Buffer.from(`told ${its?.told}`) };
+                    });
+                  },
+                  writes: () => [...decided.writes(), reading],
+                };
+              },
+            },
+          },
+        }),
+      }),
+    });
+    const outcomes = await Promise.all(given.map((parcel) => bookTogether(parcel)));
+    const bodies = outcomes.map((outcome) => told(outcome));
+    expect(bodies).toEqual(
+      expect.arrayContaining([1, 2, 3].map((booking) => answered(201, `told ${1000 + booking}`))),
+    );
+    const again = await Promise.all(given.map((parcel) => bookTogether(parcel)));
+    expect(again.map((outcome) => told(outcome))).toEqual(
+      bodies.map((body) => ({ ...(body as object), replayed: true })),
+    );
+    for (const parcel of given) await expectBookedOnce(parcel);
+  });
+
+  test('without groups nothing is claimed together', async () => {
+    const parcel = await scene.parcel();
+    await expect(scene.instance().bookTogether(parcel)).rejects.toMatchObject({ name: 'MisuseError' });
+    expect(await stage.rows(parcel)).toMatchObject({ state: 'WAITING' });
+  });
+});
