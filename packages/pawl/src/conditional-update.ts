@@ -11,7 +11,7 @@ export interface ConditionalUpdate extends RowRef {
   readonly increment?: string;
 }
 
-const UPDATE = { guard: 'conditional-update' } as const;
+export const UPDATE = { guard: 'conditional-update' } as const;
 
 /**
  * Compare-and-set: changes one row only if it still holds what `expect` says, in one statement.
@@ -39,13 +39,18 @@ async function compareAndSet(
   sql: SqlSession,
   update: ConditionalUpdate,
 ): Promise<Done<void> | Refused<'wrong-state'>> {
+  requireUpdate(update);
+  const { affectedRows } = await sql.execute(sql.dialect.conditionalUpdate(update));
+  return affectedRows === 0 ? refused('wrong-state') : done(undefined);
+}
+
+/** @throws MisuseError */
+export function requireUpdate(update: ConditionalUpdate): void {
   if (update.increment !== undefined && update.increment in update.set) {
     throw new MisuseError(`${update.increment} is counted up, and cannot be set too`);
   }
   if (changesNothing(update))
     throw new MisuseError('the update must change what it expects, or something else');
-  const { affectedRows } = await sql.execute(sql.dialect.conditionalUpdate(update));
-  return affectedRows === 0 ? refused('wrong-state') : done(undefined);
 }
 
 /** Whether the update leaves the row exactly as it expects it: then everybody would win. */

@@ -2,9 +2,18 @@ import { requireLimit } from './columns.ts';
 import { MisuseError, StoreError } from './errors.ts';
 import { observed, type Seen } from './observe.ts';
 import { type Done, done, type Refused, refused } from './outcome.ts';
-import type { ClaimExpiry, Columns, Row, RowRef, SqlSession, SqlStatement } from './ports.ts';
+import type {
+  ClaimExpiry,
+  Columns,
+  Row,
+  RowRef,
+  SqlDialect,
+  SqlResult,
+  SqlSession,
+  SqlStatement,
+} from './ports.ts';
 
-const CLAIM = { guard: 'unique-claim', step: 'claim' } as const;
+export const CLAIM = { guard: 'unique-claim', step: 'claim' } as const;
 const RENEW = { guard: 'unique-claim', step: 'renew' } as const;
 const RELEASE = { guard: 'unique-claim', step: 'release' } as const;
 const SWEEP = { guard: 'unique-claim', step: 'sweep' } as const;
@@ -61,12 +70,7 @@ async function insertOrTakeOver(
   seen: Seen | undefined,
 ): Promise<Done<void> | ClaimHeld> {
   const { expiry } = claim;
-  if (expiry !== undefined) {
-    requireLease(expiry);
-    if (expiry.column in claim.key || expiry.column in claim.values) {
-      throw new MisuseError(`${expiry.column} is set by the store, and cannot be given`);
-    }
-  }
+  requireClaim(claim);
   if (await tookEffect(sql, sql.dialect.claim(claim))) {
     seen?.claimed({ takeover: false });
     return done(undefined);
@@ -81,7 +85,16 @@ async function insertOrTakeOver(
   return held((await readHolder(sql, claim)).row);
 }
 
-const held = (holder: Row | undefined): ClaimHeld => ({ ...refused('in-progress'), holder });
+/** @throws MisuseError */
+export function requireClaim({ key, values, expiry }: Claim): void {
+  if (expiry === undefined) return;
+  requireLease(expiry);
+  if (expiry.column in key || expiry.column in values) {
+    throw new MisuseError(`${expiry.column} is set by the store, and cannot be given`);
+  }
+}
+
+export const held = (holder: Row | undefined): ClaimHeld => ({ ...refused('in-progress'), holder });
 
 const LEASE_IS_OVER = 'pawl_lease_is_over';
 
@@ -90,14 +103,23 @@ const LEASE_IS_OVER = 'pawl_lease_is_over';
  * row until the transaction ends, and two losers who both go on to an UPDATE are a deadlock, each time that anybody
  * loses. A plain read locks nothing.
  */
-async function readHolder(
-  sql: SqlSession,
-  { table, key, expiry }: Claim,
-): Promise<{ row: Row | undefined; leaseIsOver: boolean }> {
-  const lease = expiry && { column: expiry.column, overAs: LEASE_IS_OVER };
-  const { rows } = await sql.execute(sql.dialect.readClaim({ table, key, lease }));
+async function readHolder(sql: SqlSession, claim: Claim): Promise<FoundHolder> {
+  return holderOf(claim, await sql.execute(holderStatement(sql.dialect, claim)));
+}
+
+export interface FoundHolder {
+  readonly row: Row | undefined;
+  readonly leaseIsOver: boolean;
+}
+
+export function holderStatement(dialect: SqlDialect, { table, key, expiry }: Claim): SqlStatement {
+  return dialect.readClaim({ table, key, lease: expiry && { column: expiry.column, overAs: LEASE_IS_OVER } });
+}
+
+/** What `holderStatement` has found. */
+export function holderOf({ expiry }: Claim, { rows }: SqlResult): FoundHolder {
   const [found] = rows;
-  if (found === undefined || lease === undefined) return { row: found, leaseIsOver: false };
+  if (found === undefined || expiry === undefined) return { row: found, leaseIsOver: false };
   const { [LEASE_IS_OVER]: over, ...row } = found;
   // A boolean or 0 and 1; null where the claim never ends.
   return { row, leaseIsOver: Number(over) === 1 };
