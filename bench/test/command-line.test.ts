@@ -25,7 +25,10 @@ const run = (...args: string[]) => start(...args).ended;
 
 describe('bad arguments end it before anything is started, and are named', () => {
   test.each([
-    [['--only', 'locks,logs'], '--only must name groups of locks, http, coupon, got "logs"'],
+    [
+      ['--only', 'locks,logs'],
+      '--only must name groups of locks, http, coupon, idempotency, got "logs"',
+    ],
     [['--rounds', '2'], '--rounds must be a whole number from 3 to 100, got "2"'],
     [['--rounds', 'many'], '--rounds must be a whole number from 3 to 100, got "many"'],
     [['--json', '/no/such/folder/x.json'], '--json /no/such/folder/x.json: the folder'],

@@ -1,10 +1,11 @@
 import { coupon } from './coupon/index.ts';
 import type { Group } from './group.ts';
 import { http } from './http/index.ts';
+import { idempotency } from './idempotency/index.ts';
 import { locks } from './locks/index.ts';
 
 /** In the order in which they are measured. */
-export const groups = { locks, http, coupon } satisfies Record<string, Group>;
+export const groups = { locks, http, coupon, idempotency } satisfies Record<string, Group>;
 
 export type GroupName = keyof typeof groups;
 

@@ -1,0 +1,46 @@
+import { Redis } from 'ioredis';
+import { migrate, pawlTables } from 'pawl';
+import { withDatabase } from '../../../../../packages/race-lab/src/cluster/database-session.ts';
+import type { ServerUrls } from '../../../servers.ts';
+import { openPort } from '../../operations/contenders/group-port.ts';
+
+/** All that the rows have stored. */
+export interface Records {
+  /** Nothing is stored any more. */
+  clear(): Promise<void>;
+  close(): Promise<void>;
+}
+
+const LIMIT_MS = 60_000;
+
+/** Makes the tables. What is in Redis is that database's alone which the URL names, and all of it goes. */
+export async function openRecords(urls: ServerUrls): Promise<Records> {
+  for (const database of ['postgres', 'mariadb'] as const) {
+    const { sql, close } = openPort(database, urls);
+    try {
+      await migrate(sql);
+    } finally {
+      await close();
+    }
+    await withDatabase(urls[database], LIMIT_MS, async (query) => {
+      await query('DROP TABLE IF EXISTS bench_result');
+      await query('CREATE TABLE bench_result (id varchar(255) PRIMARY KEY, result text)');
+    });
+  }
+  const redis = new Redis(urls.redis, { lazyConnect: true });
+  redis.on('error', () => undefined); // What failed is told by the command.
+  await redis.connect();
+  const { idempotencyKey } = pawlTables();
+  return {
+    async clear() {
+      await redis.flushdb();
+      for (const database of ['postgres', 'mariadb'] as const) {
+        await withDatabase(urls[database], LIMIT_MS, async (query) => {
+          await query('TRUNCATE TABLE bench_result');
+          await query(`TRUNCATE TABLE ${idempotencyKey}`);
+        });
+      }
+    },
+    close: async () => void (await redis.quit()),
+  };
+}
