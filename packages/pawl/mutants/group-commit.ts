@@ -26,15 +26,15 @@ const commit: readonly Mutant[] = [
   },
   {
     file: 'src/group-commit.ts',
-    line: 'if (isServerGone || batch.length === 1) {',
-    replacement: 'if (true) {',
+    line: `} else if (NOBODYS_FAULT`,
+    replacement: '} else if (true || NOBODYS_FAULT',
     why: 'one who spoils a batch spoils nobody else’s',
     test: stocks('a request that the database refuses spoils nobody else’s'),
   },
   {
     file: 'src/group-commit.ts',
-    line: `const isServerGone = isCode(error, 'UNAVAILABLE') || isCode(error, 'CONNECTION_LOST');`,
-    replacement: 'const isServerGone = false;',
+    line: 'NOBODYS_FAULT.some((code) => isCode(error, code)) || batch.length === 1',
+    replacement: 'batch.length === 1',
     why: 'a server that is gone is not asked once for each',
     test: groups('a batch > that cannot be sent is not split: nobody can be told more of it one by one'),
   },
@@ -49,14 +49,14 @@ const commit: readonly Mutant[] = [
   },
   {
     file: 'src/group-commit.ts',
-    line: 'if (outcome === HELD) this.#hold(entry);',
+    line: 'if (outcome === HELD) held.push(entry);',
     replacement: `if (outcome === HELD) entry.resolve(refused('lock-timeout'));`,
     why: 'a row that somebody else has is waited for',
     test: stocks('a stock that somebody else has holds up nobody but those who ask for it'),
   },
   {
     file: 'src/group-commit.ts',
-    line: 'if (line.entries.some((entry) => tried.has(entry))) await sleep(HELD_PAUSE_MS);',
+    line: 'if (line.some((entry) => tried.has(entry))) await sleep(HELD_PAUSE_MS);',
     why: 'who waits asks with pauses',
     test: groups(
       'a row that somebody else has > that stays another’s is waited for as long as it may be, with pauses',

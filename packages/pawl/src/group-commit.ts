@@ -74,7 +74,10 @@ export interface GroupCommitOptions {
   readonly maxWaiting?: number;
   /** How long to wait for a row that somebody else has, in milliseconds, at least 1; then `lock-timeout`. Default: 5,000. */
   readonly lockWaitMs?: number;
-  /** How many rows that others have are waited for at once, each with a connection. Default: 4. */
+  /**
+   * How many rows that others have are waited for at once, each with a connection, for a second; then it is the turn of those that wait
+   * for their turn. Default: 4.
+   */
   readonly maxHeldKeys?: number;
   /** After deadlocks and serialization failures of a batch. Default: `defaultConflictRetry`. */
   readonly retry?: ConflictRetry;
@@ -114,12 +117,12 @@ interface Entry<Item, Result> {
   reject(error: unknown): void;
 }
 
-/** Items about one key that somebody else has, and those that came after them. */
-interface Line<Item, Result> {
-  readonly entries: Entry<Item, Result>[];
-}
-
-/** How long rows that are waited for by too few connections are let be until they are tried again, in milliseconds. */
+/**
+ * How long a row is waited for before others have their turn, in milliseconds: with as many rows that are stuck as may be waited for at
+ * once, those that are held for a moment would wait as long as these. MySQL counts whole seconds.
+ */
+const HELD_TURN_MS = 1_000;
+/** Before a row is tried again that was another's once more although it had been waited for, in milliseconds. */
 const HELD_PAUSE_MS = 10;
 
 /**
@@ -155,7 +158,11 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   readonly #work: GroupWork<Item, Result>;
   readonly #settings: Required<GroupCommitOptions>;
   #queue: Entry<Item, Result>[] = [];
-  readonly #lines = new Map<string, Line<Item, Result>>();
+  /** For each key that somebody else has: those that ask for it, and those that came after them. */
+  readonly #lines = new Map<string, Entry<Item, Result>[]>();
+  /** The keys of the lines whose turn is to come, in order. */
+  readonly #turns: string[] = [];
+  #serving = 0;
   /** All that have no outcome yet and are in no transaction. */
   #waiting = 0;
   #running = false;
@@ -190,7 +197,8 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
       this.#queue.push(entry);
       this.#begin();
     } else {
-      line.entries.push(entry);
+      entry.heldAtMs = entry.arrivedAtMs;
+      line.push(entry);
     }
   }
 
@@ -256,7 +264,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     const items = batch.map(({ item }) => item);
     const { dialect } = this.#sql;
     const reads = this.#work.read(items, wait);
-    const limited = wait ? [dialect.limitLockWait(this.#settings.lockWaitMs), ...reads] : reads;
+    const limited = wait ? [dialect.limitLockWait(this.#waitMs(batch)), ...reads] : reads;
     type Outcomes = readonly (Result | typeof HELD)[] | Broken;
     const decisionOf = (
       decided: BatchDecision<Result> | InterimBatchDecision<Result>,
@@ -282,16 +290,26 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     );
   }
 
+  /** How long these may wait for their row now. Those who come without a group have no others to let pass. */
+  #waitMs([oldest]: readonly Entry<Item, Result>[]): number {
+    const { lockWaitMs, together } = this.#settings;
+    if (!together) return lockWaitMs;
+    const waitedMs = performance.now() - (oldest?.heldAtMs ?? performance.now());
+    return Math.max(1, Math.ceil(Math.min(HELD_TURN_MS, lockWaitMs - waitedMs)));
+  }
+
   #settle(batch: readonly Entry<Item, Result>[], outcomes: readonly (Result | typeof HELD)[] | Broken): void {
     if (outcomes instanceof Broken) {
       for (const entry of batch) this.#tellUnknown(entry, outcomes.cause);
       return;
     }
+    const held: Entry<Item, Result>[] = [];
     batch.forEach((entry, index) => {
       const outcome = outcomes[index] as Result | typeof HELD;
-      if (outcome === HELD) this.#hold(entry);
+      if (outcome === HELD) held.push(entry);
       else entry.resolve(outcome);
     });
+    if (held.length > 0) this.#hold(held);
   }
 
   async #failed(batch: readonly Entry<Item, Result>[], wait: boolean, error: unknown): Promise<void> {
@@ -303,17 +321,11 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
       for (const entry of batch) entry.resolve(refused('contended'));
       return;
     }
-    if (isCode(error, 'LOCK_TIMEOUT') && wait) {
-      for (const entry of batch) entry.resolve(refused('lock-timeout'));
-      return;
-    }
-    const isServerGone = isCode(error, 'UNAVAILABLE') || isCode(error, 'CONNECTION_LOST');
-    if (isServerGone || batch.length === 1) {
-      for (const entry of batch) {
-        // In a batch nothing waits but an insertion for another of the same key, and that one can be waited for apart.
-        if (isCode(error, 'LOCK_TIMEOUT')) this.#hold(entry);
-        else entry.reject(error);
-      }
+    if (isCode(error, 'LOCK_TIMEOUT')) {
+      // Without waiting for rows, what waits is an insertion for another of the same key, which can be waited for apart.
+      if (wait || batch.length === 1) return this.#hold(batch);
+    } else if (NOBODYS_FAULT.some((code) => isCode(error, code)) || batch.length === 1) {
+      for (const entry of batch) entry.reject(error);
       return;
     }
     const half = batch.length >> 1;
@@ -329,46 +341,54 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     }
   }
 
-  /** Somebody else has its row. */
-  #hold(entry: Entry<Item, Result>): void {
+  /** Somebody else has their rows. */
+  #hold(entries: readonly Entry<Item, Result>[]): void {
+    const { lockWaitMs, together } = this.#settings;
     const now = performance.now();
-    entry.heldAtMs ??= now;
-    if (now - entry.heldAtMs >= this.#settings.lockWaitMs) {
-      entry.resolve(refused('lock-timeout'));
-      return;
+    // From the end, so that each comes before those that were not tried.
+    for (const entry of entries.toReversed()) {
+      entry.heldAtMs ??= together ? now : entry.arrivedAtMs;
+      if (now - entry.heldAtMs >= lockWaitMs) {
+        entry.resolve(refused('lock-timeout'));
+        continue;
+      }
+      this.#waiting++;
+      const line = this.#lines.get(entry.key);
+      if (line !== undefined) {
+        line.unshift(entry);
+        continue;
+      }
+      this.#lines.set(entry.key, [entry]);
+      this.#turns.push(entry.key);
     }
-    this.#waiting++;
-    const line = this.#lines.get(entry.key);
-    if (line !== undefined) {
-      line.entries.push(entry);
-      return;
-    }
-    if (this.#settings.together && this.#lines.size >= this.#settings.maxHeldKeys) {
-      // Not waited for here: with as many that are stuck, those that are held for a moment would wait for them.
-      setTimeout(() => {
-        this.#waiting--;
-        this.#enqueue(entry);
-      }, HELD_PAUSE_MS);
-      return;
-    }
-    const fresh = { entries: [entry] };
-    this.#lines.set(entry.key, fresh);
-    void this.#serve(entry.key, fresh);
+    this.#serveNext();
   }
 
-  /** One transaction after the other for those who ask for a row that somebody else has had, until nobody is left who does. */
-  async #serve(key: string, line: Line<Item, Result>): Promise<void> {
-    do {
-      await nextTurn();
-      const batch = this.#take(line.entries);
-      await this.#commit(batch, true);
-      const tried = new Set(batch);
-      // It was waited for, and was another's again.
-      if (line.entries.some((entry) => tried.has(entry))) await sleep(HELD_PAUSE_MS);
-    } while (line.entries.length > 0);
-    this.#lines.delete(key);
+  #serveNext(): void {
+    while (this.#serving < this.#settings.maxHeldKeys) {
+      const key = this.#turns.shift();
+      if (key === undefined) return;
+      this.#serving++;
+      void this.#serve(key, this.#lines.get(key) as Entry<Item, Result>[]);
+    }
+  }
+
+  /** One transaction for those who ask for a row that somebody else has had; then it is another row's turn. */
+  async #serve(key: string, line: Entry<Item, Result>[]): Promise<void> {
+    await nextTurn();
+    const tried = new Set(this.#take(line));
+    await this.#commit([...tried], true);
+    // It was waited for, and was another's again.
+    if (line.some((entry) => tried.has(entry))) await sleep(HELD_PAUSE_MS);
+    if (line.length > 0) this.#turns.push(key);
+    else this.#lines.delete(key);
+    this.#serving--;
+    this.#serveNext();
   }
 }
+
+/** Whatever is wrong is so for all of a batch, and to ask again for each of them would make it worse. */
+const NOBODYS_FAULT = ['UNAVAILABLE', 'CONNECTION_LOST', 'STATEMENT_CANCELED'] as const;
 
 /** The batch was committed, and nobody knows what it came to. */
 class Broken {

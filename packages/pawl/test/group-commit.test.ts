@@ -315,18 +315,18 @@ describe('a row that somebody else has', () => {
     ]);
   });
 
-  test('is not waited for where too many are, and those that are free again are served all the same', async () => {
-    const simulated = new SimulatedSeats({ a: 1, b: 1, c: 1 }, { step: nextTurn, fates: [] });
-    const releases = ['a', 'b', 'c'].map((hall) => simulated.lock(hall));
+  test('does not keep those waiting that are held for a moment, however many are stuck', async () => {
+    const halls = ['stuck', 'a', 'b'];
+    const simulated = new SimulatedSeats({ stuck: 1, a: 1, b: 1 }, { step: nextTurn, fates: [] });
+    const releases = halls.map((hall) => simulated.lock(hall));
     const group = stock(simulated.port(), seats, { ...OPTIONS, maxHeldKeys: 1 });
-    const asked = ['a', 'b', 'c'].map((hall) => group.take({ stock: hall, claimant: 'ann', id: 0 }));
-    await nextTurn();
-    // The one that is waited for stays held.
+    const [stuck, ...asked] = halls.map((hall) => group.take({ stock: hall, claimant: 'ann', id: 0 }));
+    // Who waits gives up his turn after a second.
     releases[1]?.();
     releases[2]?.();
-    expect(await Promise.all(asked.slice(1))).toEqual([done(1), done(1)]);
+    expect(await Promise.all(asked)).toEqual([done(1), done(1)]);
     releases[0]?.();
-    expect(await asked[0]).toEqual(done(1));
+    expect(await stuck).toEqual(done(1));
   });
 
   test('that stays another’s is waited for as long as it may be, with pauses', async () => {
@@ -343,9 +343,9 @@ describe('a row that somebody else has', () => {
     const port = waitingPort(async () => {
       if (transactions++ > 0) throw new StoreError('LOCK_TIMEOUT', 'none', 'somebody has it');
     });
-    const group = groupCommit(port, work, { name: 'noted' });
+    const group = groupCommit(port, work, { name: 'noted', lockWaitMs: 50 });
     expect(await group.submit('held')).toEqual(refused('lock-timeout'));
-    expect(transactions).toBe(2);
+    expect(transactions).toBeGreaterThan(2);
   });
 });
 

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type Columns,
   done,
@@ -35,6 +36,9 @@ export const seats: StockDefinition<SeatRequest, number, 'already-issued' | 'sol
   recall: (claim, request) =>
     Number(claim?.request) === request.id ? done(Number(claim?.number)) : refused('already-issued'),
 };
+
+/** How long somebody waits for a hall at once, in milliseconds. */
+const LOCK_WAIT_MS = 100;
 
 type Operation =
   | { readonly op: 'lock'; readonly halls: readonly string[]; readonly wait: boolean }
@@ -132,7 +136,13 @@ export class SimulatedSeats {
     switch (asked.op) {
       case 'lock': {
         const isOthers = (hall: string) => (this.#locks.get(hall) ?? mine) !== mine;
-        while (asked.wait && asked.halls.some(isOthers)) await this.#released.promise;
+        const mustWait = () => asked.wait && asked.halls.some(isOthers);
+        const givenUp = mustWait() ? sleep(LOCK_WAIT_MS, 'given up') : undefined;
+        while (mustWait()) {
+          if ((await Promise.race([this.#released.promise, givenUp])) === 'given up') {
+            throw new StoreError('LOCK_TIMEOUT', 'none', 'simulated');
+          }
+        }
         const free = asked.halls.filter((hall) => this.halls.has(hall) && !isOthers(hall));
         for (const hall of free) this.#locks.set(hall, mine);
         return rowsOf(free.map((hall) => ({ hall, ...this.halls.get(hall) })));
