@@ -66,6 +66,14 @@ describe('memory', () => {
   for (const { name, run } of idempotencyStoreConformance(options)) test(name, run, LIMIT_MS);
 });
 
+describe.each(['postgres', 'mariadb'] as const)(
+  'a store whose callers share transactions, on %s',
+  async (on) => {
+    const options = { module: portsOf('grouped-store'), url: await newDatabase(on), trials: FEWER_TRIALS };
+    for (const { name, run } of idempotencyStoreConformance(options)) test(name, run, LIMIT_MS);
+  },
+);
+
 /** What proves that the suite can fail: adapters and stores that are wrong, and the cases that say so. */
 describe(
   'the suite rejects',
