@@ -1,0 +1,78 @@
+import type { DatabaseName } from '../operations/contenders/database.ts';
+import type { OperationSpec } from '../operations/operation.ts';
+
+/** One row of the group. */
+export interface PurchaseSpec extends OperationSpec {
+  readonly database: DatabaseName;
+  /** What it leaves of a purchase. */
+  readonly leaves: 'bill' | 'paid order' | 'both';
+  /** Whether it guards, which is tried, and its duplicates are measured; a limit does not. */
+  readonly guards: boolean;
+  /** More than it can do in a second. */
+  readonly perSecond: number;
+  /** Whether a short run measures it too: what a ratio needs. */
+  readonly quick: boolean;
+}
+
+export const DBOS = 'DBOS';
+export const twoStatementsRow = (database: DatabaseName) => `${database} 2 statements`;
+export const groupedRow = (database: DatabaseName) => `pawl ${database} grouped`;
+
+const POOL = 'pool of 16, statements prepared';
+const byHand = { own: false, guards: true, perSecond: 40_000, leaves: 'both' } as const;
+
+const ofDatabase = (database: DatabaseName): readonly PurchaseSpec[] => [
+  {
+    ...{ ...byHand, row: `${database} one INSERT`, database, guards: false, leaves: 'bill', quick: false },
+    settings: `limit: the bill alone, one commit for each caller; guards nothing; ${POOL}`,
+    load: async () => (await import('./contenders/bare-insert.ts')).bareInsert(database),
+  },
+  {
+    ...{ ...byHand, row: twoStatementsRow(database), database, quick: true },
+    leaves: database === 'postgres' ? 'both' : 'paid order',
+    settings: `by hand: conditional update; conditional update${
+      database === 'postgres' ? ' with the bill in one statement' : ', the order is its own bill'
+    }; a commit of each for each caller; no recovery; ${POOL}`,
+    load: async () => (await import('./contenders/two-statements.ts')).twoStatements(database),
+  },
+  {
+    ...{ ...byHand, row: `${database} 3 statements`, database, quick: false },
+    settings: `by hand: conditional update; conditional update and bill in a transaction; no recovery; ${POOL}`,
+    load: async () => (await import('./contenders/three-statements.ts')).threeStatements(database),
+  },
+  {
+    ...{ ...byHand, row: `${database} lock held`, database, quick: false },
+    settings: `by hand: FOR UPDATE, held across the call; ${POOL}`,
+    load: async () => (await import('./contenders/lock-held.ts')).lockHeld(database),
+  },
+  {
+    ...{ ...byHand, row: `pawl ${database}`, own: true, database, quick: false },
+    settings: 'durable call, with its record, its answer and the bill; each caller alone; pool of 16',
+    load: async () => (await import('./contenders/pawl-calls.ts')).pawlCalls(database),
+  },
+  {
+    ...{ ...byHand, row: groupedRow(database), own: true, database, perSecond: 80_000, quick: true },
+    settings: `durable call, with its record, its answer and the bill; grouped; pool of 5, ${
+      database === 'postgres' ? 'pipelined' : 'several statements a message'
+    }`,
+    load: async () => (await import('./contenders/pawl-grouped.ts')).pawlGrouped(database),
+  },
+];
+
+/** All rows, the limits first. */
+export const contenders: readonly PurchaseSpec[] = [
+  ...ofDatabase('postgres'),
+  {
+    ...{ ...byHand, row: DBOS, database: 'postgres', perSecond: 5_000, quick: true },
+    settings: '@dbos-inc/dbos-sdk 5.3.0: a workflow of three steps, by the order; pools of 16',
+    load: async () => (await import('./contenders/dbos.ts')).openDbos,
+  },
+  ...ofDatabase('mariadb'),
+];
+
+/** @throws TypeError  There is no such row. */
+export function contenderOf(row: string): PurchaseSpec {
+  const found = contenders.find((one) => one.row === row);
+  if (found === undefined) throw new TypeError(`there is no row "${row}"`);
+  return found;
+}
