@@ -22,10 +22,33 @@ export interface DownloadWindow {
  * twice, and what has opened stays open. An opening time that the clocks skip is as much later as they skip, and one that
  * they show twice is the first (RFC 5545, section 3.3.5).
  */
-export function atMoment(
-  window: DownloadWindow,
-  now: Date,
-): { readonly day: string; readonly open: boolean } {
+export function atMoment(window: DownloadWindow, now: Date): AtMoment {
+  const last = known.get(now);
+  if (last !== undefined && isSame(last.window, window)) return last.at;
+  const at = lookUp(window, now);
+  known.set(now, { window, at });
+  return at;
+}
+
+export interface AtMoment {
+  /** `yyyy-mm-dd` */
+  readonly day: string;
+  readonly open: boolean;
+}
+
+/** What was last asked of a moment: hundreds share one who share a transaction, and the calendar takes longer than all else. */
+const known = new WeakMap<Date, { readonly window: DownloadWindow; readonly at: AtMoment }>();
+
+function isSame(one: DownloadWindow, other: DownloadWindow): boolean {
+  return (
+    one.startDate === other.startDate &&
+    one.endDate === other.endDate &&
+    one.openingTime === other.openingTime &&
+    one.timeZone === other.timeZone
+  );
+}
+
+function lookUp(window: DownloadWindow, now: Date): AtMoment {
   const instant = Temporal.Instant.fromEpochMilliseconds(now.getTime());
   const today = instant.toZonedDateTimeISO(window.timeZone).toPlainDate();
   const day = today.toString();

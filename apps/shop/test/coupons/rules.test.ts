@@ -26,6 +26,33 @@ describe('the window, by points in time', () => {
     expect(atMoment(seoul, at(now))).toEqual(expected);
   });
 
+  test('of one moment each window has its own answer, whichever was asked about before', () => {
+    const moment = at('2026-11-22T15:30:00Z');
+    const inNewYork = { ...seoul, timeZone: 'America/New_York' };
+    const windows = [
+      [seoul, { day: '2026-11-23', open: false }],
+      [inNewYork, { day: '2026-11-22', open: true }],
+      [
+        { ...inNewYork, openingTime: '11:00:00' },
+        { day: '2026-11-22', open: false },
+      ],
+      [
+        { ...inNewYork, startDate: '2026-11-23' },
+        { day: '2026-11-22', open: false },
+      ],
+      [
+        { ...inNewYork, startDate: '2026-11-01', endDate: '2026-11-21' },
+        { day: '2026-11-22', open: false },
+      ],
+      [
+        { ...inNewYork, startDate: '2026-11-01' },
+        { day: '2026-11-22', open: true },
+      ],
+      [seoul, { day: '2026-11-23', open: false }],
+    ] as const;
+    for (const [window, expected] of windows) expect(atMoment(window, moment)).toEqual(expected);
+  });
+
   test('an opening time that the clocks skip is as much later as they skip', () => {
     const spring = {
       ...seoul,
