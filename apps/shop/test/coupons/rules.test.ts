@@ -31,23 +31,26 @@ describe('the window, by points in time', () => {
     const inNewYork = { ...seoul, timeZone: 'America/New_York' };
     const windows = [
       [seoul, { day: '2026-11-23', open: false }],
+      // Each differs from the one before in one thing.
       [inNewYork, { day: '2026-11-22', open: true }],
       [
         { ...inNewYork, openingTime: '11:00:00' },
         { day: '2026-11-22', open: false },
       ],
+      [inNewYork, { day: '2026-11-22', open: true }],
       [
         { ...inNewYork, startDate: '2026-11-23' },
-        { day: '2026-11-22', open: false },
-      ],
-      [
-        { ...inNewYork, startDate: '2026-11-01', endDate: '2026-11-21' },
         { day: '2026-11-22', open: false },
       ],
       [
         { ...inNewYork, startDate: '2026-11-01' },
         { day: '2026-11-22', open: true },
       ],
+      [
+        { ...inNewYork, startDate: '2026-11-01', endDate: '2026-11-21' },
+        { day: '2026-11-22', open: false },
+      ],
+      [inNewYork, { day: '2026-11-22', open: true }],
       [seoul, { day: '2026-11-23', open: false }],
     ] as const;
     for (const [window, expected] of windows) expect(atMoment(window, moment)).toEqual(expected);
