@@ -1,7 +1,13 @@
+import { createStrictServer } from '@pawl/service-kit';
+import { refused } from 'pawl';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { startProxy } from '../../../../test/proxy.ts';
 import { newDatabase } from '../../../../test/stores.ts';
 import { couponStrategyNames, strategies } from '../../src/coupons/issue/index.ts';
+import { couponRoutes } from '../../src/http/coupon-routes.ts';
+import { problem } from '../../src/http/envelope.ts';
+import { memberLimit } from '../../src/http/member-limit.ts';
+import { identifyMembers } from '../../src/http/members.ts';
 import { type Reply, type Shops, startShops } from '../harness.ts';
 import { ask, couponBody, newCoupon, refusal, snapshot, stockOf, tally } from './coupons.ts';
 
@@ -377,6 +383,29 @@ test('who one is matters only where it is asked for', async () => {
     const reply = await shops.call(method, path, undefined, nobody);
     expect(reply.body, path).toEqual(refusal(400, 'invalid-request'));
   }
+});
+
+test('where too many wait, a request is told when to come again', async () => {
+  const { app } = createStrictServer({
+    bodyLimitBytes: 1,
+    requestTimeoutMs: 1_000,
+    logger: { level: 'silent' },
+    errorBody: problem,
+  });
+  onTestFinished(() => app.close());
+  await identifyMembers(app, { jwtSecret: undefined, metricsToken: undefined });
+  couponRoutes(app, {
+    // Nothing but an issue is asked for.
+    ...({} as Pick<Parameters<typeof couponRoutes>[1], 'db' | 'sql'>),
+    issue: async () => refused('overloaded'),
+    limit: memberLimit({ most: 1, windowMs: 0 }),
+    defaultStrategy: 'group-commit',
+    labMode: false,
+  });
+  const reply = await app.inject({ method: 'POST', url: `/api/coupon/${UNKNOWN}` });
+  expect(reply.json()).toEqual(refusal(503, 'overloaded'));
+  expect(reply.statusCode).toBe(503);
+  expect(reply.headers['retry-after']).toBe('1');
 });
 
 test('there is nothing else', async () => {
