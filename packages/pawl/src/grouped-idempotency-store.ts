@@ -38,7 +38,7 @@ const TURNS = 10;
  * takes no lock and waits for no commit. Claims of keys that are not there share a transaction, and so do completions, renewals and
  * releases, which pass over records that somebody's transaction is completing, and wait for those apart. As in `sqlIdempotencyStore`, one
  * at a time, are taken over what somebody has abandoned and what is past its retention; so are claims in `transactional` mode,
- * whatever is done `within` a transaction, sweeps, and the reading of answers above 64 KiB.
+ * whatever is done `within` a transaction, sweeps, and the reading of answers above 16 KiB.
  *
  * It is `sqlIdempotencyStore` itself with `together: false`, and where the port has no `readThenWrite`.
  *
@@ -139,8 +139,8 @@ function firsts<Item extends IdempotencyRecordId>(items: readonly Item[]): Reado
   return firsts;
 }
 
-/** What the whole of an item adds to a statement besides its body, about, in bytes. */
-const ITEM_BYTES = 400;
+/** What an item adds to a statement besides an answer's body, about, in bytes; text and bytes may be written in hexadecimal digits. */
+const sizeOf = ({ scope, key }: IdempotencyRecordId) => 400 + 2 * (scope.length + key.length);
 
 /** Whoever asked is told that the answer was lost: only the record can say what has become of it. */
 function lost(_item: unknown, cause: unknown): never {
@@ -153,7 +153,7 @@ function lost(_item: unknown, cause: unknown): never {
 function looking({ dialect }: SqlPort, table: string): GroupWork<IdempotencyRecordId, Done<Row | undefined>> {
   return {
     keyOf,
-    sizeOf: () => ITEM_BYTES,
+    sizeOf,
     read: () => [],
     decide: (items) => ({
       writes: [dialect.idempotencyBatch.find(table, [...firsts(items).values()])],
@@ -178,7 +178,7 @@ function inserting({ dialect }: SqlPort, table: string): GroupWork<IdempotencyCl
   const { find, insert } = dialect.idempotencyBatch;
   return {
     keyOf,
-    sizeOf: () => ITEM_BYTES,
+    sizeOf,
     // Whoever waits, waits in the insertion itself. By then it may be there.
     read: (items, wait) => (wait ? [find(table, [...firsts(items).values()])] : []),
     decide(items, [found]) {
@@ -206,8 +206,7 @@ function changing(
   const { readForChange, change } = dialect.idempotencyBatch;
   return {
     keyOf,
-    // Bytes are written in hexadecimal digits.
-    sizeOf: (item) => ITEM_BYTES + (item.change === 'complete' ? 2 * item.answer.body.byteLength : 0),
+    sizeOf: (item) => sizeOf(item) + (item.change === 'complete' ? 2 * item.answer.body.byteLength : 0),
     read: (items, wait) => readForChange(table, [...firsts(items).values()], wait),
     decide(items, read) {
       const changes = [...firsts(items).values()];

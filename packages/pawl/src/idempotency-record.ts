@@ -92,7 +92,7 @@ export function textOf(value: unknown): string {
 }
 
 /** Of the answers that are read for many at once, in bytes: one that is longer is read for each who asks. */
-export const LONGEST_BODY = 65_536;
+export const LONGEST_BODY = 16_384;
 
 export function encodedHeaders({ headers }: StoredAnswer): string {
   return asciiJson(headers);

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { together, until } from '../../../test/barrier.ts';
+import { barrier, together, until } from '../../../test/barrier.ts';
 import { type CommitFate, startProxy } from '../../../test/proxy.ts';
 import {
   done,
@@ -161,8 +161,19 @@ describe.each(['postgres', 'mariadb'] as const)('callers share transactions on %
     expect(await records.read(stranger.id)).toBeUndefined();
   });
 
-  test('two instances that claim the same keys at once share them out', async () => {
-    const instances = [grouped(), grouped(), grouped()];
+  test('instances that all found the same keys free share them out', async () => {
+    const haveLooked = barrier(3);
+    const instances = Array.from({ length: 3 }, () => {
+      const port = store.open({ over: 'together', connections: 8 });
+      let sent = 0;
+      const readThenWrite: SqlPort['readThenWrite'] = async (reads, decide) => {
+        sent++;
+        // First they look, and then they insert.
+        if (sent === 2) await haveLooked();
+        return port.readThenWrite?.(reads, decide) as never;
+      };
+      return groupedIdempotencyStore({ ...port, readThenWrite });
+    });
     const ids = Array.from({ length: 40 }, newId);
     const told = await Promise.all(
       instances.map((records, index) =>
@@ -281,7 +292,7 @@ describe.each(['postgres', 'mariadb'] as const)('callers share transactions on %
   test('an answer that is too long to be read for many is given as it is', async () => {
     const records = grouped();
     const { id, owner } = await inProgress();
-    const long = { ...answerOf(''), body: Buffer.alloc(65_537, 'é') };
+    const long = { ...answerOf(''), body: Buffer.alloc(16_385, 'é') };
     expect(await records.complete(id, owner, long, 600_000)).toBe(true);
     const [found, read] = [await records.claim(claimOf(id)), await records.read(id)];
     if (found.claimed || found.record.answer === undefined) throw new Error('not replayed');

@@ -13,13 +13,13 @@ import type {
   Row,
   SqlStatement,
 } from '../ports.ts';
-import { EXPIRED, fingerprintOf, its, RECORD } from './idempotency-key.ts';
+import { EXPIRED, fingerprintOf, its, recordColumns, release } from './idempotency-key.ts';
 import { NOW, quote, SqlText } from './sql.ts';
 
 export const find: IdempotencyBatchStatements['find'] = (table, ids) => {
   const sql = new SqlText();
   const isLong = `coalesce(length(body) > ${LONGEST_BODY}, 0)`;
-  const record = RECORD.replace('body', `IF(${isLong}, NULL, body) AS body`);
+  const record = recordColumns(`IF(${isLong}, NULL, body) AS body`);
   return sql.statement(
     `SELECT scope, idempotency_key, ${record}, ${EXPIRED} AS expired, ${isLong} AS is_long
      FROM ${quote(table)} WHERE ${anyOf(sql, ids)}`,
@@ -103,7 +103,9 @@ export const change: IdempotencyBatchStatements['change'] = (table, changes, [lo
 function inProgress(table: string, ids: readonly IdempotencyRecordId[], lock: string): SqlStatement {
   const sql = new SqlText();
   const its = `(${anyOf(sql, ids)}) AND status IS NULL AND NOT ${EXPIRED}`;
-  return sql.statement(`SELECT scope, idempotency_key, owner FROM ${quote(table)} WHERE ${its} ${lock}`);
+  // Never the whole table, however small: rows are locked on the way, also such as are others'.
+  const rows = `${quote(table)} FORCE INDEX (PRIMARY)`;
+  return sql.statement(`SELECT scope, idempotency_key, owner FROM ${rows} WHERE ${its} ${lock}`);
 }
 
 /** What is set in the records, of which each is there, and locked. */
@@ -130,10 +132,8 @@ function written(table: string, changes: readonly IdempotencyChange[]): readonly
       })),
     );
   }
-  if (released.length > 0) {
-    const sql = new SqlText();
-    statements.push(sql.statement(`DELETE FROM ${quote(table)} WHERE ${anyOf(sql, released)}`));
-  }
+  // By its key each: one that found them all by reading the table would wait for the rows of others in it.
+  for (const one of released) statements.push(release(table, one, one.owner));
   return statements;
 }
 

@@ -9,8 +9,11 @@ import {
 import type { IdempotencyStatements, SqlSession, SqlStatement } from '../ports.ts';
 import { NOW, quote, SqlText } from './sql.ts';
 
-export const RECORD = `mode, fingerprint, owner, attempt, status, headers, body,
+/** What `recordFromRow` reads. @param body  The column of that name. */
+export const recordColumns = (body: string) => `mode, fingerprint, owner, attempt, status, headers, ${body},
   TIMESTAMPDIFF(MICROSECOND, ${NOW}, lease_until) / 1000 AS lease_left_ms`;
+
+const RECORD = recordColumns('body');
 
 export const EXPIRED = `(expires_at <= ${NOW})`;
 

@@ -1,6 +1,6 @@
 import { encodedHeaders, LONGEST_BODY } from '../idempotency-record.ts';
 import type { ChangedRecord, IdempotencyBatchStatements, IdempotencyChange, SqlStatement } from '../ports.ts';
-import { RECORD } from './idempotency-key.ts';
+import { recordColumns } from './idempotency-key.ts';
 import { NOW, quote } from './sql.ts';
 
 /**
@@ -17,7 +17,7 @@ const later = (ms: string) => `${NOW} + ${ms} * interval '1 millisecond'`;
 
 export const find: IdempotencyBatchStatements['find'] = (table, ids) => {
   const isLong = `octet_length(body) > ${LONGEST_BODY}`;
-  const record = RECORD.replace('body', `CASE WHEN ${isLong} THEN NULL ELSE body END AS body`);
+  const record = recordColumns(`CASE WHEN ${isLong} THEN NULL ELSE body END AS body`);
   const columns = `${record}, (expires_at <= ${NOW})::int AS expired, coalesce(${isLong}, false)::int AS is_long`;
   return statement(
     `WITH ${given('owner uuid')}

@@ -8,8 +8,11 @@ import {
 import type { IdempotencyStatements, SqlStatement } from '../ports.ts';
 import { NOW, quote, SqlText } from './sql.ts';
 
-export const RECORD = `mode, fingerprint, owner, attempt, status, headers, body,
+/** What `recordFromRow` reads. @param body  The column of that name. */
+export const recordColumns = (body: string) => `mode, fingerprint, owner, attempt, status, headers, ${body},
   extract(epoch FROM lease_until - ${NOW}) * 1000 AS lease_left_ms`;
+
+const RECORD = recordColumns('body');
 
 /** How often somebody may come in between before a claim gives up. */
 const TURNS = 10;
