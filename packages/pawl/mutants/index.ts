@@ -2,6 +2,7 @@ import { adapterMutants } from './adapters.ts';
 import { durableCallMutants } from './durable-calls.ts';
 import { fencingMutants } from './fencing.ts';
 import { groupCommitMutants } from './group-commit.ts';
+import { groupedMutants } from './grouped.ts';
 import { httpMutants } from './http.ts';
 import { httpAnswerMutants } from './http-answers.ts';
 import { idempotencyKeyMutants } from './idempotency-keys.ts';
@@ -19,6 +20,7 @@ export const mutants: readonly Mutant[] = [
   ...rowGuardMutants,
   ...idempotencyKeyMutants,
   ...idempotencyStoreMutants,
+  ...groupedMutants,
   ...httpMutants,
   ...httpAnswerMutants,
   ...lockMutants,

@@ -1,0 +1,248 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: they are lines of code.
+import type { Mutant, NamedTest } from './mutant.ts';
+
+const store = (on: string, name: string): NamedTest => ({
+  file: 'test/grouped-idempotency-store.test.ts',
+  name: `callers share transactions on ${on} > ${name}`,
+});
+const updates = (on: string, name: string): NamedTest => ({
+  file: 'test/grouped-requests.test.ts',
+  name: `on ${on} > conditional updates in batches > ${name}`,
+});
+const claims = (on: string, name: string): NamedTest => ({
+  file: 'test/grouped-requests.test.ts',
+  name: `on ${on} > unique claims in batches > ${name}`,
+});
+
+const SEVERAL = 'one key several times in a batch is several requests: one has it, the others are told';
+const CHANGES = 'of two completions, a renewal and a release of one record in a batch one ends it';
+const COMPLETING = 'a record that somebody is completing holds up its own changes, and nobody else’s';
+const INSERTING = 'a key that somebody is inserting holds up its own claims, and nobody else’s: COMMIT';
+const LOST_CLAIM =
+  'the answer to a claim is lost: its effect is unknown to each, and nobody is told that it is another’s';
+const LONG = 'an answer that is too long to be read for many is given as it is';
+const HELD_ROW = 'a row that somebody else has is waited for apart, and compared then';
+
+const recordStore: readonly Mutant[] = [
+  {
+    file: 'src/grouped-idempotency-store.ts',
+    line: "if (claim.mode !== 'leased') return alone.claim(claim);",
+    why: 'claims in the other mode are not of the group',
+    test: store('postgres', 'claims in the other mode are not of the group'),
+  },
+  {
+    file: 'src/grouped-idempotency-store.ts',
+    line: 'if (isLong(row)) return alone.claim(claim);',
+    why: 'an answer that was left out is read',
+    test: store('postgres', LONG),
+  },
+  {
+    file: 'src/grouped-idempotency-store.ts',
+    line: 'isLong(row) ? alone.read(id) : recordFromRow(row)',
+    replacement: 'recordFromRow(row)',
+    why: 'an answer that was left out is read',
+    test: store('mariadb', LONG),
+  },
+  {
+    file: 'src/grouped-idempotency-store.ts',
+    line: 'if (isFree(row, record, claim)) return alone.claim(claim);',
+    why: 'what is abandoned is taken over',
+    test: {
+      file: 'test/idempotency-model.test.ts',
+      name: 'postgres in groups does what is specified, step by step > any order of claims, renewals, completions, releases, and ends of leases',
+    },
+  },
+  {
+    file: 'src/grouped-idempotency-store.ts',
+    line: 'row === undefined || isExpired(row)',
+    replacement: 'row === undefined',
+    why: 'a record whose retention is over is not read',
+    test: {
+      file: 'test/idempotency-model.test.ts',
+      name: 'mariadb in groups does what is specified, step by step > any order of claims, renewals, completions, releases, and ends of leases',
+    },
+  },
+  {
+    file: 'src/grouped-idempotency-store.ts',
+    line: 'return items.map((item) => done(won.has(item)));',
+    replacement: 'return items.map((item) => done(!late.has(keyOf(item))));',
+    why: 'of several claims of one key in a batch one alone has it',
+    test: store('postgres', SEVERAL),
+  },
+  {
+    file: 'src/grouped-idempotency-store.ts',
+    line: 'written[writes.length - 1]?.rows.map(rowKey)',
+    replacement: 'written.at(-1)?.rows.map(rowKey)',
+    why: 'whoever lost after a wait is told so',
+    test: store('postgres', INSERTING),
+  },
+  {
+    file: 'src/grouped-idempotency-store.ts',
+    line: "const one = told.get(item) ?? 'again';",
+    replacement: "const one = told.get(item) ?? 'changed';",
+    why: 'of several changes of one record in a batch the first alone is made at once',
+    test: store('mariadb', CHANGES),
+  },
+  {
+    file: 'src/grouped-idempotency-store.ts',
+    line: "return one === 'held' ? HELD : done(one);",
+    replacement: "return done(one === 'held' ? 'fenced' : one);",
+    why: 'a record that somebody has is waited for',
+    test: store('postgres', 'a record whose holder rolls back is renewed then'),
+  },
+  {
+    file: 'src/grouped-idempotency-store.ts',
+    line: "throw new StoreError(cause.code, 'none', cause.message, { cause });",
+    replacement: 'throw cause;',
+    why: 'a look has no effect',
+    test: store('postgres', 'a look whose answer is lost has no effect'),
+  },
+  {
+    file: 'src/grouped-idempotency-store.ts',
+    line: 'throw cause instanceof StoreError\n    ? cause\n    : new',
+    replacement: "throw cause instanceof StoreError\n    ? new StoreError(cause.code, 'none', '')\n    : new",
+    why: 'a claim whose answer is lost is unknown',
+    test: store('mariadb', LOST_CLAIM),
+  },
+  {
+    file: 'src/postgres/idempotency-batch.ts',
+    line: 'ON CONFLICT DO NOTHING',
+    why: 'who comes second is no failure of the others',
+    test: store('postgres', 'instances that all found the same keys free share them out'),
+  },
+  {
+    file: 'src/postgres/idempotency-batch.ts',
+    line: "FROM given ${wait ? '' : `WHERE ${MOMENT}`} ORDER BY",
+    replacement: 'FROM given ORDER BY',
+    why: 'a batch waits but for a moment for an insertion of somebody else',
+    test: store('postgres', INSERTING),
+  },
+  {
+    file: 'src/postgres/idempotency-batch.ts',
+    line: "locked(table, 'FOR UPDATE SKIP LOCKED')",
+    replacement: "locked(table, 'FOR UPDATE')",
+    why: 'a record that somebody has holds up nobody else',
+    test: store('postgres', COMPLETING),
+  },
+  {
+    file: 'src/postgres/idempotency-batch.ts',
+    line: 'own.owner = given.owner AND own.status',
+    replacement: 'own.status',
+    why: 'only its owner changes a record',
+    test: store('postgres', CHANGES),
+  },
+  {
+    file: 'src/mysql/idempotency-batch.ts',
+    line: "${wait ? '' : ' SKIP LOCKED'}",
+    why: 'a record that somebody has holds up nobody else',
+    test: store('mariadb', COMPLETING),
+  },
+  {
+    file: 'src/mysql/idempotency-batch.ts',
+    line: 'ours.get(keyOf(change)) === change.owner',
+    replacement: 'ours.has(keyOf(change))',
+    why: 'only its owner changes a record',
+    test: store('mariadb', CHANGES),
+  },
+  {
+    file: 'src/mysql/idempotency-batch.ts',
+    line: "${wait ? '' : `${MOMENT} `}INSERT",
+    replacement: 'INSERT',
+    why: 'a batch waits but for a moment for an insertion of somebody else',
+    test: store('mariadb', INSERTING),
+  },
+  {
+    file: 'src/mysql/idempotency-batch.ts',
+    line: ' AND NOT (owner = ${read.value(claim.owner)} AND status IS NULL AND attempt = 1)',
+    replacement: ' AND 1 = 0',
+    why: 'who comes second is told so',
+    test: store('mariadb', 'instances that all found the same keys free share them out'),
+  },
+  {
+    file: 'src/mysql/idempotency-batch.ts',
+    line: "return present.get(keyOf(change)) === change.owner ? 'held' : 'fenced';",
+    replacement: "return 'fenced';",
+    why: 'a record that somebody has is waited for',
+    test: store('mariadb', 'a record whose holder rolls back is renewed then'),
+  },
+];
+
+const requests: readonly Mutant[] = [
+  {
+    file: 'src/grouped-updates.ts',
+    line: 'found?.rows.length ? HELD : done(false)',
+    replacement: 'done(false)',
+    why: 'a row that somebody has is waited for',
+    test: updates('postgres', HELD_ROW),
+  },
+  {
+    file: 'src/grouped-updates.ts',
+    line: '(wait ? waitForLock : lock)',
+    replacement: 'waitForLock',
+    why: 'a row that somebody has holds up nobody else',
+    test: updates('mariadb', HELD_ROW),
+  },
+  {
+    file: 'src/grouped-updates.ts',
+    line: 'requireUpdate(update);',
+    why: 'an update that changes nothing lets everybody through',
+    test: updates(
+      'postgres',
+      'a row that is not there is in no state, and one that the database refuses spoils nobody else’s',
+    ),
+  },
+  {
+    file: 'src/grouped-requests.ts',
+    line: 'next += writes.length;',
+    why: 'each is told of his own statements',
+    test: updates('postgres', 'of 30 that take each of two seats one is done, in one transaction'),
+  },
+  {
+    file: 'src/grouped-claims.ts',
+    line: "if (seen.has(name)) return { writes: [], outcome: () => done('again') };",
+    why: 'of several claims of one key in a batch the first has it, and they spoil no batch',
+    test: claims('mariadb', 'of 20 that claim each of three keys one is done, and the others are told who'),
+  },
+  {
+    file: 'src/grouped-claims.ts',
+    line: "inserted?.affectedRows === 1 ? 'claimed' : 'refused'",
+    replacement: "'claimed'",
+    why: 'who comes second is told so',
+    test: claims(
+      'postgres',
+      'another unique column refuses one claim, and a value that does not fit another, and nobody else’s',
+    ),
+  },
+  {
+    file: 'src/grouped-claims.ts',
+    line: "error.code === 'DUPLICATE_KEY'",
+    replacement: 'false',
+    why: 'a claim that another unique column refuses is no failure',
+    test: claims(
+      'mariadb',
+      'another unique column refuses one claim, and a value that does not fit another, and nobody else’s',
+    ),
+  },
+  {
+    file: 'src/grouped-claims.ts',
+    line: '(wait ? [] : [dialect.limitLockWait(MOMENT_MS)])',
+    replacement: '[]',
+    why: 'a claim that somebody is making holds up nobody else',
+    test: claims(
+      'postgres',
+      'a claim that somebody is making holds up its own key, and nobody else’s: COMMIT',
+    ),
+  },
+  {
+    file: 'src/grouped-claims.ts',
+    line: 'found.leaseIsOver ? claimUnique(sql, claim) : held(found.row)',
+    replacement: 'held(found.row)',
+    why: 'a claim whose lease is over is taken over',
+    test: claims(
+      'mariadb',
+      'a claim whose lease is over is taken over once, and one whose lease lives is not',
+    ),
+  },
+];
+
+export const groupedMutants: readonly Mutant[] = [...recordStore, ...requests];
