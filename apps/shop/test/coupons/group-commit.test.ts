@@ -55,6 +55,21 @@ describe.each(twoStores)('on %s', (store) => {
     });
   });
 
+  test('beside optimistic-retry: whoever saw the stock before a shared commit does not write over it', async () => {
+    const id = await newCoupon(shops);
+    const holder = await shops.hold(`SELECT * FROM coupon WHERE id = '${id}' FOR UPDATE`);
+    const first = ask(shops, id, { member: 1, strategy });
+    await until(async () => (await shops.waitingForLocks()) === 1);
+    // It reads without a lock, and comes to the row behind the first.
+    const second = ask(shops, id, { member: 2, strategy: 'optimistic-retry', instance: 1 });
+    await until(async () => (await shops.waitingForLocks()) === 2);
+    await holder.query('COMMIT');
+    holder.release();
+    expect(tally(await Promise.all([first, second]))).toEqual({ ok: 2 });
+    expect((await second).headers.get('x-retries')).toBe('1');
+    expect(await bookOf(id)).toMatchObject({ remaining: 3, version: 2, serials: [1, 2], members: [1, 2] });
+  });
+
   test('coupons that somebody else has locked, more of them than are waited for at once, hold up nobody but their own', async () => {
     const held = await Promise.all(numbers(6).map(() => newCoupon(shops)));
     const free = [
