@@ -93,7 +93,10 @@ export {
   type InterimBatchDecision,
 } from './group-commit.ts';
 export { type GroupedClaims, groupedClaims } from './grouped-claims.ts';
-export { type GroupedIdempotencyStoreOptions, groupedIdempotencyStore } from './grouped-idempotency-store.ts';
+export {
+  type GroupedIdempotencyStoreOptions,
+  groupedIdempotencyStore,
+} from './grouped-idempotency-store.ts';
 export { type GroupedUpdates, groupedUpdates } from './grouped-updates.ts';
 export {
   type AnswerPolicy,
