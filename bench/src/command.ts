@@ -51,7 +51,9 @@ export async function benchCommand(
     const { rounds, quick } = options;
     const progress = (text: string) => terminal.progress(text);
     const { directory } = guardian;
-    const context: GroupContext = { servers, directory, rounds, quick, signal: stop, progress };
+    const context: GroupContext = {
+      ...{ servers, guardian, directory, rounds, quick, signal: stop, progress },
+    };
     const settings = await readSettings(servers);
     const measured: GroupReport[] = [];
     for (const name of names) measured.push(await groups[name](context));

@@ -15,6 +15,18 @@ export interface ServerUrls {
   readonly redis: string;
   readonly postgres: string;
   readonly mariadb: string;
+  /** Given by groups that ask the shop. */
+  readonly shop?: ShopTarget;
+}
+
+/** A shop that has been started, and what is there to ask it for. */
+export interface ShopTarget {
+  /** The base URLs of its instances. */
+  readonly instances: readonly string[];
+  /** Open, with more left than any run issues. */
+  readonly couponId: string;
+  /** The body of a confirmation of an order that is paid; null where nobody asks for it. */
+  readonly confirmation: string | null;
 }
 
 /** What a server says of itself that changes how fast it is: above all, how durable. */

@@ -2,7 +2,7 @@ import type { Measurement } from '../../measurement.ts';
 import type { Ratio } from '../../ratio.ts';
 import type { GroupReport } from '../../report/report.ts';
 import type { ServerUrls } from '../../servers.ts';
-import type { Group, GroupContext } from '../group.ts';
+import type { Group, MeasureContext } from '../group.ts';
 import type { DatabaseName } from '../operations/contenders/database.ts';
 import type { LoadProcess } from '../operations/load-process.ts';
 import { countWrites, measurementOf, PER_SECOND } from '../operations/measure.ts';
@@ -68,7 +68,7 @@ export const coupon: Group = (context) => measureCoupon(context, context.quick ?
 
 /** @param rows  Their names; absent: all. */
 export async function measureCoupon(
-  context: Omit<GroupContext, 'quick'>,
+  context: MeasureContext,
   scale: CouponScale,
   rows: readonly string[] = contenders.map(({ row }) => row),
 ): Promise<GroupReport> {

@@ -2,7 +2,7 @@ import { startHelper } from '../../../../packages/race-lab/src/cluster/helper-pr
 import { alternate, figureOf, type Measured, type Measurement } from '../../measurement.ts';
 import { type Demand, judge, type Ratio, wrong } from '../../ratio.ts';
 import { type GroupReport, partReport } from '../../report/report.ts';
-import type { Group, GroupContext } from '../group.ts';
+import type { Group, MeasureContext } from '../group.ts';
 import { measureOverhead, OVERHEAD } from './overhead.ts';
 import { openRequests, type Requests } from './requests.ts';
 import type { ServeOrder, Serving } from './service-messages.ts';
@@ -45,7 +45,7 @@ export const http: Group = (context) => measureHttp(context, context.quick ? QUI
 
 /** @param rows  Their names; absent: all. */
 export async function measureHttp(
-  context: Omit<GroupContext, 'quick'>,
+  context: MeasureContext,
   scale: HttpScale,
   rows: readonly string[] = subjects.map(rowOf),
 ): Promise<GroupReport> {

@@ -1,6 +1,6 @@
 import { alternate, type Measurement } from '../../measurement.ts';
 import { type GroupReport, type PartReport, partReport } from '../../report/report.ts';
-import type { Group, GroupContext } from '../group.ts';
+import type { Group, MeasureContext } from '../group.ts';
 import {
   DRAIN_MS,
   type Loads,
@@ -45,7 +45,7 @@ export const locks: Group = (context) => measureLocks(context, context.quick ? Q
 
 /** @param rows  Their names; absent: all. */
 export async function measureLocks(
-  context: Omit<GroupContext, 'quick'>,
+  context: MeasureContext,
   scale: LocksScale,
   rows: readonly string[] = contenders.map(({ row }) => row),
 ): Promise<GroupReport> {
@@ -68,7 +68,7 @@ export async function measureLocks(
 
 async function measureParts(
   loads: readonly Loads[],
-  context: Omit<GroupContext, 'quick'>,
+  context: MeasureContext,
   scale: LocksScale,
 ): Promise<GroupReport> {
   const { rounds, servers, signal, progress } = context;

@@ -1,6 +1,6 @@
 import { alternate, type Measured, type Measurement } from '../../measurement.ts';
 import { type PartReport, partReport } from '../../report/report.ts';
-import type { GroupContext } from '../group.ts';
+import type { MeasureContext } from '../group.ts';
 import type { DriveOrder } from './load-messages.ts';
 import { type LoadProcess, startLoad } from './load-process.ts';
 import { countRoundTrips, haveWritesCounted } from './measure.ts';
@@ -36,7 +36,7 @@ export interface MeasuredParts {
  * @throws as startLoad does, and the signal's reason. Nothing of it runs on by then.
  */
 export async function measureParts<Spec extends OperationSpec>(
-  { servers, signal, rounds, progress }: Omit<GroupContext, 'quick'>,
+  { servers, signal, rounds, progress }: MeasureContext,
   contenders: URL,
   parts: readonly OperationPart<Spec>[],
 ): Promise<MeasuredParts> {

@@ -2,7 +2,7 @@ import type { Measurement } from '../../measurement.ts';
 import type { Demand, Ratio } from '../../ratio.ts';
 import type { GroupReport } from '../../report/report.ts';
 import type { ServerUrls } from '../../servers.ts';
-import type { Group, GroupContext } from '../group.ts';
+import type { Group, MeasureContext } from '../group.ts';
 import type { DatabaseName } from '../operations/contenders/database.ts';
 import type { LoadProcess } from '../operations/load-process.ts';
 import { countWrites, measurementOf, P50, PER_SECOND } from '../operations/measure.ts';
@@ -47,7 +47,7 @@ export const purchase: Group = (context) => measurePurchase(context, context.qui
 
 /** @param rows  Their names; absent: all. */
 export async function measurePurchase(
-  context: Omit<GroupContext, 'quick'>,
+  context: MeasureContext,
   scale: PurchaseScale,
   rows: readonly string[] = contenders.map(({ row }) => row),
 ): Promise<GroupReport> {
