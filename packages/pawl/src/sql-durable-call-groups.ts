@@ -85,27 +85,23 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
   read(items: readonly ClaimItem<Claim, Request>[], wait: boolean): readonly SqlStatement[] {
     const { durableCallBatch } = this.#sql.dialect;
     const claims = items.map(({ claim }) => claim);
-    const subjects = new Set(claims.map((claim) => this.#grouped.subjectOf(claim)));
-    return [
-      ...this.#grouped.read(claims, wait),
-      durableCallBatch.present(
-        this.#table,
-        items.map(({ id }) => id),
-      ),
-      durableCallBatch.lastAttempts(this.#table, this.#name, [...subjects]),
-    ];
+    const calls = items.map(({ id, claim }) => ({ id, subject: this.#grouped.subjectOf(claim) }));
+    return [...this.#grouped.read(claims, wait), durableCallBatch.known(this.#table, this.#name, calls)];
   }
 
   decide(
     items: readonly ClaimItem<Claim, Request>[],
     read: readonly SqlResult[],
   ): BatchDecision<ClaimResult<Objection>> {
-    const [present, last] = read.slice(-2) as [SqlResult, SqlResult];
-    const known = new Set(present.rows.map((row) => textOf(durableCallId(row))));
-    const lastAttempts = new Map(last.rows.map((row) => [String(row.subject), Number(row.attempt)]));
+    const known = new Set<string>();
+    const lastAttempts = new Map<string, number>();
+    for (const row of read.at(-1)?.rows ?? []) {
+      if (row.scope === null) lastAttempts.set(String(row.subject), Number(row.attempt));
+      else known.add(textOf(durableCallId(row)));
+    }
     const decided = this.#grouped.decide(
       items.map(({ claim }) => claim),
-      read.slice(0, -2),
+      read.slice(0, -1),
     );
     const calls: NewDurableCall[] = [];
 
@@ -172,22 +168,16 @@ class SettleWork<Request extends Json, Value extends Json>
   read(items: readonly SettleItem<Request, Value>[], wait: boolean): readonly SqlStatement[] {
     const { durableCallBatch } = this.#sql.dialect;
     const ids = items.map(({ id }) => id);
-    return [
-      ...this.#grouped.read(settlementsOf(items), wait),
-      durableCallBatch.lock(this.#table, ids, wait),
-      // Those that are there, be they locked or another's.
-      durableCallBatch.present(this.#table, ids),
-    ];
+    return [...this.#grouped.read(settlementsOf(items), wait), durableCallBatch.lock(this.#table, ids, wait)];
   }
 
   decide(
     items: readonly SettleItem<Request, Value>[],
     read: readonly SqlResult[],
   ): BatchDecision<SettleResult> | InterimBatchDecision<SettleResult> {
-    const [locked, there] = read.slice(-2) as [SqlResult, SqlResult];
-    const present = new Set(there.rows.map((row) => textOf(durableCallId(row))));
-    const records = new Map(locked.rows.map((row) => [textOf(durableCallId(row)), fenceOf(row)]));
-    const decided = this.#grouped.decide(settlementsOf(items), read.slice(0, -2));
+    const locked = read.at(-1)?.rows ?? [];
+    const records = new Map(locked.map((row) => [textOf(durableCallId(row)), fenceOf(row)]));
+    const decided = this.#grouped.decide(settlementsOf(items), read.slice(0, -1));
     const answers: {
       readonly item: SettleItem<Request, Value>;
       readonly answer: AnswerOf;
@@ -198,7 +188,8 @@ class SettleWork<Request extends Json, Value extends Json>
     const outcomes = items.map((item, index): SettleResult | typeof HELD => {
       const id = textOf(item.id);
       const fence = records.get(id);
-      if (fence === undefined && present.has(id)) return HELD;
+      // Who holds its fence forgets it himself: it is there, and somebody else has it.
+      if (fence === undefined) return HELD;
       if (fence !== item.fence) return refused('fenced');
       const settled = decided.settle(item.settlement);
       if (settled === HELD) return HELD;

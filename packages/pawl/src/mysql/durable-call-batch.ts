@@ -12,17 +12,21 @@ export const lock: DurableCallBatchStatements['lock'] = (table, ids, wait) =>
     wait,
   });
 
-export const present: DurableCallBatchStatements['present'] = (table, ids) =>
-  readRows({ table, keys: ids.map(idColumns), columns: ['scope', 'idempotency_key'] });
-
-export const lastAttempts: DurableCallBatchStatements['lastAttempts'] = (table, name, subjects) => {
+export const known: DurableCallBatchStatements['known'] = (table, name, calls) => {
   const sql = new SqlText();
+  const keys = calls.map(({ id }) => idColumns(id));
+  const ids = readRows({ table, keys, columns: ['scope', 'idempotency_key'] });
   const named = sql.value(Buffer.from(name));
+  const subjects = [...new Set(calls.map(({ subject }) => subject))];
   const given = subjects.map((subject) => sql.value(Buffer.from(subject)));
-  return sql.statement(
-    `SELECT subject, max(attempt) AS attempt FROM ${quote(table)}
+  const last = sql.statement(
+    `SELECT NULL, NULL, subject, max(attempt) FROM ${quote(table)}
      WHERE name = ${named} AND subject IN (${given.join(', ')}) GROUP BY subject`,
   );
+  return {
+    text: `SELECT own.*, NULL AS subject, NULL AS attempt FROM (${ids.text}) AS own UNION ALL ${last.text}`,
+    values: [...ids.values, ...last.values],
+  };
 };
 
 export const insert: DurableCallBatchStatements['insert'] = (table, calls) => {

@@ -1,7 +1,7 @@
 import { newColumns } from '../durable-call-row.ts';
 import { encodedHeaders, type IdempotencyRecordId } from '../idempotency-record.ts';
 import type { DurableCallBatchStatements, SqlStatement } from '../ports.ts';
-import { lockRows, readRows } from './batch.ts';
+import { lockRows } from './batch.ts';
 import { NOW, quote } from './sql.ts';
 
 /*
@@ -19,17 +19,19 @@ export const lock: DurableCallBatchStatements['lock'] = (table, ids, wait) =>
     wait,
   });
 
-export const present: DurableCallBatchStatements['present'] = (table, ids) =>
-  readRows({ table, keys: ids.map(idColumns), columns: ['scope', 'idempotency_key'] });
-
-export const lastAttempts: DurableCallBatchStatements['lastAttempts'] = (table, name, subjects) =>
+export const known: DurableCallBatchStatements['known'] = (table, name, calls) =>
   statement(
-    `SELECT own.* FROM json_to_recordset($1::json) AS given (name text COLLATE "C", subject text COLLATE "C")
-     CROSS JOIN LATERAL (
-       SELECT own.subject, own.attempt FROM ${quote(table)} AS own
-       WHERE own.name = given.name AND own.subject = given.subject ORDER BY own.attempt DESC LIMIT 1
+    `SELECT own.* FROM json_to_recordset($1::json) AS given (
+       scope text COLLATE "C", idempotency_key text COLLATE "C", name text COLLATE "C", subject text COLLATE "C"
+     ) CROSS JOIN LATERAL (
+       SELECT own.scope, own.idempotency_key, NULL AS subject, NULL::integer AS attempt
+       FROM ${quote(table)} AS own WHERE ${ITS}
+       UNION ALL (
+         SELECT NULL, NULL, own.subject, own.attempt FROM ${quote(table)} AS own
+         WHERE own.name = given.name AND own.subject = given.subject ORDER BY own.attempt DESC LIMIT 1
+       )
      ) AS own`,
-    subjects.map((subject) => ({ name, subject })),
+    calls.map(({ id, subject }) => ({ ...idColumns(id), name, subject })),
   );
 
 const NEW = {
