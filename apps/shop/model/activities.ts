@@ -36,8 +36,7 @@ export function confirm(world: World, client: Client): Actor {
   client.heard = 'nothing';
   const actor = begin(world, requestId, async ({ calls, rows }) => {
     const outcome = await calls.run(request, async (trx) => {
-      const by = { strategy: 'durable', instance: requestId, requestId };
-      const claimed = await rows.claim(trx, { ...order, actor: by });
+      const claimed = await rows.claim(trx, order);
       if (claimed.outcome !== 'done') return claimed;
       const { attempt, lottoRoundInfoId } = claimed.value;
       const sent = { currency: CURRENCY, requestId, isStray: false, testCode: null };

@@ -1,5 +1,6 @@
-import { done, refused } from 'pawl';
+import { type Done, done, type Refused, refused } from 'pawl';
 import type { Bill } from '../src/lotto/bill.ts';
+import type { ChargeRequest } from '../src/lotto/purchase/durable/definition.ts';
 import { billOf, type PaymentAttempt, type PurchaseRows } from '../src/lotto/purchase/durable/rows.ts';
 import type { Clock } from './clock.ts';
 import type { Counts } from './counts.ts';
@@ -33,6 +34,11 @@ export class OrderMovedOn extends Error {
 
 /** The shop's rows, and who is told of each edge that a status takes. */
 export interface ModelRows extends PurchaseRows<Trx> {
+  /** WAITING → PENDING. */
+  claim(
+    trx: Trx,
+    order: { readonly orderId: string; readonly memberId: number; readonly paymentKey: string },
+  ): Promise<Done<Pick<ChargeRequest, 'attempt' | 'lottoRoundInfoId'>> | Refused<'wrong-state'>>;
   readonly orders: Table<OrderRow>;
   readonly purchases: Table<PurchaseRow>;
   readonly strays: Table<{ readonly foundAt: number; readonly isRefunded: boolean }>;
@@ -97,7 +103,7 @@ export function modelRows(
       const stray = strays.get(paymentKey);
       if (stray !== undefined && stray.foundAt < clock.now) return refused('wrong-state');
       if (!move(trx, order, 'WAITING', 'PENDING', { paymentKey })) return refused('wrong-state');
-      return done({ attempt: found.attempt, lottoRoundInfoId: ROUND, amount: AMOUNT, currency: CURRENCY });
+      return done({ attempt: found.attempt, lottoRoundInfoId: ROUND });
     },
     async complete(trx, attempt, payment) {
       const { orderId } = attempt;

@@ -10,8 +10,8 @@ import { type OpenDatabase, openDatabase, openGroups } from './store/database.ts
 /** How long a command to Redis may take, in milliseconds: money waits for nobody who has fallen silent. */
 const REDIS_TIMEOUT_MS = 3_000;
 
-/** What has a group commit of its own: the coupons, and the purchases. */
-const GROUPS = 2;
+/** What has a group commit of its own: the coupons, the claims of purchases, and their settlements. */
+const GROUPS = 3;
 /** So that none of them ever waits for a connection: one each for its batches, and one for each row that it waits for. */
 const GROUP_POOL_SIZE = GROUPS * (1 + defaultGroupCommit.maxHeldKeys);
 

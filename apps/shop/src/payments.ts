@@ -28,10 +28,11 @@ export interface PaymentsOptions {
 }
 
 export function openPayments({ settings, connections, locks, redisPrefix, log }: PaymentsOptions): Payments {
-  const { db, sql, provider, redis } = connections;
+  const { db, sql, groups, provider, redis } = connections;
   const durable = durablePurchases({
     db,
     sql,
+    groups,
     provider,
     answers: purchaseAnswers,
     serverName: settings.SERVER_NAME,
@@ -40,6 +41,8 @@ export function openPayments({ settings, connections, locks, redisPrefix, log }:
       sessionMs: settings.PAYMENT_SESSION_MS,
       marginMs: settings.PAYMENT_MARGIN_MS,
       isIdempotent: settings.PAYMENT_IDEMPOTENCY,
+      together: settings.GROUP_COMMIT,
+      lockWaitMs: Math.max(1, settings.LOCK_WAIT_MS),
       recovery: {
         everyMs: settings.RECOVERY_EVERY_MS,
         most: settings.RECOVERY_MOST,

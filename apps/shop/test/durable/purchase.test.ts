@@ -9,11 +9,16 @@ import { recordOf } from './records.ts';
 
 const withKey = (key: string, more: Record<string, string> = {}) => ({ 'idempotency-key': key, ...more });
 
-describe.each(twoStores)('the durable purchase, raced on %s', (store) => {
+const raced = twoStores.flatMap((store) => [
+  { store, how: 'by group commit', env: {} },
+  { store, how: 'each in transactions of its own', env: { GROUP_COMMIT: '0' } },
+]);
+
+describe.each(raced)('the durable purchase, raced on $store, $how', ({ store, env }) => {
   test('five taps at once, over two instances: one bill, four refusals, one confirmation', async () => {
     const slow = gate();
     const provider = await startProvider({ clock: slow.clock });
-    const shops = await startShops({ store, providerUrl: provider.url, instances: 2 });
+    const shops = await startShops({ store, providerUrl: provider.url, instances: 2, env });
     const order = await shops.order();
     let answered = 0;
     const racing = Array.from({ length: 5 }, async (_, index) => {
@@ -42,7 +47,7 @@ describe.each(twoStores)('the durable purchase, raced on %s', (store) => {
   async function tapTwice(strategy: string, waiting: number) {
     const slow = gate();
     const provider = await startProvider({ clock: slow.clock, mode: 'toss' });
-    const shops = await startShops({ store, providerUrl: provider.url, instances: 2 });
+    const shops = await startShops({ store, providerUrl: provider.url, instances: 2, env });
     const order = await shops.order();
     let answered = 0;
     for (const paymentKey of ['tap-1', 'tap-2']) await provider.openSession({ ...order, paymentKey });

@@ -69,15 +69,7 @@ export function purchaseDefinition<Transaction>({
   isIdempotent,
   serverName,
 }: PurchaseDefinitionOptions<Transaction>): DurableCallDefinition<Transaction, ChargeRequest, ChargeValue> {
-  const attemptOf = ({ request }: { readonly request: ChargeRequest }): PaymentAttempt => ({
-    orderId: request.orderId,
-    lottoPublishId: request.lottoPublishId,
-    memberId: request.memberId,
-    lottoRoundInfoId: request.lottoRoundInfoId,
-    attempt: request.attempt,
-    paymentKey: request.paymentKey,
-    actor: { strategy: 'durable', instance: serverName, requestId: request.requestId },
-  });
+  const attemptOf = attemptsBy(serverName);
   // Provider and member may ask for different sums, so what was captured is what is given back.
   const compensation: Compensation<Transaction, ChargeRequest, ChargeValue> = {
     name: 'refund',
@@ -141,6 +133,21 @@ export function purchaseDefinition<Transaction>({
   };
 }
 
+/** @param serverName  Whose changes of a status they are. */
+export function attemptsBy(
+  serverName: string,
+): (call: { readonly request: ChargeRequest }) => PaymentAttempt {
+  return ({ request }) => ({
+    orderId: request.orderId,
+    lottoPublishId: request.lottoPublishId,
+    memberId: request.memberId,
+    lottoRoundInfoId: request.lottoRoundInfoId,
+    attempt: request.attempt,
+    paymentKey: request.paymentKey,
+    actor: { strategy: 'durable', instance: serverName, requestId: request.requestId },
+  });
+}
+
 function noteOf(why: ReleaseReason): ReleaseNote {
   switch (why.reason) {
     case 'declined':
@@ -166,7 +173,10 @@ function chargeValueOf({ paymentKey, orderId, totalAmount, currency, method }: C
  * What is written into the bill: what was asked for, which is what any payment that is ours has been compared with. The value may be an
  * operator's word, which nobody has compared.
  */
-function paymentIn({ request }: OutwardCall<ChargeRequest>, value: ChargeValue | null): CapturedPayment {
+export function paymentIn(
+  { request }: OutwardCall<ChargeRequest>,
+  value: ChargeValue | null,
+): CapturedPayment {
   const { paymentKey, orderId, amount: totalAmount, currency } = request;
   const method: unknown = value?.method;
   return {

@@ -7,6 +7,7 @@ import {
   durableCalls,
   type Refused,
   refused,
+  type SqlPort,
   sqlDurableCallStore,
 } from 'pawl';
 import type { PaymentProvider } from '../../../payment/provider.ts';
@@ -15,11 +16,13 @@ import { findOrder, type Order } from '../../order.ts';
 import { type Actor, moveStatus } from '../../publish.ts';
 import type { Confirmation } from '../confirmation.ts';
 import {
+  attemptsBy,
   type ChargeRequest,
   type ChargeValue,
   type PurchaseAnswers,
   purchaseDefinition,
 } from './definition.ts';
+import { groupedPurchases, type PurchaseClaim } from './grouped-purchases.ts';
 import type { PaymentAttempt, PurchaseRows } from './rows.ts';
 import { mysqlRows } from './rows-mysql.ts';
 import { postgresRows } from './rows-postgres.ts';
@@ -33,6 +36,10 @@ export interface DurablePurchaseSettings {
   readonly marginMs: number;
   /** Whether the provider honours idempotency keys. */
   readonly isIdempotent: boolean;
+  /** Whether those who pay at the same time share transactions. */
+  readonly together: boolean;
+  /** How long an order is waited for that somebody has locked, in milliseconds, at least 1. */
+  readonly lockWaitMs: number;
   readonly recovery: {
     readonly everyMs: number;
     readonly most: number;
@@ -44,6 +51,8 @@ export interface DurablePurchaseSettings {
 export interface DurablePurchasesOptions {
   readonly db: ShopDatabase;
   readonly sql: ShopSql;
+  /** The same database, over connections for group commit alone. */
+  readonly groups: SqlPort;
   readonly provider: PaymentProvider;
   readonly answers: PurchaseAnswers;
   readonly serverName: string;
@@ -51,6 +60,14 @@ export interface DurablePurchasesOptions {
   /** Told of what the answers do not show. */
   onEvent(event: DurableCallEvent): void;
 }
+
+export type PurchaseCalls = DurableCalls<
+  ShopTransaction,
+  ChargeRequest,
+  ChargeValue,
+  PurchaseClaim,
+  Refused<'wrong-state'>
+>;
 
 /** What a confirmation has come to: `answered` is final, and stored. */
 export type DurablePurchaseOutcome =
@@ -65,7 +82,7 @@ export type CancelOutcome =
   | { readonly outcome: 'not-found' };
 
 export interface DurablePurchases {
-  readonly calls: DurableCalls<ShopTransaction, ChargeRequest, ChargeValue>;
+  readonly calls: PurchaseCalls;
   readonly rows: PurchaseRows<ShopTransaction>;
   /** Refused, `wrong-state`: the order is not there, is not to be paid like this, or not now. */
   confirm(confirmation: Confirmation): Promise<DurablePurchaseOutcome>;
@@ -85,10 +102,16 @@ const LOOKS = 5;
 export function durablePurchases(options: DurablePurchasesOptions): DurablePurchases {
   const { db, sql, serverName, settings } = options;
   const rows = sql.dialect.name === 'mysql' ? mysqlRows : postgresRows;
-  const { leaseMs, recovery, isIdempotent } = settings;
-  const calls = durableCalls(
-    sqlDurableCallStore(sql),
-    purchaseDefinition({ ...options, rows, isIdempotent }),
+  const { leaseMs, recovery, isIdempotent, together, lockWaitMs } = settings;
+  const grouped = groupedPurchases({
+    dialect: sql.dialect,
+    answers: options.answers,
+    attemptOf: attemptsBy(serverName),
+    finalAfterMs: settings.sessionMs + settings.marginMs,
+  });
+  const calls: PurchaseCalls = durableCalls(
+    sqlDurableCallStore(sql, { groups: { sql: options.groups, together, lockWaitMs } }),
+    { ...purchaseDefinition({ ...options, rows, isIdempotent }), grouped },
     { leaseMs, recovery, onEvent: options.onEvent },
   );
   const actor = (requestId: string): Actor => ({ strategy: 'durable', instance: serverName, requestId });
@@ -135,22 +158,13 @@ export function durablePurchases(options: DurablePurchasesOptions): DurablePurch
 
     async confirm(confirmation) {
       const { memberId, paymentKey, lottoPublishId, orderId, amount, requestId, trace } = confirmation;
-      const outcome = await calls.run(
+      const claim = { orderId, lottoPublishId, memberId, paymentKey, amount, requestId };
+      const outcome = await calls.runGrouped(
         {
           ...requestName(confirmation),
           payload: JSON.stringify([lottoPublishId, orderId, paymentKey, amount ?? null]),
         },
-        async (transaction) => {
-          const claimed = await rows.claim(transaction, { ...confirmation, actor: actor(requestId) });
-          if (claimed.outcome !== 'done') return claimed;
-          const order = { orderId, lottoPublishId, memberId, paymentKey, requestId, isStray: false };
-          return done({
-            subject: orderId,
-            attempt: claimed.value.attempt,
-            request: { ...order, ...claimed.value, testCode: confirmation.testCode ?? null },
-            finalAfterMs: settings.sessionMs + settings.marginMs,
-          });
-        },
+        { ...claim, actor: actor(requestId), testCode: confirmation.testCode ?? null },
       );
       if (outcome.outcome === 'unknown') return { outcome: 'pending' };
       if (outcome.outcome === 'refused') return outcome;

@@ -1,64 +1,13 @@
 import { sql } from 'kysely';
 import { done, refused } from 'pawl';
 import type { ShopTransaction } from '../../../store/database.ts';
-import { ON_SALE } from '../../order.ts';
 import { auditStatus } from '../../publish.ts';
-import { whileOnSale } from '../steps.ts';
 import { billOf, type PurchaseRows } from './rows.ts';
 import { sharedRows, whileUndrawn } from './shared-rows.ts';
 
 /** MySQL has no statement that changes one table and tells what it found there, nor one that changes several. */
 export const mysqlRows: PurchaseRows<ShopTransaction> = {
   ...sharedRows,
-
-  async claim(transaction, order) {
-    const { trx } = transaction;
-    const { orderId, lottoPublishId, memberId, paymentKey, amount } = order;
-    const found = await trx
-      .selectFrom('lotto_publish')
-      .innerJoin('orders', 'orders.order_id', 'lotto_publish.order_id')
-      .select(['attempt', 'lotto_round_info_id', 'orders.amount', 'orders.currency'])
-      .where('lotto_publish.id', '=', lottoPublishId)
-      .where('lotto_publish.order_id', '=', orderId)
-      .where('orders.member_id', '=', memberId)
-      .executeTakeFirst();
-    if (found === undefined || (amount !== undefined && amount !== found.amount))
-      return refused('wrong-state');
-    const { attempt, lotto_round_info_id } = found;
-    // What was read is as old as may be; only what this finds is claimed.
-    const { numUpdatedRows } = await trx
-      .updateTable('lotto_publish')
-      .set((row) => ({
-        status: 'PENDING',
-        version: row('version', '+', 1),
-        payment_key: paymentKey,
-        payment_outcome: 'in-progress',
-        payment_code: null,
-      }))
-      .where('id', '=', lottoPublishId)
-      .where('status', '=', 'WAITING')
-      .where('attempt', '=', attempt)
-      .where(({ exists, selectFrom }) =>
-        exists(
-          selectFrom('lotto_round_info').select('id').where('id', '=', lotto_round_info_id).where(ON_SALE),
-        ),
-      )
-      .where(({ exists, not, selectFrom }) =>
-        not(exists(selectFrom('stray_capture').select('payment_key').where('payment_key', '=', paymentKey))),
-      )
-      .executeTakeFirstOrThrow();
-    if (numUpdatedRows === 0n) return refused('wrong-state');
-    // The round was looked at before the row: waiting for that takes its time.
-    const onSale = await whileOnSale(transaction, order);
-    if (onSale.outcome !== 'done') return onSale;
-    await auditStatus(transaction, order, 'WAITING', 'PENDING');
-    return done({
-      attempt,
-      lottoRoundInfoId: lotto_round_info_id,
-      amount: found.amount,
-      currency: found.currency,
-    });
-  },
 
   async complete(transaction, attempt, payment) {
     const { trx } = transaction;

@@ -27,14 +27,6 @@ export interface OrderClaim {
   readonly actor: Actor;
 }
 
-/** What the claim found in the order. */
-export interface ClaimedOrder {
-  readonly attempt: number;
-  readonly lottoRoundInfoId: number;
-  readonly amount: number;
-  readonly currency: string;
-}
-
 /** What the provider's records and ours make of a capture. */
 export type CaptureJudgement =
   /** It is the current attempt's, or has its purchase: nothing is to be done. */
@@ -53,19 +45,12 @@ export type CaptureJudgement =
   | { readonly judged: 'no-record' };
 
 /**
- * What the durable purchase reads and writes in the shop's tables, in as few statements as each database takes.
+ * What the durable purchase reads and writes in the shop's tables for one call alone, in as few statements as each database takes: what
+ * is not written for many at once (`grouped-purchases.ts`), and the settlements of those who recover.
  *
  * All of it runs in a transaction of the caller's, and locks the order's row before the record of its durable call.
  */
 export interface PurchaseRows<Transaction> {
-  /**
-   * WAITING → PENDING, while the round sells, noting the payment that is under way. Refused, `not-open`, when the sale has closed
-   * while the claim waited for the row.
-   */
-  claim(
-    transaction: Transaction,
-    order: OrderClaim,
-  ): Promise<Done<ClaimedOrder> | Refused<'wrong-state' | 'not-open'>>;
   /**
    * PENDING → COMPLETE, with the purchase and its bill. Refused, `not-open`, when the round was drawn or called off
    * meanwhile, or the payment was taken for a stray one, and is being given back.
