@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, {
   type FastifyError,
   type FastifyReply,
@@ -9,7 +9,9 @@ import Fastify, {
 
 import { refuseClient } from './client-errors.ts';
 import { drain } from './drain.ts';
+import { requestLog } from './request-log.ts';
 import { enforceRouteRules } from './route-rules.ts';
+import { validatorCompiler } from './validation.ts';
 
 /** How often slow clients are looked for, in milliseconds, or as often as their time ends, if that is less. */
 const LOOK_FOR_SLOW_CLIENTS_MS = 5_000;
@@ -36,6 +38,7 @@ export interface StrictServerOptions {
 export function createStrictServer(options: StrictServerOptions) {
   const app = Fastify({
     logger: options.logger ?? false,
+    childLoggerFactory: requestLog,
     bodyLimit: options.bodyLimitBytes,
     requestTimeout: options.requestTimeoutMs,
     http: {
@@ -65,7 +68,7 @@ export function createStrictServer(options: StrictServerOptions) {
     },
   })
     .withTypeProvider<TypeBoxTypeProvider>()
-    .setValidatorCompiler(TypeBoxValidatorCompiler);
+    .setValidatorCompiler(validatorCompiler);
   // Closing ends the connections that are idle at that moment. One that is busy would be kept alive after its
   // answer, and hold up the close until its client lets go of it (a minute, with most clients).
   let closing = false;
