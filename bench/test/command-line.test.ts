@@ -27,7 +27,7 @@ describe('bad arguments end it before anything is started, and are named', () =>
   test.each([
     [
       ['--only', 'locks,logs'],
-      '--only must name groups of locks, http, coupon, growth, idempotency, purchase, shop, got "logs"',
+      '--only must name groups of locks, http, coupon, growth, idempotency, purchase, shop, scale, got "logs"',
     ],
     [['--rounds', '2'], '--rounds must be a whole number from 3 to 100, got "2"'],
     [['--rounds', 'many'], '--rounds must be a whole number from 3 to 100, got "many"'],

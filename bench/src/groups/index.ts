@@ -5,10 +5,11 @@ import { http } from './http/index.ts';
 import { idempotency } from './idempotency/index.ts';
 import { locks } from './locks/index.ts';
 import { purchase } from './purchase/index.ts';
+import { scale } from './scale/index.ts';
 import { shop } from './shop/index.ts';
 
 /** In the order in which they are measured. */
-export const groups = { locks, http, coupon, growth, idempotency, purchase, shop } satisfies Record<
+export const groups = { locks, http, coupon, growth, idempotency, purchase, shop, scale } satisfies Record<
   string,
   Group
 >;

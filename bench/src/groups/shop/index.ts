@@ -45,7 +45,7 @@ export async function measureShop(
   for (const database of on) {
     progress(`starting the shop on ${database}`);
     const options = { database, instances: 1, pays: true, servers: context.servers, guardian, signal };
-    const target = await startShop(options);
+    const { target, stop } = await startShop(options);
     const servers = { ...context.servers, shop: target };
     const part: OperationPart<ShopSpec> = {
       part: partOf(database),
@@ -71,6 +71,7 @@ export async function measureShop(
     };
     const measured = await measureParts({ ...context, servers }, CONTENDERS, [part]);
     reports.push(...measured.reports);
+    await stop();
     Object.assign(ratios, ratiosOf(database, measured.rows.get(partOf(database))));
   }
   return { group: 'shop', parts: reports, ratios };

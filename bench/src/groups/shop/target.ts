@@ -2,7 +2,10 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { checkoutMains } from '../../../../packages/race-lab/src/cluster/checkout.ts';
 import { withDatabase } from '../../../../packages/race-lab/src/cluster/database-session.ts';
 import type { Guardian } from '../../../../packages/race-lab/src/cluster/guardian.ts';
-import { startNodeService } from '../../../../packages/race-lab/src/cluster/node-service.ts';
+import {
+  type NodeService,
+  startNodeService,
+} from '../../../../packages/race-lab/src/cluster/node-service.ts';
 import { freePort } from '../../../../packages/race-lab/src/cluster/ports.ts';
 import type { ServerUrls, ShopTarget } from '../../servers.ts';
 import type { DatabaseName } from '../operations/contenders/database.ts';
@@ -25,12 +28,19 @@ export interface ShopOptions {
   readonly signal: AbortSignal;
 }
 
+/** A shop that has been started. */
+export interface StartedShop {
+  readonly target: ShopTarget;
+  /** Ends its instances, so that they do not run beside what is measured next. */
+  stop(): Promise<void>;
+}
+
 /**
  * Starts the shop as it comes, on a database of its own, and makes what is asked for.
  *
  * @throws as startNodeService does, and ShopRefusedError.
  */
-export async function startShop(options: ShopOptions): Promise<ShopTarget> {
+export async function startShop(options: ShopOptions): Promise<StartedShop> {
   const { database, instances, pays, servers, guardian, signal } = options;
   const name = `bench_shop_${randomBytes(6).toString('hex')}`;
   await withDatabase(servers[database], LIMIT_MS, (query) => query(`CREATE DATABASE ${name}`));
@@ -48,10 +58,11 @@ export async function startShop(options: ShopOptions): Promise<ShopTarget> {
         },
       })
     : undefined;
+  const started: NodeService[] = provider === undefined ? [] : [provider];
   const baseUrls: string[] = [];
   // One after the other: the first makes the tables.
   for (let index = 1; index <= instances; index++) {
-    const { baseUrl } = await startNodeService(guardian, {
+    const instance = await startNodeService(guardian, {
       ...{ name: `${name}-${index}`, main: mains.shop, port: freePort, signal },
       env: {
         SERVER_NAME: `lotto-back-${index}`,
@@ -63,12 +74,19 @@ export async function startShop(options: ShopOptions): Promise<ShopTarget> {
         LOG_LEVEL: 'warn',
       },
     });
-    baseUrls.push(baseUrl);
+    started.push(instance);
+    baseUrls.push(instance.baseUrl);
   }
   const sockets = openHttpSockets(baseUrls);
   try {
     const couponId = await makeCoupon(sockets);
-    return { instances: baseUrls, couponId, confirmation: pays ? await payOrder(sockets) : null };
+    const confirmation = pays ? await payOrder(sockets) : null;
+    return {
+      target: { instances: baseUrls, couponId, confirmation },
+      async stop() {
+        await Promise.all(started.map((service) => service.stop()));
+      },
+    };
   } finally {
     sockets.close();
   }
