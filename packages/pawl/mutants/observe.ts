@@ -10,8 +10,26 @@ const CANARIES = telemetry(
   'what is never told > keys, scopes, payloads, answers; messages, names and codes of the caller’s errors; reasons that are none',
 );
 
+const BATCHES = telemetry(
+  'transactions that callers share > each by how many share it, how long the first has waited, and how many are left; no key, no item',
+);
+
 /** What those who watch are told of the guards, and what they cannot do to them. */
 export const observeMutants: readonly Mutant[] = [
+  {
+    file: CORE,
+    line: 'for (const { observer } of observers) quiet(() => observer.batched?.(seen))(undefined);',
+    replacement: '',
+    why: 'whoever watches is told of shared transactions',
+    test: BATCHES,
+  },
+  {
+    file: ADAPTER,
+    line: 'batchLeft.record(left, attributes);',
+    replacement: 'batchLeft.record(size, attributes);',
+    why: 'a queue that grows is seen before it refuses',
+    test: BATCHES,
+  },
   {
     file: CORE,
     line: `return typeof value === 'string' && Object.hasOwn(REASONS, value);`,
