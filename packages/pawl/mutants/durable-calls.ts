@@ -10,6 +10,10 @@ const takeBack = (name: string): NamedTest => ({ file: 'test/durable-call-take-b
 const verdicts = (name: string): NamedTest => ({ file: 'test/durable-call-verdicts.test.ts', name });
 const loop = (name: string): NamedTest => ({ file: 'test/durable-call-loop.test.ts', name });
 const deaths = (name: string): NamedTest => ({ file: 'test/durable-call-deaths.test.ts', name });
+const groups = (name: string): NamedTest => ({
+  file: 'test/durable-call-groups.test.ts',
+  name: `postgres > ${name}`,
+});
 
 const rules: readonly Mutant[] = [
   {
@@ -254,7 +258,8 @@ const holding: readonly Mutant[] = [
   },
   {
     file: 'src/durable-call.ts',
-    line: 'if (found !== undefined) return outcomeOfCall(found, fingerprint);',
+    line: 'return found === undefined ? claimed.refusal : outcomeOfCall(found, fingerprint);',
+    replacement: 'return claimed.refusal;',
     why: 'the same request is told what became of it, and not that the subject is taken',
     test: owner(
       'postgres > a call that succeeds > its answer is replayed byte by byte, with the listed headers and no others',
@@ -358,5 +363,53 @@ const recovering: readonly Mutant[] = [
   },
 ];
 
+const together: readonly Mutant[] = [
+  {
+    file: 'src/sql-durable-call-groups.ts',
+    line: `if (known.has(textOf(id))) return refused('already-done');`,
+    why: 'a key that is known claims nothing, whatever it is for',
+    test: groups('the same request, its key, and its parcel again, in one transaction: one is booked'),
+  },
+  {
+    file: 'src/sql-durable-call-groups.ts',
+    line: 'if (call.attempt <= (lastAttempts.get(call.subject) ?? 0)) throw new AttemptTaken(call);',
+    why: 'an attempt that is on record is refused, and is no failure',
+    test: groups('an attempt that is on record is not claimed again, and spoils nobody else’s'),
+  },
+  {
+    file: 'src/sql-durable-call-groups.ts',
+    line: `if (fence !== item.fence) return refused('fenced');`,
+    why: 'who has lost his fence settles nothing',
+    test: groups('who has lost his fence settles nothing, and those beside him do'),
+  },
+  {
+    file: 'src/sql-durable-call-groups.ts',
+    line: `const complete = (written: readonly SqlResult[]): readonly SqlStatement[] => {`,
+    replacement:
+      'const complete = (written: readonly SqlResult[]): readonly SqlStatement[] => { if (answers.length > 1) answers.length = 1;',
+    why: 'each of a batch is answered',
+    test: groups('twenty at once: one claim and one settlement for all of them, and each has his answer'),
+  },
+  {
+    file: 'src/durable-call-run.ts',
+    line: `if (shared !== undefined && shared.reason !== 'overloaded') throw notWritten(shared.reason);`,
+    replacement: 'if (shared !== undefined) throw notWritten(shared.reason as never);',
+    why: 'a settlement that finds too many waiting is written alone',
+    test: groups('when too many wait, a settlement is written alone: its effect is there'),
+  },
+  {
+    file: 'src/durable-call-run.ts',
+    line: `if (shared !== undefined && shared.reason !== 'overloaded') throw notWritten(shared.reason);`,
+    why: 'a row that somebody has for too long is not waited for twice',
+    test: groups('who has the row for too long is told of: nothing is claimed, or recovery settles it'),
+  },
+];
+
 /** Durable calls and their compensation. What their store does with its rows alone is in `durable-call-store.test.ts`. */
-export const durableCallMutants: readonly Mutant[] = [...rules, ...undoing, ...holding, ...recovering];
+export const durableCallMutants: readonly Mutant[] = [
+  ...rules,
+  ...undoing,
+  ...holding,
+  ...recovering,
+  ...together,
+];

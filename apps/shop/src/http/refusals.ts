@@ -37,7 +37,7 @@ export const refusals: Readonly<Record<RefusalReason, Refusal>> = {
   },
   overloaded: {
     status: 503,
-    message: 'The payment provider cannot be reached. This request charged nothing; try again in a moment.',
+    message: 'No payment can be taken now. This request charged nothing; try again in a moment.',
   },
 };
 

@@ -7,7 +7,7 @@ import { type LottoNumbers, TICKET_PRICE } from './ticket.ts';
 const CURRENCY = 'KRW';
 
 /** By the database's clock, and until the round is drawn or called off. */
-export const ON_SALE = sql<SqlBool>`(sales_open_at <= current_timestamp(6) AND current_timestamp(6) < sales_close_at
+const ON_SALE = sql<SqlBool>`(sales_open_at <= current_timestamp(6) AND current_timestamp(6) < sales_close_at
   AND drawn_at IS NULL AND called_off_at IS NULL)`;
 
 export interface Order {
