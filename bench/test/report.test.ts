@@ -115,3 +115,22 @@ test('the text says what is wrong, who was not served, what holds, and how the s
   expect(text).toContain('Redis 7.0: appendfsync everysec');
   expect(text).toContain('Again: npm run bench -- --rounds 3');
 });
+
+test('each part is plotted by its first figure, from 0 to the greatest; a single row is not', () => {
+  const half = { warmUp: round(1), rounds: [round(75), round(75), round(75)] };
+  const few = { warmUp: round(1), rounds: [round(1), round(1), round(1)] };
+  const rows = part(
+    { title: title('limit'), measured: right },
+    { title: title('half'), measured: half },
+    { title: title('few'), measured: few },
+  );
+  const lines = linesOf(report([rows], []));
+  const at = lines.indexOf('perSecond:');
+  expect(lines.slice(at + 1, at + 4)).toEqual([
+    `  limit  ${'█'.repeat(40)} 150`,
+    `  half   ${'█'.repeat(20)} 75.0`,
+    '  few    ▏ 1.00',
+  ]);
+  const single = part({ title: title('limit'), measured: right });
+  expect(linesOf(report([single], []))).not.toContain('perSecond:');
+});

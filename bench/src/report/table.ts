@@ -31,6 +31,7 @@ function groupLines({ group, parts }: GroupReport): string[] {
       `${group}: ${part.part} (${settingOf(part)})`,
       partTable(part),
       ...remarksOf(part),
+      ...plotOf(part),
     ]),
     '',
     ...[...settings].map(([row, text]) => `${row}: ${text}`),
@@ -99,6 +100,27 @@ function spread(value: Spread | null): string {
   if (value === null) return '–';
   const { median, min, max } = value;
   return min === max ? short(median) : `${short(median)} (${short(min)}–${short(max)})`;
+}
+
+const LONGEST_BAR = 40;
+
+/** The first figure of each row as a bar, from 0 to the greatest. One row alone needs none. */
+function plotOf({ rows }: PartReport): string[] {
+  const name = Object.keys(rows[0]?.figures ?? {})[0] ?? '';
+  const median = ({ figures }: RowReport) => figures[name]?.median ?? 0;
+  const greatest = Math.max(...rows.map(median));
+  if (rows.length < 2 || !(greatest > 0)) return [];
+  const width = Math.max(...rows.map(({ row }) => row.length));
+  return [
+    '',
+    `${name}:`,
+    ...rows.map((row) => {
+      const length = (median(row) / greatest) * LONGEST_BAR;
+      // What is there is seen, however short.
+      const bar = median(row) > 0 ? '█'.repeat(Math.floor(length)) || '▏' : '';
+      return `  ${row.row.padEnd(width)}  ${bar} ${short(median(row))}`;
+    }),
+  ];
 }
 
 /** Three digits, or the whole number where it has more. */

@@ -89,7 +89,7 @@ function withOwnRedis(urls: ServerUrls): ServerUrls {
 }
 
 /** A row that is measured. */
-export interface Keyed {
+interface Keyed {
   readonly spec: Pick<IdempotencySpec, 'guards'>;
   readonly load: Pick<LoadProcess, 'carryOut'>;
   readonly records: Pick<Records, 'clear'>;
@@ -97,7 +97,7 @@ export interface Keyed {
 }
 
 /** One round. In the first, many must also ask with one key. */
-export async function measureKeys(
+async function measureKeys(
   { spec, load, records, servers }: Keyed,
   kind: Kind,
   callers: number,
