@@ -22,7 +22,8 @@ export interface GroupedUpdates {
  * The row of each is locked first, by its key, and passed over where somebody else has it; then the database compares what is expected.
  * Like `conditionalUpdate` it protects the one row, and only against writers that check the same condition.
  *
- * Cost: two round trips and one commit for each batch; two statements for each update, and two for one that finds no row.
+ * Cost: two round trips and one commit for each batch, on PostgreSQL also where all were refused, since it writes locks down; two
+ * statements for each update.
  *
  * @param sql  Best with `readThenWrite`, and for nothing else: see `groupCommit`.
  * @throws MisuseError  An option.
