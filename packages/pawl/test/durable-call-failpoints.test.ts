@@ -129,3 +129,11 @@ test.each(failpointNames)('%s', async (name) => {
   await path();
   expect([...visited]).toContain(name);
 });
+
+test('who claims and settles together with others passes them too', async () => {
+  await scene.instance({ groups: {} }).bookTogether(parcel);
+  const steps = ['durable-call.claim', 'durable-call.send', 'durable-call.settle'];
+  expect([...visited].toSorted()).toEqual(
+    failpointNames.filter((name) => steps.includes(stepOf(name))).toSorted(),
+  );
+});
