@@ -283,7 +283,9 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
           return new Broken(error);
         }
       };
-      return { writes: wait ? [...writes, dialect.restoreLockWait] : writes, result };
+      // A port that rolls back what has nothing to write restores the limit with that, and no COMMIT is waited for.
+      const restores = wait && (writes.length > 0 || this.#sql.readThenWrite === undefined);
+      return { writes: restores ? [...writes, dialect.restoreLockWait] : writes, result };
     };
     return readThenWrite(this.#sql, limited, (read) =>
       decisionOf(this.#work.decide(items, wait ? read.slice(1) : read)),

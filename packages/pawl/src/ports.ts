@@ -66,7 +66,7 @@ export interface SqlPort<Transaction extends SqlTransaction = SqlTransaction> ex
   /**
    * A transaction of its own at READ COMMITTED in two round trips: its begin and `reads` are sent together, and so are its
    * COMMIT and what `decide` makes of their results. Nothing is held while anything else is waited for. Where the last decision
-   * has no `writes`, or one throws, it is rolled back.
+   * has no `writes`, or one throws, it is rolled back, and a limit of `limitLockWait` with it.
    *
    * Without `reads` it is one round trip where it can be. A single write is then a transaction by itself, at the session's
    * own isolation level.

@@ -157,6 +157,10 @@ describe.each(forms)('reading, then writing: $on, $over', ({ on, over }) => {
     const reads = [limitLockWait(1_000), statement('SELECT n FROM counter FOR UPDATE')];
     expect(await readThenWrite(sql, reads, () => writing(restoreLockWait))).toBe('committed');
     expect(await limit()).toEqual(before);
+    if (over === 'together') {
+      expect(await readThenWrite(sql, reads, () => writing())).toBe('committed');
+      expect(await limit()).toEqual(before);
+    }
     const other = await holder('UPDATE counter SET n = 1');
     const late = readThenWrite(sql, reads, () => writing(insert('late'), restoreLockWait));
     await expect(late).rejects.toMatchObject({ code: 'LOCK_TIMEOUT', effect: 'none' });

@@ -1,5 +1,5 @@
 import type { DatabaseName } from '../operations/contenders/database.ts';
-import type { OperationSpec } from '../operations/operation.ts';
+import { generator, type OperationSpec } from '../operations/operation.ts';
 
 export type Kind = 'fresh' | 'replay';
 
@@ -44,6 +44,7 @@ const ofDatabase = (database: DatabaseName): readonly IdempotencySpec[] => [
 
 /** All rows, the limits first. */
 export const contenders: readonly IdempotencySpec[] = [
+  { ...generator, ...{ kinds: BOTH, guards: false, quick: false } },
   {
     ...{ row: BARE_SET, own: false, kinds: ['fresh'], guards: true, quick: true },
     settings: 'limit: over ioredis; no lease, owner or fingerprint',

@@ -1,11 +1,12 @@
 import type { DatabaseName } from '../operations/contenders/database.ts';
-import type { OperationSpec } from '../operations/operation.ts';
+import { generator, type OperationSpec } from '../operations/operation.ts';
 
 /** One row of the group. */
 export interface PurchaseSpec extends OperationSpec {
-  readonly database: DatabaseName;
+  /** Null: none. */
+  readonly database: DatabaseName | null;
   /** What it leaves of a purchase. */
-  readonly leaves: 'bill' | 'paid order' | 'both';
+  readonly leaves: 'bill' | 'paid order' | 'both' | 'nothing';
   /** Whether it guards, which is tried, and its duplicates are measured; a limit does not. */
   readonly guards: boolean;
   /** More than it can do in a second. */
@@ -61,6 +62,10 @@ const ofDatabase = (database: DatabaseName): readonly PurchaseSpec[] => [
 
 /** All rows, the limits first. */
 export const contenders: readonly PurchaseSpec[] = [
+  {
+    ...generator,
+    ...{ database: null, leaves: 'nothing', guards: false, perSecond: 1, quick: false },
+  },
   ...ofDatabase('postgres'),
   {
     ...{ ...byHand, row: DBOS, database: 'postgres', perSecond: 5_000, quick: true },

@@ -133,7 +133,7 @@ export function pgPort(pool: PgPool): SqlPort {
       );
       let broken = true;
       try {
-        await neverCommitted(() => query(client, 'BEGIN ISOLATION LEVEL READ COMMITTED'));
+        await neverCommitted(() => query(client, BEGIN.text));
         const result = await work(transaction).catch(async (error: unknown) => {
           end();
           broken = await rollback(client).then(
@@ -143,12 +143,9 @@ export function pgPort(pool: PgPool): SqlPort {
           throw error;
         });
         end();
-        // PostgreSQL answers ROLLBACK, and no error, to the COMMIT of a transaction in which a statement failed.
-        const { command } = await query(client, 'COMMIT');
+        const answer = await query(client, COMMIT.text);
         broken = false;
-        if (command !== 'COMMIT') {
-          throw new StoreError('ROLLED_BACK', 'none', `COMMIT was answered with ${command}`);
-        }
+        requireCommitted(answer);
         return result;
       } finally {
         client.release(broken);
@@ -207,9 +204,7 @@ async function readThenWrite<T>(
       throw error;
     });
     broken = false;
-    const { command } = written.at(-1) as PgResult;
-    if (command !== 'COMMIT')
-      throw new StoreError('ROLLED_BACK', 'none', `COMMIT was answered with ${command}`);
+    requireCommitted(written.at(-1) as PgResult);
     return decision.result(written.slice(0, -1).map(normalise));
   } finally {
     client.release(broken);
