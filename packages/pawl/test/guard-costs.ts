@@ -9,6 +9,9 @@ import {
   done,
   durableCalls,
   fencedUpdate,
+  groupedClaims,
+  groupedIdempotencyStore,
+  groupedUpdates,
   type IdempotencyStore,
   idempotencyKeys,
   type LockStore,
@@ -97,13 +100,14 @@ export async function sqlCosts(url: string): Promise<Costs> {
     const committed = await commitCounter(store);
     const plain = store.open({ connections: 2 });
     const counted = store.open({ connections: 1, port: server.port });
+    const shared = store.open({ connections: 1, port: server.port, over: 'together' });
     await migrate(plain);
     await store.query(
       'CREATE TABLE ticket (id integer PRIMARY KEY, status varchar(10), version integer, fence bigint)',
     );
     await store.query('CREATE TABLE bill (ticket_id integer)');
     const cases = {
-      ...sqlCases(counted, plain, store),
+      ...sqlCases(counted, shared, plain, store),
       'distributed lock, sessions of the database': lockCases(locks.store, () => isIdle(locks)),
     };
     return await count(cases, async () => ({
@@ -155,7 +159,7 @@ interface Ticket {
   readonly key: { readonly id: number };
 }
 
-function sqlCases(sql: SqlPort, plain: SqlPort, store: Store): Cases {
+function sqlCases(sql: SqlPort, shared: SqlPort, plain: SqlPort, store: Store): Cases {
   const execute = (session: Pick<SqlPort, 'execute'>, text: string) => session.execute({ text, values: [] });
   const newTicket = async (status = 'WAITING') => {
     tickets++;
@@ -200,7 +204,10 @@ function sqlCases(sql: SqlPort, plain: SqlPort, store: Store): Cases {
   };
 
   const leased = idempotencyCases(sqlIdempotencyStore(sql), sqlIdempotencyStore(plain));
+  const grouped = idempotencyCases(groupedIdempotencyStore(shared), sqlIdempotencyStore(plain));
   const keys = idempotencyKeys(sqlIdempotencyStore(sql));
+  const updates = groupedUpdates(shared, { name: 'tickets' });
+  const claims = groupedClaims(shared, { name: 'claims' });
   const transactional = transactionalIdempotencyKeys(sql);
   const bill = (transaction: SqlTransaction) => execute(transaction, 'INSERT INTO bill VALUES (1)');
 
@@ -221,6 +228,22 @@ function sqlCases(sql: SqlPort, plain: SqlPort, store: Store): Cases {
         },
       ],
     },
+    'conditional update, in groups': {
+      won: [
+        'done',
+        async () => {
+          const ticket = await newTicket();
+          return () => updates.update({ ...ticket, ...take });
+        },
+      ],
+      lost: [
+        'wrong-state',
+        async () => {
+          const ticket = await newTicket('PENDING');
+          return () => updates.update({ ...ticket, ...take });
+        },
+      ],
+    },
     'unique claim': {
       won: ['done', async () => () => claimUnique(sql, { ...newClaim(), values })],
       lost: [
@@ -235,6 +258,16 @@ function sqlCases(sql: SqlPort, plain: SqlPort, store: Store): Cases {
         async () => {
           const claim = await claimed(undefined, values);
           return () => releaseClaim(sql, { ...claim, owner: values });
+        },
+      ],
+    },
+    'unique claim, in groups': {
+      won: ['done', async () => () => claims.claim({ ...newClaim(), values })],
+      lost: [
+        'in-progress',
+        async () => {
+          const claim = await claimed(undefined);
+          return () => claims.claim({ ...claim, values });
         },
       ],
     },
@@ -370,6 +403,7 @@ function sqlCases(sql: SqlPort, plain: SqlPort, store: Store): Cases {
       ],
     },
     'idempotency key, leased, SQL': leased,
+    'idempotency key, leased, in groups': grouped,
     'idempotency key, leased, with `completeIn`': {
       fresh: [
         'done',
