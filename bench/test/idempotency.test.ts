@@ -79,18 +79,23 @@ test('the group idempotency measures what it is asked for, and every row of ours
   const [postgres, mariadb] = await Promise.all([newDatabase(), newDatabase('mariadb')]);
   const servers = { redis: inject('redisUrl'), postgres, mariadb };
   const context = { servers, directory: '', rounds: 1, signal, progress: () => undefined };
-  const few = ['bare SET NX + SET', 'bare GET', 'node-idempotency', 'postgres by hand', 'mariadb by hand'];
+  const few = [
+    'load generator',
+    'bare SET NX + SET',
+    'bare GET',
+    'node-idempotency',
+    'postgres by hand',
+    'mariadb by hand',
+  ];
   const rows = thorough
     ? contenders.map(({ row }) => row)
     : [...few, 'pawl redis', 'pawl postgres grouped', 'pawl mariadb grouped'];
-  const { parts, ratios } = await measureIdempotency(context, { roundMs: 40, peers: true }, rows);
+  const callers = thorough ? [64, 1] : [64];
+  const { parts, ratios } = await measureIdempotency(context, { roundMs: 40, peers: true, callers }, rows);
 
-  expect(parts.map(({ part }) => part)).toEqual([
-    'fresh, 64 callers',
-    'fresh, 1 caller',
-    'replay, 64 callers',
-    'replay, 1 caller',
-  ]);
+  expect(parts.map(({ part }) => part)).toEqual(
+    expect.arrayContaining(['fresh, 64 callers', 'replay, 64 callers']),
+  );
   expect(new Set(parts.flatMap((part) => part.rows.map(({ row }) => row)))).toEqual(new Set(rows));
   const wrongByNature = ['express-idempotency', 'Powertools'];
   for (const { row, wrong, firstError, figures } of parts.flatMap((part) => part.rows)) {

@@ -51,7 +51,13 @@ test('the group purchase measures what it is asked for, and every row is right',
   const [postgres, mariadb] = await Promise.all([newDatabase(), newDatabase('mariadb')]);
   const servers = { redis: inject('redisUrl'), postgres, mariadb };
   const context = { servers, directory: '', rounds: 1, signal, progress: () => undefined };
-  const few = ['postgres 2 statements', 'mariadb 2 statements', 'postgres 3 statements', 'mariadb lock held'];
+  const few = [
+    'load generator',
+    'postgres 2 statements',
+    'mariadb 2 statements',
+    'postgres 3 statements',
+    'mariadb lock held',
+  ];
   const rows = thorough
     ? contenders.map(({ row }) => row)
     : [...few, 'pawl postgres grouped', 'pawl mariadb grouped'];

@@ -6,7 +6,6 @@ import type { Group, MeasureContext } from '../group.ts';
 import type { DatabaseName } from '../operations/contenders/database.ts';
 import type { LoadProcess } from '../operations/load-process.ts';
 import { countWrites, measurementOf, PER_SECOND } from '../operations/measure.ts';
-import { GENERATOR } from '../operations/operation.ts';
 import { countedOrders, measureParts, type OperationPart } from '../operations/parts.ts';
 import { atLeast, compared, type MeasuredRows } from '../operations/ratios.ts';
 import { openRecords, type Records } from './contenders/records.ts';
@@ -28,13 +27,14 @@ export interface IdempotencyScale {
   readonly roundMs: number;
   /** Whether the rows are measured that no ratio needs. */
   readonly peers: boolean;
+  readonly callers: readonly number[];
 }
-
-const FULL: IdempotencyScale = { roundMs: 1_500, peers: true };
-const QUICK: IdempotencyScale = { roundMs: 200, peers: false };
 
 const FEW = 1;
 const MANY = 64;
+
+const FULL: IdempotencyScale = { roundMs: 1_500, peers: true, callers: [MANY, FEW] };
+const QUICK: IdempotencyScale = { roundMs: 200, peers: false, callers: [MANY] };
 
 /** What every row must get right: so many keys, each asked with so often at about the same time. */
 const RACE = { keys: 16, requests: 8, callers: 64 };
@@ -66,9 +66,9 @@ export async function measureIdempotency(
     setting: { callers, processes: 1, 'result bytes': RESULT_BYTES, 'round ms': scale.roundMs },
     limit: { row: kind === 'fresh' ? BARE_SET : BARE_GET, figure: PER_SECOND },
     specs: specs.filter(({ kinds }) => kinds.includes(kind)),
-    async roundTrips({ row }) {
-      if (row === GENERATOR) return null;
-      await records.clear();
+    async roundTrips({ where }) {
+      if (where === null) return null;
+      await records.clear(where);
       return countedOrders(callers, { first: 1, numbers: kind === 'fresh' ? null : callers });
     },
     measure(spec, load, round, roundTrips) {
@@ -77,7 +77,9 @@ export async function measureIdempotency(
     },
   });
   try {
-    const parts = (['fresh', 'replay'] as const).flatMap((kind) => [part(kind, MANY), part(kind, FEW)]);
+    const parts = (['fresh', 'replay'] as const).flatMap((kind) =>
+      scale.callers.map((callers) => part(kind, callers)),
+    );
     const measured = await measureParts({ ...context, servers }, CONTENDERS, parts);
     return { group: 'idempotency', parts: measured.reports, ratios: ratiosOf(measured.rows) };
   } finally {
@@ -92,7 +94,7 @@ function withOwnRedis(urls: ServerUrls): ServerUrls {
 
 /** A row that is measured. */
 interface Keyed {
-  readonly spec: Pick<IdempotencySpec, 'row' | 'guards'>;
+  readonly spec: Pick<IdempotencySpec, 'where' | 'guards'>;
   readonly load: Pick<LoadProcess, 'carryOut'>;
   readonly records: Pick<Records, 'clear'>;
   readonly servers: ServerUrls;
@@ -108,10 +110,10 @@ async function measureKeys(
 ): Promise<Measurement> {
   const wrong: string[] = [];
   if (first && spec.guards) {
-    await records.clear();
+    await records.clear(spec.where);
     wrong.push(...(await wrongInRace(load)));
   }
-  await records.clear();
+  await records.clear(spec.where);
   const stored = Array.from({ length: callers }, (_, index) => 1 + index);
   if (kind === 'replay') await load.carryOut({ kind: 'each', callers: 1, numbers: stored });
   const before = await countWrites(servers);
@@ -126,7 +128,7 @@ async function measureKeys(
   const commits = (await countWrites(servers)) - before;
   const expected = kind === 'fresh' ? RAN : REPLAYED;
   for (const [outcome, count] of Object.entries(result.outcomes)) {
-    if (outcome !== expected && spec.row !== GENERATOR)
+    if (outcome !== expected && spec.where !== null)
       wrong.push(`${count} times it was not ${expected}, but ${outcome}`);
   }
   return measurementOf(result, { commits, roundTrips }, wrong);

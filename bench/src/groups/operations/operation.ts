@@ -24,7 +24,7 @@ export interface OperationSpec extends RowTitle {
 }
 
 /** What the load generator itself can do: nothing, in the next turn of the event loop. */
-export const GENERATOR = 'load generator';
+const GENERATOR = 'load generator';
 
 export const generator: OperationSpec = {
   row: GENERATOR,

@@ -2,12 +2,16 @@ import { Redis } from 'ioredis';
 import { migrate, pawlTables } from 'pawl';
 import { withDatabase } from '../../../../../packages/race-lab/src/cluster/database-session.ts';
 import type { ServerUrls } from '../../../servers.ts';
+import type { DatabaseName } from '../../operations/contenders/database.ts';
 import { openPort } from '../../operations/contenders/group-port.ts';
+
+/** Where a row stores its records. Null: nowhere. */
+export type Where = DatabaseName | 'redis' | null;
 
 /** All that the rows have stored. */
 export interface Records {
-  /** Nothing is stored any more. */
-  clear(): Promise<void>;
+  /** Nothing is stored there any more. */
+  clear(where: Where): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -32,14 +36,16 @@ export async function openRecords(urls: ServerUrls): Promise<Records> {
   await redis.connect();
   const { idempotencyKey } = pawlTables();
   return {
-    async clear() {
-      await redis.flushdb();
-      for (const database of ['postgres', 'mariadb'] as const) {
-        await withDatabase(urls[database], LIMIT_MS, async (query) => {
-          await query('TRUNCATE TABLE bench_result');
-          await query(`TRUNCATE TABLE ${idempotencyKey}`);
-        });
+    async clear(where) {
+      if (where === null) return;
+      if (where === 'redis') {
+        await redis.flushdb();
+        return;
       }
+      await withDatabase(urls[where], LIMIT_MS, async (query) => {
+        await query('TRUNCATE TABLE bench_result');
+        await query(`TRUNCATE TABLE ${idempotencyKey}`);
+      });
     },
     close: async () => void (await redis.quit()),
   };
