@@ -30,6 +30,7 @@ import {
   type SqlTransaction,
   sqlDurableCallStore,
   sqlIdempotencyStore,
+  stock,
   sweepClaims,
   transact,
   transactionalIdempotencyKeys,
@@ -106,6 +107,9 @@ export async function sqlCosts(url: string): Promise<Costs> {
       'CREATE TABLE ticket (id integer PRIMARY KEY, status varchar(10), version integer, fence bigint)',
     );
     await store.query('CREATE TABLE bill (ticket_id integer)');
+    await store.query('CREATE TABLE coupon (id integer PRIMARY KEY, remaining integer)');
+    await store.query('INSERT INTO coupon VALUES (1, 1000)');
+    await store.query('CREATE TABLE issued (coupon integer, member integer, PRIMARY KEY (coupon, member))');
     const cases = {
       ...sqlCases(counted, shared, plain, store),
       'distributed lock, sessions of the database': lockCases(locks.store, () => isIdle(locks)),
@@ -153,6 +157,23 @@ async function commitCounter({ kind, query }: Store): Promise<() => Promise<numb
 }
 
 let tickets = 0;
+
+let claimants = 0;
+
+const stockOf = (sql: SqlPort) =>
+  stock(
+    sql,
+    {
+      rows: { table: 'coupon', key: 'id', columns: ['remaining'] },
+      claims: { table: 'issued', stock: 'coupon', claimant: 'member', columns: [] },
+      take: ({ row, claimed }) =>
+        claimed
+          ? refused('already-issued')
+          : done({ set: { remaining: Number(row.remaining) - 1 }, claim: {}, value: undefined }),
+      recall: () => refused('already-issued'),
+    },
+    { name: 'coupons' },
+  );
 
 interface Ticket {
   readonly table: string;
@@ -268,6 +289,17 @@ function sqlCases(sql: SqlPort, shared: SqlPort, plain: SqlPort, store: Store): 
         async () => {
           const claim = await claimed(undefined);
           return () => claims.claim({ ...claim, values });
+        },
+      ],
+    },
+    stock: {
+      won: ['done', async () => () => stockOf(shared).take({ stock: 1, claimant: ++claimants })],
+      'has one already': [
+        'already-issued',
+        async () => {
+          const one = { stock: 1, claimant: ++claimants };
+          await stockOf(shared).take(one);
+          return () => stockOf(shared).take(one);
         },
       ],
     },
