@@ -225,7 +225,10 @@ export function durableCalls<
   type Claiming<Refusal> = (
     id: IdempotencyRecordId,
     record: (claimed: ClaimedAttempt<Request>) => NewDurableCall,
-  ) => Promise<Done<DurableCall> | { readonly outcome: 'refused'; refusal: Refusal; isShed?: boolean }>;
+  ) => Promise<
+    | Done<DurableCall>
+    | { readonly outcome: 'refused'; readonly refusal: Refusal; readonly isNobodys?: boolean }
+  >;
 
   async function claimAndRun<Refusal extends Refused>(
     request: IdempotentRequest,
@@ -242,8 +245,7 @@ export function durableCalls<
     });
     failpoint('durable-call.claim.after');
     if (claimed.outcome === 'done') return goOn(claimed.value, false, seen);
-    // Nobody is asked for the sake of those who are too many.
-    const found = claimed.isShed ? undefined : await store.find(id);
+    const found = claimed.isNobodys ? undefined : await store.find(id);
     return found === undefined ? claimed.refusal : outcomeOfCall(found, fingerprint);
   }
 
@@ -276,9 +278,11 @@ export function durableCalls<
       const claimed = await claimGrouped({ claim, id, record });
       if (claimed.outcome === 'done') return claimed;
       const { outcome } = claimed;
-      if ('objection' in claimed) return { outcome, refusal: claimed.objection };
+      // It was looked for after the rows of the claim were locked: what made these refuse was not this request.
+      if ('objection' in claimed) return { outcome, refusal: claimed.objection, isNobodys: true };
       const reason = claimed.reason === 'already-done' ? 'contended' : claimed.reason;
-      return { outcome, refusal: refused(reason), isShed: reason === 'overloaded' };
+      // And nobody is asked for the sake of those who are too many.
+      return { outcome, refusal: refused(reason), isNobodys: reason === 'overloaded' };
     };
     return claimAndRun(request, claiming, seen);
   }

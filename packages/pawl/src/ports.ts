@@ -324,12 +324,16 @@ export interface SessionLockStatements {
 
 /** The statements of transactions that are about many rows of a table. All rows that are given have the same columns. */
 export interface BatchStatements {
-  /** Locks the rows in the order of their keys, and reads `columns`. Without `wait` those that somebody else has are passed over. */
+  /**
+   * Locks the rows in the order of their keys, and reads `columns`. Without `wait` those that somebody else has are passed over.
+   * With `nowAs` the store's time too, as `readRows` does; with `wait` it may be that of before the wait.
+   */
   lockRows(rows: {
     table: string;
     keys: readonly Columns[];
     columns: readonly string[];
     wait: boolean;
+    nowAs?: string;
   }): SqlStatement;
   /** Reads `columns` of the rows that are there, and with `nowAs` the store's time under that name, in milliseconds since 1970. */
   readRows(rows: {

@@ -102,7 +102,7 @@ const TAKE = { guard: 'stock' } as const;
  *
  * It protects against all who write to these rows under the lock of the stock. The unique constraint is for those who do not.
  *
- * Cost: two round trips and one commit for each batch; four statements to read, and one more for the claims and for each stock.
+ * Cost: two round trips and one commit for each batch; two or three statements to read, one for the claims, and one for each stock.
  *
  * @param sql  Best with `readThenWrite`, and for nothing else: see `groupCommit`.
  * @throws MisuseError  An option.
@@ -194,10 +194,9 @@ class StockWork<Request extends StockRequest, Value, Reason extends RefusalReaso
       [claims.stock]: request.stock,
       [claims.claimant]: request.claimant,
     }));
+    const columns = [rows.key, ...rows.columns];
     const statements = [
-      this.#statements.lockRows({ table: rows.table, keys, columns: [rows.key, ...rows.columns], wait }),
-      // Those that are there, be they locked or another's; and the clock, after the wait for the lock.
-      this.#statements.readRows({ table: rows.table, keys, columns: [rows.key], nowAs: NOW }),
+      this.#statements.lockRows({ table: rows.table, keys, columns, wait, nowAs: NOW }),
       this.#statements.readRows({
         table: claims.table,
         keys: pairs,
@@ -211,6 +210,11 @@ class StockWork<Request extends StockRequest, Value, Reason extends RefusalReaso
       }));
       statements.push(this.#statements.readRows({ table, keys, columns: [key, ...columns] }));
     }
+    // What was not locked may not be there at all, which is looked for only when it was waited for; and the clock is read after that.
+    if (wait)
+      statements.push(
+        this.#statements.readRows({ table: rows.table, keys, columns: [rows.key], nowAs: NOW }),
+      );
     return statements;
   }
 
@@ -219,13 +223,10 @@ class StockWork<Request extends StockRequest, Value, Reason extends RefusalReaso
     read: readonly SqlResult[],
   ): BatchDecision<ItemOutcome<Value, Reason>> {
     const { rows, claims, claimants } = this.#definition;
-    const [locked, present, claimed, asking] = read as [
-      SqlResult,
-      SqlResult,
-      SqlResult,
-      SqlResult | undefined,
-    ];
-    const clocks = new Map(present.rows.map((row) => [textOf(row[rows.key]), Number(row[NOW])]));
+    const [locked, claimed, ...others] = read as [SqlResult, SqlResult, ...SqlResult[]];
+    const asking = claimants && others.shift();
+    const present = others.shift();
+    const clocks = new Map((present ?? locked).rows.map((row) => [textOf(row[rows.key]), Number(row[NOW])]));
     const stocks = new Map<string, StockState>();
     for (const row of locked.rows) {
       const key = textOf(row[rows.key]);
@@ -244,7 +245,8 @@ class StockWork<Request extends StockRequest, Value, Reason extends RefusalReaso
     const outcomes = items.map(({ request, isLost }): ItemOutcome<Value, Reason> | typeof HELD => {
       const key = textOf(request.stock);
       const stock = stocks.get(key);
-      if (stock === undefined) return clocks.has(key) ? HELD : refused('wrong-state');
+      if (stock === undefined)
+        return present === undefined || clocks.has(key) ? HELD : refused('wrong-state');
       const claimant = textOf(request.claimant);
       const claim = stock.claims.get(claimant);
       if (isLost) return { outcome: 'done', recalled: this.#definition.recall(claim, request, stock.row) };

@@ -48,7 +48,18 @@ function number(value: number | bigint): string {
   return value < 0 ? `(${value})` : String(value);
 }
 
+/** The last one that was written: the rows of a batch often share theirs. */
+let lastMoment = { ms: Number.NaN, timeZone: '', text: '' };
+
 function moment(value: Date, timeZone: string): string {
+  const ms = value.getTime();
+  if (lastMoment.ms !== ms || lastMoment.timeZone !== timeZone) {
+    lastMoment = { ms, timeZone, text: writtenMoment(value, timeZone) };
+  }
+  return lastMoment.text;
+}
+
+function writtenMoment(value: Date, timeZone: string): string {
   const offsetMinutes = offsetOf(value, timeZone);
   const there = new Date(value.getTime() + offsetMinutes * 60_000);
   if (Number.isNaN(there.getTime()))

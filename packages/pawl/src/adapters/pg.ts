@@ -22,6 +22,8 @@ export interface PgClient {
   release(destroy?: boolean): void;
   end(): Promise<void>;
   on(event: 'error', listener: (error: Error) => void): unknown;
+  /** Of the driver's own, so it may be absent. */
+  readonly connection?: { readonly stream?: { cork(): void; uncork(): void } };
 }
 
 export interface PgQuery {
@@ -249,7 +251,12 @@ async function decided<T>(
  * @throws StoreError  of the first that failed: within a transaction, all after it have failed for its sake.
  */
 async function together(client: PgClient, statements: readonly SqlStatement[]): Promise<PgResult[]> {
-  const answers = await Promise.allSettled(statements.map((statement) => client.query(prepared(statement))));
+  const { stream } = client.connection ?? {};
+  // In one piece, where the driver shows its socket: each piece would wake the server.
+  stream?.cork();
+  const sent = statements.map((statement) => client.query(prepared(statement)));
+  stream?.uncork();
+  const answers = await Promise.allSettled(sent);
   return answers.map((answer) => {
     if (answer.status === 'rejected') throw postgres.classifyError(answer.reason);
     return answer.value;

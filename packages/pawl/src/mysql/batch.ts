@@ -2,22 +2,19 @@ import { columnsOf } from '../columns.ts';
 import type { BatchStatements, Columns, SqlValue } from '../ports.ts';
 import { NOW, quote, SqlText } from './sql.ts';
 
-export const lockRows: BatchStatements['lockRows'] = ({ table, keys, columns, wait }) => {
+export const lockRows: BatchStatements['lockRows'] = ({ table, keys, columns, wait, nowAs }) => {
   const sql = new SqlText();
   const order = columnsOf(keys).map(quote).join(', ');
   return sql.statement(
-    `SELECT ${columns.map(quote).join(', ')} FROM ${quote(table)} WHERE ${anyOf(sql, keys)}
+    `SELECT ${columns.map(quote).join(', ')}${nowIn(nowAs)} FROM ${quote(table)} WHERE ${anyOf(sql, keys)}
      ORDER BY ${order} FOR UPDATE${wait ? '' : ' SKIP LOCKED'}`,
   );
 };
 
 export const readRows: BatchStatements['readRows'] = ({ table, keys, columns, nowAs }) => {
   const sql = new SqlText();
-  // From 1970 and not UNIX_TIMESTAMP, which takes a moment for one in the session's time zone.
-  const sinceMs = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', ${NOW}) / 1000`;
-  const now = nowAs === undefined ? '' : `, ${sinceMs} AS ${quote(nowAs)}`;
   return sql.statement(
-    `SELECT ${columns.map(quote).join(', ')}${now} FROM ${quote(table)} WHERE ${anyOf(sql, keys)}`,
+    `SELECT ${columns.map(quote).join(', ')}${nowIn(nowAs)} FROM ${quote(table)} WHERE ${anyOf(sql, keys)}`,
   );
 };
 
@@ -49,6 +46,12 @@ export const insertRows: BatchStatements['insertRows'] = ({ table, rows }) => {
   const columns = names.map(quote).join(', ');
   return sql.statement(`INSERT INTO ${quote(table)} (${columns}) VALUES ${values.join(', ')}`);
 };
+
+/** From 1970 and not UNIX_TIMESTAMP, which takes a moment for one in the session's time zone. */
+function nowIn(nowAs: string | undefined): string {
+  const sinceMs = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', ${NOW}) / 1000`;
+  return nowAs === undefined ? '' : `, ${sinceMs} AS ${quote(nowAs)}`;
+}
 
 /**
  * Of several columns, those but the last are compared once for all that share them, and the last is a list: no index is used for a

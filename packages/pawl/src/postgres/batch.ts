@@ -11,10 +11,10 @@ import { NOW, quote, SqlText } from './sql.ts';
  */
 const given = (table: string) => `json_populate_recordset(NULL::${quote(table)}, $1::json)`;
 
-export const lockRows: BatchStatements['lockRows'] = ({ table, keys, columns, wait }) => {
+export const lockRows: BatchStatements['lockRows'] = ({ table, keys, columns, wait, nowAs }) => {
   const names = columnsOf(keys);
   const lock = `FOR UPDATE${wait ? '' : ' SKIP LOCKED'}`;
-  const its = `SELECT ${list(columns)} FROM ${quote(table)} AS own WHERE`;
+  const its = `SELECT ${list(columns)}${nowIn(nowAs)} FROM ${quote(table)} AS own WHERE`;
   const lists = asLists(names, keys);
   // Sorted, and then locked.
   if (lists !== undefined) {
@@ -30,8 +30,7 @@ export const lockRows: BatchStatements['lockRows'] = ({ table, keys, columns, wa
 
 export const readRows: BatchStatements['readRows'] = ({ table, keys, columns, nowAs }) => {
   const names = columnsOf(keys);
-  const now = nowAs === undefined ? '' : `, extract(epoch FROM ${NOW}) * 1000 AS ${quote(nowAs)}`;
-  const its = `SELECT ${list(columns)}${now} FROM ${quote(table)} AS own WHERE`;
+  const its = `SELECT ${list(columns)}${nowIn(nowAs)} FROM ${quote(table)} AS own WHERE`;
   const lists = asLists(names, keys);
   if (lists !== undefined) return { ...lists, text: `${its} ${lists.text}`, prepared: true };
   return statement(
@@ -72,6 +71,10 @@ export const insertRows: BatchStatements['insertRows'] = ({ table, rows }) => {
   }
   return statement(`${insert} SELECT ${columns} FROM ${given(table)}`, rows);
 };
+
+function nowIn(nowAs: string | undefined): string {
+  return nowAs === undefined ? '' : `, extract(epoch FROM ${NOW}) * 1000 AS ${quote(nowAs)}`;
+}
 
 /** Each is a text of its own, and a session keeps them all. */
 const MOST_LISTS = 4;

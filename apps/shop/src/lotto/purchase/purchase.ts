@@ -62,13 +62,14 @@ export function purchases(
   };
 }
 
-/** Its claim checks and takes the order in one go, so only who did not get it is told why by a look at the order. */
+/** Its claim checks and takes the order in one go, so only who did not get it, and not because of what it was, is told why by a look at the order. */
 async function purchaseDurably(
   { db, durable }: { readonly db: ShopDatabase; readonly durable: DurablePurchases },
   confirmation: Confirmation,
 ): Promise<DurablePurchaseOutcome | { readonly outcome: 'objection'; readonly objection: Objection }> {
   const outcome = await durable.confirm(confirmation);
   if (outcome.outcome !== 'refused' || outcome.reason !== 'wrong-state') return outcome;
+  if (outcome.status !== undefined) return refusalFor(outcome.status);
   const checked = await check(db, confirmation);
   if (typeof checked === 'string') return { outcome: 'objection', objection: checked };
   if (checked.status !== 'WAITING') return refusalFor(checked.status);

@@ -8,6 +8,7 @@ import {
   type SqlDialect,
   type SqlResult,
 } from 'pawl';
+import type { PublishStatus } from '../../../store/database.ts';
 import type { Actor } from '../../publish.ts';
 import { type ChargeRequest, type ChargeValue, type PurchaseAnswers, paymentIn } from './definition.ts';
 import {
@@ -27,6 +28,11 @@ export interface PurchaseClaim extends OrderClaim {
   readonly testCode: string | null;
 }
 
+/** Undefined `status`: it is not what the order was that is in the way, or it was not read. */
+export interface ClaimRefused extends Refused<'wrong-state'> {
+  readonly status?: Exclude<PublishStatus, 'WAITING'>;
+}
+
 export interface GroupedPurchasesOptions {
   readonly dialect: SqlDialect;
   readonly answers: PurchaseAnswers;
@@ -39,7 +45,7 @@ export interface GroupedPurchasesOptions {
 interface Publish {
   readonly id: number;
   readonly order_id: string;
-  readonly status: string;
+  readonly status: PublishStatus;
   readonly version: number;
   readonly attempt: number;
 }
@@ -59,12 +65,7 @@ export function groupedPurchases({
   answers,
   attemptOf,
   finalAfterMs,
-}: GroupedPurchasesOptions): GroupedDurableCall<
-  PurchaseClaim,
-  ChargeRequest,
-  ChargeValue,
-  Refused<'wrong-state'>
-> {
+}: GroupedPurchasesOptions): GroupedDurableCall<PurchaseClaim, ChargeRequest, ChargeValue, ClaimRefused> {
   const { batch } = dialect;
   const statements: GroupedStatements = dialect.name === 'mysql' ? mysqlStatements : postgresStatements;
 
@@ -78,7 +79,7 @@ export function groupedPurchases({
       columns: ['payment_key'],
     });
 
-  const moves = (locked: SqlResult, from: string, to: string) =>
+  const moves = (locked: SqlResult, from: PublishStatus, to: PublishStatus) =>
     new Moves(new Map(rowsAs<Publish>(locked.rows).map((row) => [row.id, row])), from, to, dialect);
 
   return {
@@ -104,10 +105,11 @@ export function groupedPurchases({
             const order = orders.get(lottoPublishId);
             const isIts = order?.order_id === orderId && order.member_id === memberId;
             if (!isIts || (amount !== undefined && amount !== order.amount)) return refused('wrong-state');
-            if (order.on_sale !== 1 || isStray.has(paymentKey)) return refused('wrong-state');
             const publish = claimed.publish(lottoPublishId);
             if (publish === undefined) return HELD;
-            if (publish.status !== 'WAITING') return refused('wrong-state');
+            const { status } = publish;
+            if (status !== 'WAITING') return { ...refused('wrong-state'), status };
+            if (order.on_sale !== 1 || isStray.has(paymentKey)) return refused('wrong-state');
             claimed.move(publish, actor, { payment_key: paymentKey, payment_outcome: 'in-progress' });
             const request: ChargeRequest = {
               ...{ orderId, lottoPublishId, memberId, paymentKey, requestId, testCode, isStray: false },
@@ -176,14 +178,14 @@ export function groupedPurchases({
 /** Publishes that are moved along one edge of their state machine, each with its audit: see `moveStatus`. */
 class Moves {
   readonly #publishes: Map<number, Publish>;
-  readonly #from: string;
-  readonly #to: string;
+  readonly #from: PublishStatus;
+  readonly #to: PublishStatus;
   readonly #dialect: SqlDialect;
   readonly #keys: Columns[] = [];
   readonly #sets: Columns[] = [];
   readonly #audits: Columns[] = [];
 
-  constructor(publishes: Map<number, Publish>, from: string, to: string, dialect: SqlDialect) {
+  constructor(publishes: Map<number, Publish>, from: PublishStatus, to: PublishStatus, dialect: SqlDialect) {
     this.#publishes = publishes;
     this.#from = from;
     this.#to = to;
