@@ -26,15 +26,15 @@ const commit: readonly Mutant[] = [
   },
   {
     file: 'src/group-commit.ts',
-    line: `} else if (NOBODYS_FAULT`,
-    replacement: '} else if (true || NOBODYS_FAULT',
+    line: 'if (isNobodys || batch.length === 1) {',
+    replacement: 'if (true) {',
     why: 'one who spoils a batch spoils nobody else’s',
     test: stocks('a request that the database refuses spoils nobody else’s'),
   },
   {
     file: 'src/group-commit.ts',
-    line: 'NOBODYS_FAULT.some((code) => isCode(error, code)) || batch.length === 1',
-    replacement: 'batch.length === 1',
+    line: 'NOBODYS_FAULT.some((code) => isCode(error, code)) || split',
+    replacement: 'split',
     why: 'a server that is gone is not asked once for each',
     test: groups('a batch > that cannot be sent is not split: nobody can be told more of it one by one'),
   },
@@ -60,6 +60,23 @@ const commit: readonly Mutant[] = [
     why: 'who waits asks with pauses',
     test: groups(
       'a row that somebody else has > that stays another’s is waited for as long as it may be, with pauses',
+    ),
+  },
+  {
+    file: 'src/group-commit.ts',
+    line: `if (isCode(error, 'LOCK_TIMEOUT')) return this.#hold(batch);`,
+    why: 'somebody’s insertion that is not over holds up nobody but who inserts the same',
+    test: groups(
+      'a batch > that waits for an insertion of somebody else is taken apart, and holds up nobody who comes later',
+    ),
+  },
+  {
+    file: 'src/group-commit.ts',
+    line: '} else if (line.length >= this.#settings.maxWaiting * LONGEST_LINE) {',
+    replacement: '} else if (false) {',
+    why: 'those who ask for one row do not fill the queue of all',
+    test: groups(
+      'a row that somebody else has > keeps no more waiting than a part of all that may, so that others are not refused for its sake',
     ),
   },
 ];

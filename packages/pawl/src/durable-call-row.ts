@@ -16,6 +16,7 @@ import {
   type StoredAnswer,
 } from './idempotency-record.ts';
 import type { Columns, Row } from './ports.ts';
+import { requireMs } from './timers.ts';
 
 /**
  * How a durable call stands in its row, whichever the database: times, and what is told apart byte by byte, each dialect has in
@@ -149,4 +150,14 @@ function encodedCode(code: string): string {
 /** Text to one database, bytes to the other. */
 function text(value: unknown): string {
   return typeof value === 'string' ? value : bytes(value).toString();
+}
+
+/** A time that MySQL cannot hold would become NULL, and a lease that is NULL never ends. */
+export function requireTimes(times: Partial<NewDurableCall> | DurableCallChange): void {
+  if ('leaseMs' in times && times.leaseMs !== undefined) requireMs({ leaseMs: times.leaseMs }, 0);
+  if ('retentionMs' in times) requireMs({ retentionMs: times.retentionMs }, 0);
+  // Its end may be past already.
+  if ('finalAfterMs' in times && times.finalAfterMs !== undefined) {
+    requireMs({ finalAfterMs: times.finalAfterMs }, Number.MIN_SAFE_INTEGER);
+  }
 }

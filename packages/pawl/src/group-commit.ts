@@ -40,7 +40,8 @@ export interface GroupWork<Item, Result extends Settled> {
   /** How much the item adds to a batch, in bytes; about. Absent: next to nothing. */
   sizeOf?(item: Item): number;
   /**
-   * Locks what the items are about, *in the order of their keys*, and then reads what decides. Without `wait` rows that somebody else
+   * Locks what the items are about, *in the order of their keys*, and then reads what decides. Locks also the parents that foreign keys of
+   * what is written will lock: a batch that waits for one of them waits for all its callers. Without `wait` rows that somebody else
    * has are passed over (`SKIP LOCKED`); with `wait`, which all items with one key come with, they are waited for.
    *
    * What is read together with the lock is, on PostgreSQL, what was there *before* the wait, but for the locked rows themselves: read
@@ -110,6 +111,7 @@ export type GroupRefusal = 'overloaded' | 'lock-timeout' | 'contended';
 interface Entry<Item, Result> {
   readonly item: Item;
   readonly key: string;
+  readonly bytes: number;
   readonly arrivedAtMs: number;
   /** When it was first passed over. */
   heldAtMs: number | undefined;
@@ -122,6 +124,10 @@ interface Entry<Item, Result> {
  * once, those that are held for a moment would wait as long as these. MySQL counts whole seconds.
  */
 const HELD_TURN_MS = 1_000;
+/** Of all that may wait, how many may for one row: those who ask for others must not be refused for its sake. */
+const LONGEST_LINE = 0.25;
+/** How many are refused alone, one after the other and nobody served between them, until the others of a batch are refused as they were. */
+const MOST_REFUSED_ALONE = 16;
 /** Before a row is tried again that was another's once more although it had been waited for, in milliseconds. */
 const HELD_PAUSE_MS = 10;
 
@@ -177,7 +183,16 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     if (this.#waiting >= this.#settings.maxWaiting) return Promise.resolve(refused('overloaded'));
     return new Promise((resolve, reject) => {
       const key = this.#work.keyOf(item);
-      const entry = { item, key, arrivedAtMs: performance.now(), heldAtMs: undefined, resolve, reject };
+      const bytes = this.#work.sizeOf?.(item) ?? 0;
+      const entry = {
+        item,
+        key,
+        bytes,
+        arrivedAtMs: performance.now(),
+        heldAtMs: undefined,
+        resolve,
+        reject,
+      };
       if (this.#settings.together) this.#enqueue(entry);
       else void this.#commitAlone(entry);
     });
@@ -196,6 +211,9 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     if (line === undefined) {
       this.#queue.push(entry);
       this.#begin();
+    } else if (line.length >= this.#settings.maxWaiting * LONGEST_LINE) {
+      this.#waiting--;
+      entry.resolve(refused('overloaded'));
     } else {
       entry.heldAtMs = entry.arrivedAtMs;
       line.push(entry);
@@ -222,12 +240,10 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   #take(queue: Entry<Item, Result>[]): Entry<Item, Result>[] {
     const { maxBatch, maxBatchBytes, name } = this.#settings;
     let size = Math.min(queue.length, maxBatch);
-    if (this.#work.sizeOf !== undefined) {
-      let bytes = 0;
-      for (let index = 0; index < size; index++) {
-        bytes += this.#work.sizeOf((queue[index] as Entry<Item, Result>).item);
-        if (bytes > maxBatchBytes && index > 0) size = index;
-      }
+    let bytes = 0;
+    for (let index = 0; index < size; index++) {
+      bytes += queue[index]?.bytes ?? 0;
+      if (bytes > maxBatchBytes && index > 0) size = index;
     }
     const batch = queue.splice(0, size);
     this.#waiting -= size;
@@ -240,7 +256,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   }
 
   /** Never rejects: whatever becomes of it is told to the callers. */
-  async #commit(batch: readonly Entry<Item, Result>[], wait: boolean): Promise<void> {
+  async #commit(batch: readonly Entry<Item, Result>[], wait: boolean, split?: Split): Promise<void> {
     const { retry } = this.#settings;
     let outcomes: readonly (Result | typeof HELD)[] | Broken;
     for (let attempt = 1; ; attempt++) {
@@ -250,10 +266,11 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
       } catch (error) {
         // A key that somebody has inserted since it was looked for is there when it is looked for again, at once.
         if (isCode(error, 'DUPLICATE_KEY') && attempt === 1) continue;
-        if (!isConflict(error) || attempt >= retry.attempts) return this.#failed(batch, wait, error);
+        if (!isConflict(error) || attempt >= retry.attempts) return this.#failed(batch, wait, error, split);
       }
       await sleep(pauseMs(retry, attempt + 1));
     }
+    if (split !== undefined) split.refusedAlone = 0;
     this.#settle(batch, outcomes);
   }
 
@@ -264,7 +281,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     const items = batch.map(({ item }) => item);
     const { dialect } = this.#sql;
     const reads = this.#work.read(items, wait);
-    const limited = wait ? [dialect.limitLockWait(this.#waitMs(batch)), ...reads] : reads;
+    const limited = wait ? [dialect.limitLockWait(Math.max(1, this.#waitMs(batch))), ...reads] : reads;
     type Outcomes = readonly (Result | typeof HELD)[] | Broken;
     const decisionOf = (
       decided: BatchDecision<Result> | InterimBatchDecision<Result>,
@@ -297,7 +314,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     const { lockWaitMs, together } = this.#settings;
     if (!together) return lockWaitMs;
     const waitedMs = performance.now() - (oldest?.heldAtMs ?? performance.now());
-    return Math.max(1, Math.ceil(Math.min(HELD_TURN_MS, lockWaitMs - waitedMs)));
+    return Math.ceil(Math.min(HELD_TURN_MS, lockWaitMs - waitedMs));
   }
 
   #settle(batch: readonly Entry<Item, Result>[], outcomes: readonly (Result | typeof HELD)[] | Broken): void {
@@ -314,7 +331,12 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     if (held.length > 0) this.#hold(held);
   }
 
-  async #failed(batch: readonly Entry<Item, Result>[], wait: boolean, error: unknown): Promise<void> {
+  async #failed(
+    batch: readonly Entry<Item, Result>[],
+    wait: boolean,
+    error: unknown,
+    split: Split = { refusedAlone: 0 },
+  ): Promise<void> {
     if (error instanceof StoreError && error.effect === 'unknown') {
       for (const entry of batch) this.#tellUnknown(entry, error);
       return;
@@ -323,16 +345,21 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
       for (const entry of batch) entry.resolve(refused('contended'));
       return;
     }
-    if (isCode(error, 'LOCK_TIMEOUT')) {
-      // Without waiting for rows, what waits is an insertion for another of the same key, which can be waited for apart.
-      if (wait || batch.length === 1) return this.#hold(batch);
-    } else if (NOBODYS_FAULT.some((code) => isCode(error, code)) || batch.length === 1) {
+    // Without waiting for rows, what waits is an insertion, for somebody who has inserted the same. Whose it is nobody says: each waits
+    // apart, and those who are in nobody's way are served there.
+    if (isCode(error, 'LOCK_TIMEOUT')) return this.#hold(batch);
+    if (batch.length === 1) split.refusedAlone++;
+    const isNobodys =
+      NOBODYS_FAULT.some((code) => isCode(error, code)) || split.refusedAlone >= MOST_REFUSED_ALONE;
+    if (isNobodys || batch.length === 1) {
       for (const entry of batch) entry.reject(error);
       return;
     }
     const half = batch.length >> 1;
-    await this.#commit(batch.slice(0, half), wait);
-    await this.#commit(batch.slice(half), wait);
+    for (const part of [batch.slice(0, half), batch.slice(half)]) {
+      if (split.refusedAlone >= MOST_REFUSED_ALONE) for (const entry of part) entry.reject(error);
+      else await this.#commit(part, wait, split);
+    }
   }
 
   #tellUnknown(entry: Entry<Item, Result>, cause: unknown): void {
@@ -347,8 +374,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   #hold(entries: readonly Entry<Item, Result>[]): void {
     const { lockWaitMs, together } = this.#settings;
     const now = performance.now();
-    // From the end, so that each comes before those that were not tried.
-    for (const entry of entries.toReversed()) {
+    for (const entry of entries) {
       entry.heldAtMs ??= together ? now : entry.arrivedAtMs;
       if (now - entry.heldAtMs >= lockWaitMs) {
         entry.resolve(refused('lock-timeout'));
@@ -356,12 +382,14 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
       }
       this.#waiting++;
       const line = this.#lines.get(entry.key);
-      if (line !== undefined) {
-        line.unshift(entry);
-        continue;
+      if (line === undefined) {
+        this.#lines.set(entry.key, [entry]);
+        this.#turns.push(entry.key);
+      } else {
+        // Before those that have come after it.
+        const after = line.findIndex(({ arrivedAtMs }) => arrivedAtMs > entry.arrivedAtMs);
+        line.splice(after === -1 ? line.length : after, 0, entry);
       }
-      this.#lines.set(entry.key, [entry]);
-      this.#turns.push(entry.key);
     }
     this.#serveNext();
   }
@@ -378,8 +406,10 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   /** One transaction for those who ask for a row that somebody else has had; then it is another row's turn. */
   async #serve(key: string, line: Entry<Item, Result>[]): Promise<void> {
     await nextTurn();
-    const tried = new Set(this.#take(line));
-    await this.#commit([...tried], true);
+    const batch = this.#take(line);
+    const tried = new Set(batch);
+    // Whose time is over gets what is free by now.
+    await this.#commit(batch, this.#waitMs(batch) > 0);
     // It was waited for, and was another's again.
     if (line.some((entry) => tried.has(entry))) await sleep(HELD_PAUSE_MS);
     if (line.length > 0) this.#turns.push(key);
@@ -391,6 +421,12 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
 
 /** Whatever is wrong is so for all of a batch, and to ask again for each of them would make it worse. */
 const NOBODYS_FAULT = ['UNAVAILABLE', 'CONNECTION_LOST', 'STATEMENT_CANCELED'] as const;
+
+/** A batch that is being split. */
+interface Split {
+  /** In a row. */
+  refusedAlone: number;
+}
 
 /** The batch was committed, and nobody knows what it came to. */
 class Broken {

@@ -1,6 +1,6 @@
 import type { GroupedCallClaims, GroupedCallSettlements, Settlement } from './durable-call-group.ts';
 import type { DurableCall, Json, NewDurableCall } from './durable-call-record.ts';
-import { durableCallId, recordedCall } from './durable-call-row.ts';
+import { durableCallId, recordedCall, requireTimes } from './durable-call-row.ts';
 import type { ClaimItem, DurableCallGroups, Objected, SettleItem } from './durable-call-store.ts';
 import {
   type BatchDecision,
@@ -112,6 +112,7 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
       if (claimed === HELD) return HELD;
       if (claimed.outcome !== 'done') return { ...refused(claimed.reason), objection: claimed };
       const call = record(claimed.value);
+      requireTimes(call);
       if (call.attempt <= (lastAttempts.get(call.subject) ?? 0)) throw new AttemptTaken(call);
       known.add(textOf(id));
       lastAttempts.set(call.subject, call.attempt);

@@ -1,13 +1,11 @@
 import { requireLimit } from './columns.ts';
-import type { DurableCallChange, NewDurableCall } from './durable-call-record.ts';
-import { durableCallFromRow, recordedCall } from './durable-call-row.ts';
+import { durableCallFromRow, recordedCall, requireTimes } from './durable-call-row.ts';
 import type { DurableCallStore } from './durable-call-store.ts';
 import { StoreError } from './errors.ts';
 import { done, refused } from './outcome.ts';
 import type { SqlPort, SqlSession, SqlStatement, SqlTransaction } from './ports.ts';
 import { type DurableCallGroupOptions, sqlDurableCallGroups } from './sql-durable-call-groups.ts';
 import { pawlTables } from './tables.ts';
-import { requireMs } from './timers.ts';
 import { retried, transact } from './transaction.ts';
 
 export interface SqlDurableCallStoreOptions {
@@ -124,14 +122,4 @@ async function throughConflicts<T>(work: () => Promise<T>): Promise<T> {
   });
   if (result.outcome === 'done') return result.value;
   throw conflict;
-}
-
-/** A time that MySQL cannot hold would become NULL, and a lease that is NULL never ends. */
-function requireTimes(times: Partial<NewDurableCall> | DurableCallChange): void {
-  if ('leaseMs' in times && times.leaseMs !== undefined) requireMs({ leaseMs: times.leaseMs }, 0);
-  if ('retentionMs' in times) requireMs({ retentionMs: times.retentionMs }, 0);
-  // Its end may be past already.
-  if ('finalAfterMs' in times && times.finalAfterMs !== undefined) {
-    requireMs({ finalAfterMs: times.finalAfterMs }, Number.MIN_SAFE_INTEGER);
-  }
 }

@@ -1,6 +1,6 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { until } from '../../../test/barrier.ts';
-import type { Columns, SqlPort, SqlStatement } from '../src/index.ts';
+import { type Columns, readThenWrite, type SqlPort, type SqlStatement } from '../src/index.ts';
 import { openStore, type Store } from './stores.ts';
 
 /** In so many halls that PostgreSQL's statement has another form; none of them is there. */
@@ -84,6 +84,40 @@ describe.each(['postgres', 'mariadb'] as const)('statements about many rows on %
     const alone = batch.updateRows({ table: 'seat', keys: seats(['D', 1]), set: [{ guest: 'gil' }] });
     for (const update of alone) await sql.execute(update);
     expect(await guests()).toContain('D1 gil');
+  });
+
+  test('store the same whether a row comes alone or with others', async () => {
+    const { batch } = sql.dialect;
+    const moment = on === 'postgres' ? 'timestamp' : 'datetime(3)';
+    const [zoned, tree] = on === 'postgres' ? ['timestamptz', 'jsonb'] : ['datetime(3)', 'text'];
+    await store.query(
+      `CREATE TABLE kind (id int PRIMARY KEY, m ${moment}, z ${zoned}, d date, j ${tree}, f real)`,
+    );
+    onTestFinished(async () => void (await store.query('DROP TABLE kind')));
+    const at = new Date('2024-05-01T20:00:00.123Z');
+    const row = (id: number): Columns => ({ id, m: at, z: at, d: at, j: '{"a":1}', f: -1.5 });
+    await sql.execute(batch.insertRows({ table: 'kind', rows: [row(1)] }));
+    await sql.execute(batch.insertRows({ table: 'kind', rows: [row(2), row(3)] }));
+    const { id: _, ...set } = row(0);
+    await store.query('INSERT INTO kind (id) VALUES (4), (5), (6)');
+    for (const ids of [[4], [5, 6]]) {
+      const keys = ids.map((id) => ({ id }));
+      for (const update of batch.updateRows({ table: 'kind', keys, set: keys.map(() => set) }))
+        await sql.execute(update);
+    }
+    const stored = await store.query('SELECT DISTINCT m, z, d, j, f FROM kind');
+    expect(stored.rows).toHaveLength(1);
+    // As the driver stores it, when it is a parameter.
+    const alone = await store.query('SELECT id FROM kind WHERE m = ? AND z = ?', at, at);
+    expect(alone.rows).toHaveLength(6);
+    const unfit = { ...row(7), m: new Date(Number.NaN) };
+    for (const rows of [[unfit], [unfit, row(8)]]) {
+      const never = readThenWrite(sql, [store.statement('SELECT 1')], () => ({
+        writes: [batch.insertRows({ table: 'kind', rows })],
+        result: () => 'stored',
+      }));
+      await expect(never).rejects.toMatchObject({ code: 'REJECTED', effect: 'none' });
+    }
   });
 
   test('read the store’s clock', async () => {

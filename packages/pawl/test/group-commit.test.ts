@@ -244,6 +244,34 @@ describe('a batch', () => {
     expect(transactions).toBe(1);
   });
 
+  test('that all are refused for, one after the other, is not asked for each of them', async () => {
+    let transactions = 0;
+    const { work } = noted(() => {
+      transactions++;
+      throw new StoreError('REJECTED', 'none', 'the disk is full');
+    });
+    const group = groupCommit(waitingPort(nextTurn), work, { name: 'noted' });
+    const told = await Promise.allSettled(Array.from({ length: 512 }, (_, item) => group.submit(`${item}`)));
+    expect(told.every(({ status }) => status === 'rejected')).toBe(true);
+    expect(transactions).toBeLessThan(60);
+  });
+
+  test('that waits for an insertion of somebody else is taken apart, and holds up nobody who comes later', async () => {
+    const { work, batches } = noted((item) => {
+      if (item === 'stuck') throw new StoreError('LOCK_TIMEOUT', 'none', 'somebody has inserted it');
+      return done(undefined);
+    });
+    const group = groupCommit(waitingPort(nextTurn), work, { name: 'noted', lockWaitMs: 200 });
+    const stuck = group.submit('stuck');
+    expect(await Promise.all(['a', 'b', 'c'].map((item) => group.submit(item)))).toEqual(
+      [1, 2, 3].map(() => done(undefined)),
+    );
+    expect(await group.submit('d')).toEqual(done(undefined));
+    // Those of the batch that failed were tried once more, each apart.
+    expect(batches.filter((batch) => batch.includes('a'))).toEqual([['stuck', 'a', 'b', 'c'], ['a']]);
+    expect(await stuck).toEqual(refused('lock-timeout'));
+  });
+
   test('that meets conflicts is tried again, and refused in the end', async () => {
     let transactions = 0;
     const { work } = noted();
@@ -327,6 +355,19 @@ describe('a row that somebody else has', () => {
     expect(await Promise.all(asked)).toEqual([done(1), done(1)]);
     releases[0]?.();
     expect(await stuck).toEqual(done(1));
+  });
+
+  test('keeps no more waiting than a part of all that may, so that others are not refused for its sake', async () => {
+    const { work } = noted((item) => (item === 'held' ? HELD : done(undefined)));
+    const group = groupCommit(waitingPort(nextTurn), work, { name: 'noted', maxWaiting: 8, lockWaitMs: 300 });
+    const first = group.submit('held');
+    for (let turn = 0; turn < 20; turn++) await nextTurn();
+    const others = Array.from({ length: 6 }, () => group.submit('held'));
+    expect(await group.submit('free')).toEqual(done(undefined));
+    const told = await Promise.all([first, ...others]);
+    const overloaded = told.filter((one) => one.outcome === 'refused' && one.reason === 'overloaded');
+    expect(overloaded.length).toBeGreaterThanOrEqual(3);
+    expect(told[0]).toEqual(refused('lock-timeout'));
   });
 
   test('that stays another’s is waited for as long as it may be, with pauses', async () => {

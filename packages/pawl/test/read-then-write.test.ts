@@ -103,6 +103,27 @@ describe.each(forms)('reading, then writing: $on, $over', ({ on, over }) => {
     expect(await sessionOf(sql)).toBe(session);
   });
 
+  // Elsewhere it is the driver's: what it sends, or does not.
+  if (over === 'together')
+    test('a value that cannot be sent is refused before anything is written, and spoils no connection', async () => {
+      const sql = open();
+      const session = await sessionOf(sql);
+      const circular: { self?: unknown } = {};
+      circular.self = circular;
+      for (const unfit of [circular, new Date(Number.NaN)] as SqlValue[]) {
+        const half = readThenWrite(sql, [statement('SELECT 1')], () => {
+          const last = { ...insert('last'), values: [unfit] };
+          return writing(insert('first'), last);
+        });
+        await expect(half).rejects.toMatchObject({ effect: 'none' });
+      }
+      expect(await readThenWrite(sql, [statement('SELECT 1')], () => writing(insert('next')))).toBe(
+        'committed',
+      );
+      expect(await stored()).toEqual(['next']);
+      expect(await sessionOf(sql)).toBe(session);
+    });
+
   test.each([
     { fate: 'answer-lost', kept: ['x'] },
     { fate: 'request-lost', kept: [] },

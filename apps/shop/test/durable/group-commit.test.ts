@@ -54,15 +54,20 @@ describe.each(twoStores)('on %s', (store) => {
     }
   });
 
-  test.each(['claimed', 'settled'])(
-    'an order that somebody has locked while it is to be %s delays only him who pays it',
-    async (step) => {
+  test.each([
+    ['claimed', 'its publish', 'lotto_publish'],
+    ['settled', 'its publish', 'lotto_publish'],
+    // Which the audit and the purchase refer to: whoever inserts these waits for it.
+    ['claimed', 'the order', 'orders'],
+    ['settled', 'the order', 'orders'],
+  ])(
+    'of an order that is to be %s somebody has locked %s: it delays only him who pays it',
+    async (step, _what, table) => {
       const slow = gate();
       const paying = await startPaying({}, slow.clock);
       const { shops } = paying;
       const [held, ...others] = (await ordersOf(paying, 9)) as [OrderRef, ...OrderRef[]];
-      const lock = () =>
-        shops.hold(`SELECT * FROM lotto_publish WHERE id = ${held.lottoPublishId} FOR UPDATE`);
+      const lock = () => shops.hold(`SELECT * FROM ${table} WHERE order_id = '${held.orderId}' FOR UPDATE`);
       let isAnswered = false;
       const pay = () =>
         shops.confirm(held).then((reply) => {

@@ -39,6 +39,8 @@ function literal(value: SqlValue, timeZone: string): string {
       return number(value);
     default:
       if (value instanceof Date) return moment(value, timeZone);
+      if (!(value instanceof Uint8Array))
+        throw rejected(`a ${typeof value} cannot be written into a statement`);
       return value.byteLength === 0 ? "_binary ''" : `0x${Buffer.from(value).toString('hex')}`;
   }
 }

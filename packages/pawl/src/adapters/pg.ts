@@ -185,14 +185,14 @@ async function readThenWrite<T>(
   const client = await connect(pool);
   let broken = true;
   try {
-    const decision = await decided(client, reads, decide).catch(async (error: unknown) => {
+    const { decision, writes } = await decided(client, reads, decide).catch(async (error: unknown) => {
       broken = await rollback(client).then(
         () => spoils(error),
         () => true,
       );
       throw error;
     });
-    if (decision.writes.length === 0) {
+    if (writes.length === 0) {
       // What was read is known, whatever becomes of the session.
       broken = await rollback(client).then(
         () => false,
@@ -200,7 +200,7 @@ async function readThenWrite<T>(
       );
       return decision.result([]);
     }
-    const written = await together(client, [...decision.writes, COMMIT]).catch((error: unknown) => {
+    const written = await together(client, [...writes, queryOf(COMMIT)]).catch((error: unknown) => {
       // After a statement that the server refused, it has answered the COMMIT too, with ROLLBACK.
       broken = spoils(error);
       throw error;
@@ -209,7 +209,7 @@ async function readThenWrite<T>(
     requireCommitted(written.at(-1) as PgResult);
     return decision.result(written.slice(0, -1).map(normalise));
   } finally {
-    client.release(broken);
+    client.release(broken || lost.has(client));
   }
 }
 
@@ -218,7 +218,7 @@ async function alone(pool: PgPool, statement: SqlStatement): Promise<SqlResult> 
   const client = await connect(pool);
   let broken = true;
   try {
-    const [answer] = await together(client, [statement]);
+    const [answer] = await together(client, [queryOf(statement)]);
     broken = false;
     return normalise(answer as PgResult);
   } catch (error) {
@@ -234,39 +234,50 @@ async function decided<T>(
   client: PgClient,
   reads: readonly SqlStatement[],
   decide: (read: readonly SqlResult[]) => Decision<T> | InterimDecision<T>,
-): Promise<Decision<T>> {
-  const [, ...read] = await neverCommitted(() => together(client, [BEGIN, ...reads]));
+): Promise<{ readonly decision: Decision<T>; readonly writes: readonly PgQuery[] }> {
+  const [, ...read] = await neverCommitted(() => together(client, [BEGIN, ...reads].map(queryOf)));
   let decision = decide(read.map(normalise));
   while ('next' in decision) {
-    const { writes } = decision;
+    const writes = decision.writes.map(queryOf);
     const written = await neverCommitted(() => together(client, writes));
     decision = decision.next(written.map(normalise));
   }
-  return decision;
+  return { decision, writes: decision.writes.map(queryOf) };
 }
+
+/** On which an answer was lost, whatever else went wrong before it. */
+const lost = new WeakSet<PgClient>();
 
 /**
  * Sends statements without waiting for the answers of those before, and answers theirs when all are there.
  *
  * @throws StoreError  of the first that failed: within a transaction, all after it have failed for its sake.
  */
-async function together(client: PgClient, statements: readonly SqlStatement[]): Promise<PgResult[]> {
+async function together(client: PgClient, queries: readonly PgQuery[]): Promise<PgResult[]> {
   const { stream } = client.connection ?? {};
   // In one piece, where the driver shows its socket: each piece would wake the server.
   stream?.cork();
-  const sent = statements.map((statement) => client.query(prepared(statement)));
+  const sent = queries.map((query) => client.query(query));
   stream?.uncork();
   const answers = await Promise.allSettled(sent);
-  return answers.map((answer) => {
-    if (answer.status === 'rejected') throw postgres.classifyError(answer.reason);
-    return answer.value;
-  });
+  const errors = answers.flatMap((one) =>
+    one.status === 'rejected' ? [postgres.classifyError(one.reason)] : [],
+  );
+  if (errors.some(({ code }) => code === 'CONNECTION_LOST')) lost.add(client);
+  if (errors[0] !== undefined) throw errors[0];
+  return answers.map((answer) => (answer as PromiseFulfilledResult<PgResult>).value);
 }
 
 /** By text; they are few. */
 const names = new Map<string, string>();
 
-function prepared({ text, values, prepared }: SqlStatement): PgQuery {
+/**
+ * @throws StoreError  `REJECTED`: a value that the driver cannot send. It would notice when those before are on their way, and those after
+ *   it would follow, the COMMIT too.
+ */
+function queryOf({ text, values, prepared }: SqlStatement): PgQuery {
+  const unfit = values.find((value) => !isSendable(value));
+  if (unfit !== undefined) throw new StoreError('REJECTED', 'none', `a ${typeof unfit} that cannot be sent`);
   const statement = { text, values: [...values] };
   if (prepared !== true) return statement;
   let name = names.get(text);
@@ -275,6 +286,12 @@ function prepared({ text, values, prepared }: SqlStatement): PgQuery {
     names.set(text, name);
   }
   return { ...statement, name };
+}
+
+function isSendable(value: unknown): boolean {
+  if (value === null || value instanceof Uint8Array) return true;
+  if (value instanceof Date) return !Number.isNaN(value.getTime());
+  return ['string', 'number', 'bigint', 'boolean'].includes(typeof value);
 }
 
 /** A prepared statement that the server does not have any more, or would answer with other columns than before. */

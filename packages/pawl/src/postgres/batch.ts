@@ -1,4 +1,5 @@
 import { columnsOf } from '../columns.ts';
+import { StoreError } from '../errors.ts';
 import type { BatchStatements, Columns, SqlStatement, SqlValue } from '../ports.ts';
 import { NOW, quote, SqlText } from './sql.ts';
 
@@ -46,7 +47,7 @@ export const updateRows: BatchStatements['updateRows'] = ({ table, keys, set }) 
   const update = `UPDATE ${quote(table)} AS own SET`;
   const [key, another] = keys;
   const [values] = set;
-  if (key !== undefined && values !== undefined && another === undefined) {
+  if (key !== undefined && values !== undefined && another === undefined && isPlain({ ...key, ...values })) {
     const sql = new SqlText();
     const statement = sql.statement(`${update} ${sql.assigns(values).join(', ')} WHERE ${sql.matches(key)}`);
     return [{ ...statement, prepared: true }];
@@ -64,7 +65,7 @@ export const insertRows: BatchStatements['insertRows'] = ({ table, rows }) => {
   const columns = names.map(quote).join(', ');
   const insert = `INSERT INTO ${quote(table)} (${columns})`;
   const [row, another] = rows;
-  if (row !== undefined && another === undefined) {
+  if (row !== undefined && another === undefined && isPlain(row)) {
     const sql = new SqlText();
     const values = names.map((name) => sql.value(row[name] ?? null)).join(', ');
     return { ...sql.statement(`${insert} VALUES (${values})`), prepared: true };
@@ -86,7 +87,7 @@ function asLists(names: readonly string[], keys: readonly Columns[]): SqlStateme
   const lists = new Map<string, { readonly key: Columns; readonly values: SqlValue[] }>();
   for (const key of keys) {
     const value = key[last] ?? null;
-    const shared = before.length === 0 ? '' : JSON.stringify(before.map((name) => textOf(key[name] ?? null)));
+    const shared = before.map((name) => jsonOf(key[name] ?? null)).join();
     const known = lists.get(shared);
     if (known !== undefined) known.values.push(value);
     else if (lists.size === MOST_LISTS) return undefined;
@@ -105,8 +106,7 @@ function arrayOf(values: readonly SqlValue[]): string {
   const elements = values.map((value) => {
     if (typeof value === 'number' || typeof value === 'bigint') return String(value);
     if (value === null) return 'NULL';
-    const text = value instanceof Date ? value.toISOString() : String(textOf(value));
-    return `"${text.replace(/["\\]/g, '\\$&')}"`;
+    return `"${textOf(value).replace(/["\\]/g, '\\$&')}"`;
   });
   return `{${elements.join(',')}}`;
 }
@@ -119,22 +119,53 @@ function list(names: readonly string[]): string {
   return names.map((name) => `own.${quote(name)}`).join(', ');
 }
 
+/**
+ * Whether the row is stored alike as parameters and as JSON. Text is not: in a column of type `jsonb` it would be JSON in the one and a
+ * text in the other, and what is stored must not depend on who else has come.
+ */
+function isPlain(row: Columns): boolean {
+  return Object.values(row).every(
+    (value) => value === null || /^(number|bigint|boolean)$/.test(typeof value),
+  );
+}
+
+/** By hand, since all rows have the same columns. */
 function statement(text: string, rows: readonly Columns[]): SqlStatement {
-  return { text, values: [JSON.stringify(rows.map(asJson))], prepared: true };
+  const names = columnsOf(rows).map((name) => ({ name, json: `${JSON.stringify(name)}:` }));
+  const objects = rows.map((row) => {
+    const members = names.map(({ name, json }) => json + jsonOf(row[name] ?? null));
+    return `{${members.join(',')}}`;
+  });
+  return { text, values: [`[${objects.join(',')}]`], prepared: true };
 }
 
-/** What JSON has no form for is written as the database writes it. */
-function asJson(row: Columns): Readonly<Record<string, unknown>> {
-  if (!Object.values(row).some(hasNoJson)) return row;
-  return Object.fromEntries(Object.entries(row).map(([name, value]) => [name, textOf(value)]));
+function jsonOf(value: SqlValue): string {
+  if (value === null) return 'null';
+  if (typeof value === 'boolean' || (typeof value === 'number' && Number.isFinite(value)))
+    return String(value);
+  return JSON.stringify(textOf(value));
 }
 
-function hasNoJson(value: SqlValue): boolean {
-  if (typeof value === 'number') return !Number.isFinite(value);
-  return typeof value === 'bigint' || value instanceof Uint8Array;
-}
-
-function textOf(value: SqlValue): unknown {
-  if (!hasNoJson(value)) return value;
+/** As the driver writes it. */
+function textOf(value: SqlValue): string {
+  if (value instanceof Date) return momentOf(value);
   return value instanceof Uint8Array ? `\\x${Buffer.from(value).toString('hex')}` : String(value);
+}
+
+/** The last one that was written: the rows of a batch often share theirs. */
+let lastMoment = { ms: Number.NaN, text: '' };
+
+function momentOf(value: Date): string {
+  const ms = value.getTime();
+  if (Number.isNaN(ms)) throw new StoreError('REJECTED', 'none', 'a moment that is none cannot be stored');
+  if (lastMoment.ms !== ms) lastMoment = { ms, text: writtenMoment(value) };
+  return lastMoment.text;
+}
+
+/** By the clock of this process, with its offset: in a column without a time zone its face is stored. */
+function writtenMoment(value: Date): string {
+  const offset = -value.getTimezoneOffset();
+  const face = new Date(value.getTime() + offset * 60_000).toISOString().slice(0, -1);
+  const two = (part: number) => String(Math.floor(part)).padStart(2, '0');
+  return `${face}${offset < 0 ? '-' : '+'}${two(Math.abs(offset) / 60)}:${two(Math.abs(offset) % 60)}`;
 }

@@ -56,7 +56,7 @@ const COLUMNS = ['id', 'order_id', 'status', 'version', 'attempt'];
 /**
  * The claims, and the settlements, of members who pay at the same time.
  *
- * All of them lock in one order: publishes by their ids, then rounds, shared, then records; so do those who come alone, and the draw has
+ * All of them lock in one order: publishes by their ids, then orders and rounds, shared, then records; so do those who come alone, and the draw has
  * its round alone. In a batch nobody waits for any of these, so that a batch is in nobody's circle: what somebody else has is passed
  * over, and waited for with nothing held before it. What decides is read after the locks are had.
  */
@@ -90,15 +90,17 @@ export function groupedPurchases({
         const ids = distinct(claims.map(({ lottoPublishId }) => lottoPublishId));
         return [
           lockPublishes(ids, wait),
+          statements.lockOrders(distinct(claims.map(({ orderId }) => orderId)), wait),
           statements.readOrders(ids),
           readStrays(claims.map(({ paymentKey }) => paymentKey)),
         ];
       },
 
       decide(_claims, read) {
-        const [locked, there, strays] = read as [SqlResult, SqlResult, SqlResult];
+        const [locked, parents, there, strays] = read as [SqlResult, SqlResult, SqlResult, SqlResult];
         const orders = new Map(rowsAs<ReadOrder>(there.rows).map((row) => [row.id, row]));
         const isStray = new Set(strays.rows.map((row) => String(row.payment_key)));
+        const isLocked = ordersIn(parents);
         const claimed = moves(locked, 'WAITING', 'PENDING');
         return {
           claim({ orderId, lottoPublishId, memberId, paymentKey, amount, actor, requestId, testCode }) {
@@ -106,7 +108,7 @@ export function groupedPurchases({
             const isIts = order?.order_id === orderId && order.member_id === memberId;
             if (!isIts || (amount !== undefined && amount !== order.amount)) return refused('wrong-state');
             const publish = claimed.publish(lottoPublishId);
-            if (publish === undefined) return HELD;
+            if (publish === undefined || !isLocked.has(orderId)) return HELD;
             const { status } = publish;
             if (status !== 'WAITING') return { ...refused('wrong-state'), status };
             if (order.on_sale !== 1 || isStray.has(paymentKey)) return refused('wrong-state');
@@ -131,6 +133,7 @@ export function groupedPurchases({
         const ids = distinct(requests.map(({ lottoPublishId }) => lottoPublishId));
         return [
           lockPublishes(ids, wait),
+          statements.lockOrders(distinct(requests.map(({ orderId }) => orderId)), wait),
           statements.lockRounds(distinct(requests.map(({ lottoRoundInfoId }) => lottoRoundInfoId)), wait),
           statements.readOrders(ids),
           readStrays(requests.map(({ paymentKey }) => paymentKey)),
@@ -138,7 +141,14 @@ export function groupedPurchases({
       },
 
       decide(_settlements, read) {
-        const [locked, rounds, there, strays] = read as [SqlResult, SqlResult, SqlResult, SqlResult];
+        const [locked, parents, rounds, there, strays] = read as [
+          SqlResult,
+          SqlResult,
+          SqlResult,
+          SqlResult,
+          SqlResult,
+        ];
+        const isLocked = ordersIn(parents);
         const orders = new Map(rowsAs<ReadOrder>(there.rows).map((row) => [row.id, row]));
         const isUndrawn = new Set(rounds.rows.map(({ id }) => Number(id)));
         const isStray = new Set(strays.rows.map((row) => String(row.payment_key)));
@@ -153,8 +163,9 @@ export function groupedPurchases({
               return refused('not-open');
             }
             const publish = completed.publish(lottoPublishId);
+            if (publish === undefined || !isLocked.has(attempt.orderId)) return HELD;
             // Neither drawn nor called off, but somebody has the round, as who draws it.
-            if (publish === undefined || !isUndrawn.has(attempt.lottoRoundInfoId)) return HELD;
+            if (!isUndrawn.has(attempt.lottoRoundInfoId)) return HELD;
             if (publish.status !== 'PENDING' || publish.attempt !== attempt.attempt) {
               return refused('not-open');
             }
@@ -222,6 +233,10 @@ class Moves {
   }
 }
 
-function distinct(ids: readonly number[]): readonly number[] {
+function ordersIn({ rows }: SqlResult): ReadonlySet<string> {
+  return new Set(rowsAs<{ order_id: string }>(rows).map(({ order_id }) => order_id));
+}
+
+function distinct<Id>(ids: readonly Id[]): readonly Id[] {
   return [...new Set(ids)];
 }

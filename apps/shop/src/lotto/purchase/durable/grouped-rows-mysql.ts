@@ -17,6 +17,12 @@ export const mysqlStatements: GroupedStatements = {
     values: publishIds,
   }),
 
+  lockOrders: (orderIds, wait) => ({
+    text: `select order_id from orders where order_id in (${marks(orderIds)})
+       order by order_id ${wait ? 'lock in share mode' : SHARED_SKIP_LOCKED}`,
+    values: orderIds,
+  }),
+
   lockRounds: (roundIds, wait) => ({
     text: `select id from lotto_round_info
        where id in (${marks(roundIds)}) and drawn_at is null and called_off_at is null

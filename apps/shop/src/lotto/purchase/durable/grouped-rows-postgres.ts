@@ -21,6 +21,16 @@ export const postgresStatements: GroupedStatements = {
       publishIds.map((id) => ({ id })),
     ),
 
+  lockOrders: (orderIds, wait) =>
+    statement(
+      `select own.order_id from (select id from json_to_recordset($1::json) as given (id varchar) order by id) as given
+       cross join lateral (
+         select o.order_id from orders as o where o.order_id = given.id
+            for key share${wait ? '' : ' skip locked'}
+       ) as own`,
+      orderIds.map((id) => ({ id })),
+    ),
+
   lockRounds: (roundIds, wait) =>
     statement(
       `select own.id from (select id from json_to_recordset($1::json) as given (id bigint) order by id) as given

@@ -36,6 +36,11 @@ export interface GroupedStatements {
   /** Reads what there is of them, whoever has them locked: as `ReadOrder`. */
   readOrders(publishIds: readonly number[]): SqlStatement;
   /**
+   * Locks the orders, shared, and reads their `order_id`: the audit and the purchase refer to them, and whoever inserts these locks what they
+   * refer to. Without `wait` orders that somebody has for himself are passed over.
+   */
+  lockOrders(orderIds: readonly string[], wait: boolean): SqlStatement;
+  /**
    * Locks the rounds that are neither drawn nor called off, and reads their `id`. The lock is shared by all who buy, and keeps the draw
    * waiting until they have committed. Without `wait` rounds that somebody has for himself are passed over.
    */
