@@ -8,8 +8,10 @@ import {
   type IdempotentRequest,
   memoryIdempotencyStore,
   migrate,
+  type RedisPort,
   redisIdempotencyStore,
   type SqlPort,
+  StoreError,
   sqlIdempotencyStore,
 } from '../src/index.ts';
 import { openStore, type Store } from './stores.ts';
@@ -21,10 +23,13 @@ export const idempotencyStores = [
   'mariadb in groups',
   'mariadb-snapshot',
   'redis',
+  'redis before 7',
   'memory',
 ] as const;
 
 export type IdempotencyStoreName = (typeof idempotencyStores)[number];
+
+const LONGER_THAN_ANY_LIFE_MS = 9_000_000_000_000_000;
 
 /** A store, and the means to let time pass in it. */
 export interface OpenIdempotencyStore {
@@ -53,6 +58,8 @@ export async function openIdempotencyStore(name: IdempotencyStoreName): Promise<
   switch (name) {
     case 'redis':
       return openRedis();
+    case 'redis before 7':
+      return openRedis(withoutSet);
     case 'memory':
       return openMemory();
     case 'postgres in groups':
@@ -94,14 +101,27 @@ async function openGrouped(name: 'postgres' | 'mariadb'): Promise<OpenSqlIdempot
   return { ...opened, sql, store: groupedIdempotencyStore(sql) };
 }
 
-async function openRedis(): Promise<OpenIdempotencyStore> {
+/** As a server that does not know NX and GET together, which is how the store sends SET. */
+function withoutSet(redis: RedisPort): RedisPort {
+  return {
+    async command(name, ...args) {
+      if (name === 'SET') throw new StoreError('REJECTED', 'none', 'ERR syntax error');
+      return redis.command(name, ...args);
+    },
+  };
+}
+
+async function openRedis(over = (port: RedisPort) => port): Promise<OpenIdempotencyStore> {
   const { redis, prefix } = newRedis();
   await redis.connect();
+  const port = over(ioredisPort(redis, { commandTimeoutMs: 10_000 }));
   return {
-    store: redisIdempotencyStore(ioredisPort(redis, { commandTimeoutMs: 10_000 }), { prefix }),
+    store: redisIdempotencyStore(port, { prefix }),
     async endLease({ scope, key }) {
-      if (await redis.exists(`${prefix}${scope}${key}`))
-        await redis.hset(`${prefix}${scope}${key}`, 'leaseUntil', 1);
+      const name = `${prefix}${scope}${key}`;
+      // The lease is over when no more of the record's life is left than this.
+      const ended = (await redis.get(name))?.replace(/^(running \S+) \S+/, `$1 ${LONGER_THAN_ANY_LIFE_MS}`);
+      if (ended !== undefined) await redis.set(name, ended, 'KEEPTTL');
     },
     async endRetention({ scope, key }) {
       await redis.del(`${prefix}${scope}${key}`);

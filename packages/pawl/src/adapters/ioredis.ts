@@ -7,13 +7,21 @@ export interface IoredisClient {
   call(command: string, args: (string | number)[]): Promise<unknown>;
   readonly status: string;
   /** Absent before the first connection. */
-  readonly stream?: { readonly writable: boolean; destroy(): unknown };
+  readonly stream?: IoredisStream;
   readonly options: {
     readonly autoResendUnfulfilledCommands?: boolean | undefined;
     readonly enableOfflineQueue?: boolean | undefined;
     readonly maxRetriesPerRequest?: number | null | undefined;
     readonly stringNumbers?: boolean | undefined;
   };
+}
+
+/** The socket of one connection. */
+interface IoredisStream {
+  readonly writable: boolean;
+  cork(): void;
+  uncork(): void;
+  destroy(): unknown;
 }
 
 /**
@@ -32,6 +40,7 @@ export interface IoredisClient {
  */
 export function ioredisPort(client: IoredisClient, options: RedisPortOptions): RedisPort {
   refuseUnsafe(client.options);
+  const writes = new JoinedWrites();
   return redisPort(
     {
       notReady() {
@@ -39,7 +48,10 @@ export function ioredisPort(client: IoredisClient, options: RedisPortOptions): R
         // While it closes, it is still called ready.
         return client.stream?.writable ? undefined : 'closing';
       },
-      send: (name, args) => client.call(name, [...args]),
+      send(name, args) {
+        if (client.stream !== undefined) writes.join(client.stream);
+        return client.call(name, [...args]);
+      },
       isErrorReply: ({ name }) => name === 'ReplyError',
       replaceConnection() {
         // It reconnects, as after any loss. Its own disconnect() would say goodbye first, and wait for the other side.
@@ -48,6 +60,48 @@ export function ioredisPort(client: IoredisClient, options: RedisPortOptions): R
     },
     options,
   );
+}
+
+/** More wait for each other no longer, so that Redis begins while the rest are being made. */
+const JOINED_AT_MOST = 32;
+
+/**
+ * Commands that come in one turn of the event loop are written together: with many callers their answers come together, and
+ * so do their next commands, and a system call for each is half of what it costs its process, and most of what it costs Redis.
+ * They are written before the turn ends, so that a single caller waits for nobody: `enableAutoPipelining` of ioredis writes in a
+ * turn of its own.
+ *
+ * A connection that breaks meanwhile takes them with it; whether they had been written is as unknown as ever.
+ */
+class JoinedWrites {
+  #corked: IoredisStream | undefined;
+  #joined = 0;
+  /** Whether the end of this turn is waited for. */
+  #ending = false;
+
+  /** The next command on `stream` is to be written with those before it. */
+  join(stream: IoredisStream): void {
+    if (this.#corked !== stream || this.#joined === JOINED_AT_MOST) {
+      this.#write();
+      stream.cork();
+      this.#corked = stream;
+    }
+    this.#joined++;
+    if (this.#ending) return;
+    this.#ending = true;
+    process.nextTick(this.#end);
+  }
+
+  readonly #end = (): void => {
+    this.#ending = false;
+    this.#write();
+  };
+
+  #write(): void {
+    this.#corked?.uncork();
+    this.#corked = undefined;
+    this.#joined = 0;
+  }
 }
 
 function refuseUnsafe(options: IoredisClient['options']): void {
