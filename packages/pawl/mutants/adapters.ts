@@ -268,8 +268,8 @@ const redis: readonly Mutant[] = [
   },
   {
     file: 'src/adapters/redis-port.ts',
-    line: `throw new StoreError('CONNECTION_LOST', 'unknown', message, { cause: error });`,
-    replacement: `throw new StoreError('CONNECTION_LOST', 'none', message, { cause: error });`,
+    line: `return new StoreError('CONNECTION_LOST', 'unknown', message, { cause: error });`,
+    replacement: `return new StoreError('CONNECTION_LOST', 'none', message, { cause: error });`,
     why: 'a command whose answer was lost may have taken effect (F10)',
     test: redisAdapters(
       'the node-redis adapter > a command whose answer is lost is unknown, and is not sent again',
@@ -304,6 +304,22 @@ const redis: readonly Mutant[] = [
     why: 'nothing is sent into a connection that closes',
     test: redisAdapters(
       'the ioredis adapter > a server that has fallen silent: a command is given up, and may take effect yet',
+    ),
+  },
+  {
+    file: 'src/adapters/ioredis.ts',
+    line: 'process.nextTick(this.#end);',
+    why: 'what is kept to be written with others is written when there are none',
+    test: redisAdapters(
+      'what ioredis is given in one turn of the event loop > one that is alone is written before the turn ends',
+    ),
+  },
+  {
+    file: 'src/adapters/ioredis.ts',
+    line: 'stream.cork();',
+    why: 'commands of many callers are written together',
+    test: redisAdapters(
+      'what ioredis is given in one turn of the event loop > with it, it writes together, no more than 32, in their order',
     ),
   },
   {

@@ -335,8 +335,8 @@ const found: readonly Mutant[] = [
   },
   {
     file: 'src/idempotency-key.ts',
-    line: 'const found = await retried(async () => done(await store.claim(claim)));',
-    replacement: 'const found = done(await store.claim(claim));',
+    line: 'if (!isConflict(failure)) throw failure;',
+    replacement: 'throw failure;',
     why: 'a conflict of two claims is no failure',
     test: leased(
       'sessions that are stricter by default, postgres > SERIALIZABLE: one runs, and nobody fails',

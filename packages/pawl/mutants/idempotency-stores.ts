@@ -22,58 +22,106 @@ const LONG_WORK = 'work that takes longer than its lease is renewed, and nobody 
 const BEING_COMPLETED =
   'a lease that ends while the record is being completed is not taken: the holder’s transaction decides';
 
+const BEFORE_7: NamedTest = {
+  file: 'test/idempotency-model.test.ts',
+  name: 'redis before 7 does what is specified, step by step > any order of claims, renewals, completions, releases, and ends of leases',
+};
+const redisOnly = (name: string): NamedTest => ({ file: 'test/idempotency-redis.test.ts', name });
+
 const redis: readonly Mutant[] = [
   {
     file: 'src/redis/idempotency-key.ts',
-    line: 'record[5] or record[1]',
-    replacement: 'record[1]',
-    why: 'a record that is done is never taken over',
-    test: leased(`redis > ${SHOWS_OWNER}`),
+    line: `'NX', 'GET', 'PX'`,
+    replacement: `'GET', 'PX'`,
+    why: 'a key that is there is not claimed',
+    test: leased(`redis > ${OF_50}`),
   },
   {
     file: 'src/redis/idempotency-key.ts',
-    line: 'record[1] ~= ARGV[1] or left > 0',
-    replacement: 'left > 0',
+    line: '^${RUNNING}%S+',
+    replacement: '^%S+ %S+',
+    why: 'a record that is done is never taken over',
+    test: BEFORE_7,
+  },
+  {
+    file: 'src/redis/idempotency-key.ts',
+    line: 'not leaseEnd or fingerprint ~= ARGV[1] or left',
+    replacement: 'not leaseEnd or left',
     why: 'another payload does not take a key over',
     test: leased(`redis > ${OTHER_PAYLOAD}`),
   },
   {
     file: 'src/redis/idempotency-key.ts',
-    line: ' or left > 0',
+    line: ' or left > tonumber(leaseEnd)',
     why: 'a key whose lease lives is taken',
     test: leased(`redis > ${OF_50}`),
   },
   {
     file: 'src/redis/idempotency-key.ts',
-    line: 'attempt = tonumber(record[3]) + 1',
+    line: 'left > tonumber(leaseEnd) then',
+    replacement: 'left > 0 then',
+    why: 'the lease is over before the retention is',
+    test: leased(`redis > ${OTHER_PAYLOAD}`),
+  },
+  {
+    file: 'src/redis/idempotency-key.ts',
+    line: 'attempt = tonumber(last) + 1',
     why: 'who takes over is told so',
     test: leased(`redis > ${OTHER_PAYLOAD}`),
   },
   {
     file: 'src/redis/idempotency-key.ts',
-    line: 'record[1] ~= ARGV[1] or record[2] then return 0',
-    replacement: 'record[2] then return 0',
-    why: 'only its owner writes a record',
+    line: ` or string.sub(record, 1, #ARGV[1]) ~= ARGV[1] then`,
+    replacement: ' then',
+    why: 'only its owner writes a record, and nobody one that is done',
     test: leased(`redis > ${SHOWS_OWNER}`),
   },
   {
     file: 'src/redis/idempotency-key.ts',
-    line: ' or record[2] then return 0',
-    replacement: ' then return 0',
+    line: 'const given = [`${RUNNING}${owner} `, encoded(answer), retentionMs];',
+    replacement: 'const given = [RUNNING, encoded(answer), retentionMs];',
+    why: 'only its owner stores an answer',
+    test: leased(`redis > ${SHOWS_OWNER}`),
+  },
+  {
+    file: 'src/redis/idempotency-key.ts',
+    line: `'\${DONE}' .. string.sub`,
+    replacement: `'\${RUNNING}' .. string.sub`,
     why: 'a record that is done is never written again',
     test: leased(`redis > ${SHOWS_OWNER}`),
   },
   {
     file: 'src/redis/idempotency-key.ts',
-    line: `redis.call('HSET', KEYS[1], 'leaseUntil', text(now + ARGV[2]))`,
+    line: `redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2] .. rest, 'PX', ARGV[3])`,
     why: 'a renewal prolongs the lease',
     test: leased(`redis > ${LONG_WORK}`),
   },
   {
     file: 'src/redis/idempotency-key.ts',
-    line: `redis.call('PEXPIRE', KEYS[1], ARGV[4])`,
+    line: 'ARGV[1] .. ARGV[2] .. rest',
+    replacement: 'record',
+    why: 'the lease ends where the renewal says, also when it says another retention',
+    test: redisOnly('a renewal and an answer each prolong the life of their record'),
+  },
+  {
+    file: 'src/redis/idempotency-key.ts',
+    line: `'NX', 'GET', 'PX', retentionMs)`,
+    replacement: `'NX', 'GET')`,
     why: 'a record in Redis ends by itself',
     test: ENDS_BY_ITSELF,
+  },
+  {
+    file: 'src/redis/idempotency-key.ts',
+    line: `if (!(error instanceof StoreError && error.code === 'REJECTED')) throw error;`,
+    replacement: 'throw error;',
+    why: 'a server before Redis 7 is asked by script, and so is one that is full',
+    test: BEFORE_7,
+  },
+  {
+    file: 'src/redis/idempotency-key.ts',
+    line: `if (!(error instanceof StoreError && error.code === 'REJECTED')) throw error;`,
+    why: 'a claim whose answer was lost is not made again',
+    test: redisOnly('a claim whose answer is lost is unknown, and is not sent again by script'),
   },
   {
     file: 'src/redis/idempotency-key.ts',
@@ -84,8 +132,8 @@ const redis: readonly Mutant[] = [
   },
   {
     file: 'src/redis/idempotency-key.ts',
-    line: `Buffer.from(given.body).toString('base64')`,
-    replacement: `Buffer.from(given.body).toString()`,
+    line: `isUtf8(bytes) ? 'utf8' : 'base64'`,
+    replacement: `'utf8'`,
     why: 'a replay has the same bytes',
     test: leased('redis > every byte, every status and the listed headers come back, and no others'),
   },

@@ -477,7 +477,13 @@ const subscriberMutants: readonly Mutant[] = [
   },
   {
     file: 'src/adapters/redis-port.ts',
-    line: 'if (this.#unanswered.size > 0) this.#timer = this.#later();',
+    line: 'last.index = command.index;',
+    why: 'a command that takes the place of another is still found when it is answered',
+    test: port('of many that are answered in any order, those alone are given up that were not'),
+  },
+  {
+    file: 'src/adapters/redis-port.ts',
+    line: 'if (this.#unanswered.length > 0) this.#timer ??= this.#later();',
     why: 'what is not answered is given up',
     test: port(
       'a command that comes 100 ms after another is given up after the time-out, and before a quarter more',

@@ -25,7 +25,7 @@ import { observed, type Seen } from './observe.ts';
 import { type Done, done } from './outcome.ts';
 import { quiet } from './quiet.ts';
 import { LONGEST_TIMER_MS, requireMs } from './timers.ts';
-import { retried } from './transaction.ts';
+import { defaultConflictRetry, isConflict, pauseMs, retried } from './transaction.ts';
 
 export interface IdempotencyKeyOptions {
   /**
@@ -178,13 +178,23 @@ export function sweepKeys(store: IdempotencyStore, limit: number = SWEPT_AT_ONCE
 }
 
 /** Undefined: somebody holds the record's row, and so is at work on it, or many are. */
-async function claimOrHeld(
+function claimOrHeld(
   store: IdempotencyStore,
   claim: Parameters<IdempotencyStore['claim']>[0],
 ): Promise<ClaimedRecord | undefined> {
+  // Made for the few that fail, and not around each.
+  return store.claim(claim).catch((error: unknown) => claimedAfter(error, () => store.claim(claim)));
+}
+
+/** Where sessions are at REPEATABLE READ, whoever meets a claim that is being made is told of a conflict. */
+async function claimedAfter(
+  failure: unknown,
+  claim: () => Promise<ClaimedRecord>,
+): Promise<ClaimedRecord | undefined> {
   try {
-    // Where sessions are at REPEATABLE READ, whoever meets a claim that is being made is told of a conflict.
-    const found = await retried(async () => done(await store.claim(claim)));
+    if (!isConflict(failure)) throw failure;
+    await sleep(pauseMs(defaultConflictRetry, 2));
+    const found = await retried(async () => done(await claim()));
     return found.outcome === 'done' ? found.value : undefined;
   } catch (error) {
     if (error instanceof StoreError && error.code === 'LOCK_TIMEOUT') return undefined;

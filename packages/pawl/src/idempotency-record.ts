@@ -45,7 +45,7 @@ export interface IdempotencyRecord {
   readonly owner: string;
   /** 1 for the first who ran, and one more for each takeover. */
   readonly attempt: number;
-  /** What is left of the lease, in milliseconds; 0 or less: it is over. */
+  /** What is left of the lease, in milliseconds; 0 or less: it is over. Of a record with its answer it says nothing. */
   readonly leaseLeftMs: number;
   /** Absent while the work is in progress. */
   readonly answer: StoredAnswer | undefined;

@@ -1,14 +1,19 @@
+import { createClient } from '@redis/client';
 import { Redis } from 'ioredis';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, inject, onTestFinished, test, vi } from 'vitest';
 import { until } from '../../../test/barrier.ts';
 import { newRedisServer } from '../../../test/own-server.ts';
+import { newRedis } from '../../../test/stores.ts';
 import { ioredisPort } from '../src/adapters/ioredis.ts';
+import { nodeRedisPort } from '../src/adapters/node-redis.ts';
 import {
   done,
   type IdempotencyEvent,
   type IdempotencyKeyOptions,
   idempotencyKeys,
+  type RedisPort,
   redisIdempotencyStore,
+  StoreError,
 } from '../src/index.ts';
 import { answer, idOf, newRequest, shown } from './idempotency-stores.ts';
 
@@ -166,6 +171,136 @@ test('a renewal and an answer each prolong the life of their record', async () =
   expect(await leftMs()).toBeLessThanOrEqual(10_000);
   await store.renew(id, owner, { leaseMs: 1_000, retentionMs: 1_000_000 });
   expect(await leftMs()).toBeGreaterThan(500_000);
+  const { leaseLeftMs = 0 } = (await store.read(id)) ?? {};
+  expect(leaseLeftMs).toBeLessThanOrEqual(1_000);
   await store.complete(id, owner, { ...answer('x'), headers: {} }, 100_000_000);
   expect(await leftMs()).toBeGreaterThan(50_000_000);
 });
+
+const OWNER = '8a2c7b6e-0000-4000-8000-000000000001';
+const LONG = { leaseMs: 60_000, retentionMs: 600_000 };
+const claimOf = (id: ReturnType<typeof idOf>) =>
+  ({ ...id, ...LONG, mode: 'leased', fingerprint: '0'.repeat(64), owner: OWNER }) as const;
+
+/** A store on the Redis of the run, by a port that is told of each command before it is sent, and of each answer. */
+async function openWatched(answered: (name: string, send: () => Promise<unknown>) => Promise<unknown>) {
+  const { redis, prefix } = newRedis();
+  await redis.connect();
+  onTestFinished(() => redis.disconnect());
+  const port = ioredisPort(redis, { commandTimeoutMs: 5_000 });
+  const sent: string[] = [];
+  const watched: RedisPort = {
+    command(name, ...args) {
+      sent.push(name);
+      return answered(name, () => port.command(name, ...args));
+    },
+  };
+  return {
+    redis,
+    prefix,
+    store: redisIdempotencyStore(watched, { prefix }),
+    /** What was sent since the last time. */
+    sent: () => sent.splice(0),
+  };
+}
+
+/** The server that has not heard of a script yet is sent it. */
+const SCRIPT = [['EVALSHA'], ['EVALSHA', 'EVAL']];
+
+test('a claim, a replay and an answer are one command; Redis is asked by script whether a lease is over', async () => {
+  const { store, sent } = await openWatched((_, send) => send());
+  const id = idOf(newRequest());
+  expect(await store.claim(claimOf(id))).toEqual({ claimed: true, attempt: 1 });
+  expect(sent()).toEqual(['SET']);
+  expect(await store.claim(claimOf(id))).toMatchObject({ claimed: false, record: { answer: undefined } });
+  expect(SCRIPT.map((script) => ['SET', ...script])).toContainEqual(sent());
+  await store.complete(id, OWNER, { ...answer('x'), headers: {} }, LONG.retentionMs);
+  expect(SCRIPT).toContainEqual(sent());
+  expect(await store.claim(claimOf(id))).toMatchObject({
+    claimed: false,
+    record: { answer: { status: 200 } },
+  });
+  expect(sent()).toEqual(['SET']);
+});
+
+test('a server that does not take the command is asked by script for a minute, and then with the command again', async () => {
+  let refuses = true;
+  const { store, sent } = await openWatched(async (name, send) => {
+    if (refuses && name === 'SET') throw new StoreError('REJECTED', 'none', 'ERR syntax error');
+    return send();
+  });
+  const claimed = async () => (await store.claim(claimOf(idOf(newRequest())))).claimed;
+  expect(await claimed()).toBe(true);
+  expect(sent()[0]).toBe('SET');
+  refuses = false;
+  expect(await claimed()).toBe(true);
+  expect(SCRIPT).toContainEqual(sent());
+  const now = performance.now();
+  vi.spyOn(performance, 'now').mockReturnValue(now + 60_001);
+  onTestFinished(() => void vi.restoreAllMocks());
+  expect(await claimed()).toBe(true);
+  expect(sent()).toEqual(['SET']);
+});
+
+test('a claim whose answer is lost is unknown, and is not sent again by script', async () => {
+  const lost = new StoreError('CONNECTION_LOST', 'unknown', 'lost');
+  const { store, sent } = await openWatched(async (name, send) => {
+    await send();
+    if (name === 'SET') throw lost;
+  });
+  const id = idOf(newRequest());
+  await expect(store.claim(claimOf(id))).rejects.toBe(lost);
+  expect(sent()).toEqual(['SET']);
+});
+
+test('something else that is kept under its key is taken for no record, by neither way', async () => {
+  const { redis, prefix, store } = await openWatched((_, send) => send());
+  const id = idOf(newRequest());
+  for (const other of ['something else', 'done with it', 'running']) {
+    await redis.set(`${prefix}${id.scope}${id.key}`, other);
+    await expect(store.claim(claimOf(id)), other).rejects.toMatchObject({ name: 'MisuseError' });
+    await expect(store.read(id), other).rejects.toMatchObject({ name: 'MisuseError' });
+    expect(await redis.get(`${prefix}${id.scope}${id.key}`)).toBe(other);
+  }
+});
+
+test.each(['ioredis', 'node-redis'])(
+  'by %s, text comes back to the byte, however long, and so does what is none',
+  async (driver) => {
+    const { redis, prefix } = newRedis();
+    const store = redisIdempotencyStore(await portOf(driver, redis), { prefix });
+    const bodies = [
+      '',
+      '\ufeffmarked',
+      '\n\n',
+      '\u2028 \u0000',
+      // Characters of three and four bytes, which end where a part of the answer does.
+      '한😀'.repeat(300_000),
+    ].map((text) => Buffer.from(text));
+    bodies.push(Buffer.from([0xff, 0xfe]), Buffer.from([0x65, 0xed, 0xa0, 0x80]), Buffer.from([0xc3]));
+    const headers = { link: '</한>; rel="next"', etag: '"a b\u2028"' };
+    for (const body of bodies) {
+      const id = idOf(newRequest());
+      await store.claim(claimOf(id));
+      expect(await store.complete(id, OWNER, { status: 201, headers, body }, LONG.retentionMs)).toBe(true);
+      const found = await store.claim(claimOf(id));
+      const stored = found.claimed ? undefined : found.record.answer;
+      expect(stored).toMatchObject({ status: 201, headers });
+      expect(Buffer.from(stored?.body ?? []).equals(body)).toBe(true);
+    }
+  },
+);
+
+async function portOf(driver: string, redis: Redis): Promise<RedisPort> {
+  const limits = { commandTimeoutMs: 5_000 };
+  if (driver === 'ioredis') {
+    await redis.connect();
+    onTestFinished(() => redis.disconnect());
+    return ioredisPort(redis, limits);
+  }
+  const client = createClient({ url: inject('redisUrl'), disableOfflineQueue: true });
+  client.on('error', () => undefined);
+  await client.connect();
+  onTestFinished(() => client.destroy());
+  return nodeRedisPort(client, limits);
+}

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { createClient } from '@redis/client';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
@@ -187,6 +188,68 @@ describe('a client that is not safe is refused', () => {
   });
 });
 
+describe('what ioredis is given in one turn of the event loop', () => {
+  const COMMANDS = 70;
+
+  /** A client, and how many commands were in each of the writes to its socket. */
+  async function watched() {
+    const client = new Redis(inject('redisUrl'), { ...SAFE_IOREDIS, lazyConnect: true });
+    onTestFinished(() => client.disconnect());
+    await client.connect();
+    const writes: number[] = [];
+    const socket = client.stream as Socket & Required<Pick<Socket, '_writev'>>;
+    const [writeOne, writeMany] = [socket._write.bind(socket), socket._writev.bind(socket)];
+    socket._write = (...args) => {
+      writes.push(1);
+      writeOne(...args);
+    };
+    socket._writev = (chunks, callback) => {
+      writes.push(chunks.length);
+      writeMany(chunks, callback);
+    };
+    return { client, writes, port: ioredisPort(client, { commandTimeoutMs: LIMIT_MS }) };
+  }
+
+  test('without the adapter it writes one by one', async () => {
+    const { client, writes } = await watched();
+    await Promise.all(Array.from({ length: COMMANDS }, () => client.ping()));
+    expect(writes).toEqual(Array(COMMANDS).fill(1));
+  });
+
+  test('with it, it writes together, no more than 32, in their order', async () => {
+    const { port, writes } = await watched();
+    const list = newKey();
+    const lengths = await Promise.all(
+      Array.from({ length: COMMANDS }, (_, index) => port.command('RPUSH', list, index)),
+    );
+    expect(writes).toEqual([32, 32, 6]);
+    expect(lengths).toEqual(Array.from({ length: COMMANDS }, (_, index) => index + 1));
+    expect(await redis.lrange(list, 0, -1)).toEqual(
+      Array.from({ length: COMMANDS }, (_, index) => `${index}`),
+    );
+  });
+
+  test('one that is alone is written before the turn ends', async () => {
+    const { port, writes } = await watched();
+    const answer = port.command('PING');
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+    expect(writes).toEqual([1]);
+    expect(await answer).toBe('PONG');
+  });
+
+  test('where the connection is replaced in the middle of it, nothing is sent by the next', async () => {
+    const { client, port } = await watched();
+    const stock = await newStock();
+    const first = expect(port.command('DECR', stock)).rejects.toMatchObject(lost);
+    client.stream.destroy();
+    await expect(port.command('DECR', stock)).rejects.toMatchObject(unavailable);
+    await first;
+    await until(() => client.status === 'ready');
+    expect(await port.command('GET', stock)).toBe('10');
+    expect(await Promise.all([port.command('DECR', stock), port.command('DECR', stock)])).toEqual([9, 8]);
+  });
+});
+
 describe.each(DRIVERS)('the %s adapter', (driver) => {
   test('a command whose answer is lost is unknown, and is not sent again', async () => {
     const proxy = await proxyTo('DECR', onlyTheFirst('answer-lost'));
@@ -296,6 +359,7 @@ describe.each(DRIVERS)('the %s adapter', (driver) => {
     const { port } = await connected(driver, inject('redisUrl'), { commandTimeoutMs: SHORT_LIMIT_MS });
     const stock = await newStock();
     const answer = port.command('DECR', stock);
+    await written();
     standStill(2 * SHORT_LIMIT_MS);
     expect(await answer).toBe(9);
   });
@@ -475,6 +539,9 @@ describe.each(DRIVERS)('the %s adapter', (driver) => {
     expect(await port.command('GET', stock)).toBe('8');
   });
 });
+
+/** Until the drivers have written what they were given in this turn of the event loop. */
+const written = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /** Nothing else runs in this process meanwhile. */
 function standStill(ms: number): void {

@@ -117,3 +117,20 @@ test('one timer watches over a thousand commands, and none when all are answered
   await passes(LIMIT_MS / 4);
   expect(vi.getTimerCount()).toBe(0);
 });
+
+test('of many that are answered in any order, those alone are given up that were not', async () => {
+  const { ask, replacements } = start();
+  const commands = Array.from({ length: 100 }, () => ask());
+  const silent = commands.filter((_, index) => index % 7 === 0);
+  const answered = commands.filter((command) => !silent.includes(command));
+  // In an order that is neither that of their coming nor its reverse.
+  for (let index = 0; index < answered.length; index++) {
+    answered[(index * 37) % answered.length]?.answer(index);
+  }
+  await passes(0);
+  await passes(2 * LIMIT_MS);
+  for (const command of silent) expect(command.became).toMatchObject(lost);
+  for (const command of answered) expect(command.became).toEqual(expect.any(Number));
+  expect(replacements()).toBe(silent.length);
+  expect(vi.getTimerCount()).toBe(0);
+});

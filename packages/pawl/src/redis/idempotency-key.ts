@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { requireLimit } from '../columns.ts';
-import { StoreError } from '../errors.ts';
+import { MisuseError, StoreError } from '../errors.ts';
 import type {
   ClaimedRecord,
   IdempotencyRecord,
@@ -158,11 +158,15 @@ function encoded({ status, headers, body }: StoredAnswer): string {
   return ` ${status} ${form}\n${JSON.stringify(headers)}\n${bytes.toString(form)}`;
 }
 
+/** Owner, lease end, attempt and fingerprint; of what is done the status, the form of the body and the headers too. */
+const FIELDS = /^\S+ (\S+) (\S+) (\S+) (\S+)(?: (\S+) (\S+)\n([^\n]*)\n)?/;
+
+/** @throws MisuseError  Something else is kept under the key. */
 function decoded(record: string, lifeLeftMs: number): IdempotencyRecord {
-  const headersAt = record.indexOf('\n') + 1;
-  const line = headersAt === 0 ? record : record.slice(0, headersAt - 1);
-  const [, owner = '', leaseEnd, attempt, fingerprint = '', status, form] = line.split(' ');
-  const bodyAt = record.indexOf('\n', headersAt) + 1;
+  const fields = FIELDS.exec(record);
+  if (fields === null)
+    throw new MisuseError('what is kept in Redis under an idempotency key is no record of one');
+  const [all, owner = '', leaseEnd, attempt, fingerprint = '', status, form, headers = ''] = fields;
   return {
     mode: 'leased',
     fingerprint,
@@ -174,8 +178,8 @@ function decoded(record: string, lifeLeftMs: number): IdempotencyRecord {
         ? undefined
         : {
             status: Number(status),
-            headers: JSON.parse(record.slice(headersAt, bodyAt - 1)),
-            body: Buffer.from(record.slice(bodyAt), form === 'utf8' ? 'utf8' : 'base64'),
+            headers: JSON.parse(headers),
+            body: Buffer.from(record.slice(all.length), form === 'utf8' ? 'utf8' : 'base64'),
           },
   };
 }
