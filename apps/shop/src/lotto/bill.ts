@@ -59,16 +59,6 @@ export async function findPurchased(
   return new Set(rows.map(({ payment_key }) => payment_key));
 }
 
-/** Whether a payment was captured for no order that waits for it, and is given back. */
-export async function isStrayCapture(db: ShopDatabase, paymentKey: string): Promise<boolean> {
-  const found = await db
-    .selectFrom('stray_capture')
-    .select('payment_key')
-    .where('payment_key', '=', paymentKey)
-    .executeTakeFirst();
-  return found !== undefined;
-}
-
 /** A member's bill. Somebody else's is not found, exactly like one that does not exist. */
 export async function findBill(
   db: ShopDatabase,

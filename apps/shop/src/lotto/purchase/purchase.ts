@@ -1,6 +1,5 @@
 import { refused } from 'pawl';
 import type { ShopDatabase } from '../../store/database.ts';
-import { isStrayCapture } from '../bill.ts';
 import { findOrder } from '../order.ts';
 import type { Confirmation } from './confirmation.ts';
 import type { DurablePurchaseOutcome, DurablePurchases } from './durable/durable-purchases.ts';
@@ -69,15 +68,13 @@ async function purchaseDurably(
 ): Promise<DurablePurchaseOutcome | { readonly outcome: 'objection'; readonly objection: Objection }> {
   const outcome = await durable.confirm(confirmation);
   if (outcome.outcome !== 'refused' || outcome.reason !== 'wrong-state') return outcome;
-  if (outcome.status !== undefined) return refusalFor(outcome.status);
+  const { why } = outcome;
+  if (why === 'round-closed' || why === 'payment-given-back') return { outcome: 'objection', objection: why };
+  if (why !== undefined) return refusalFor(why);
   const checked = await check(db, confirmation);
   if (typeof checked === 'string') return { outcome: 'objection', objection: checked };
-  if (checked.status !== 'WAITING') return refusalFor(checked.status);
-  if (await isStrayCapture(db, confirmation.paymentKey)) {
-    return { outcome: 'objection', objection: 'payment-given-back' };
-  }
-  // WAITING again: whoever had claimed it has given it back since.
-  return refused('contended');
+  // It is as he says, and the member's, by now.
+  return checked.status === 'WAITING' ? refused('contended') : refusalFor(checked.status);
 }
 
 async function check(db: ShopDatabase, confirmation: Confirmation) {

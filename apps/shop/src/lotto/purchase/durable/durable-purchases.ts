@@ -73,7 +73,7 @@ export type PurchaseCalls = DurableCalls<
 export type DurablePurchaseOutcome =
   | { readonly outcome: 'answered'; readonly answer: Answer; readonly replayed: boolean }
   | { readonly outcome: 'pending' }
-  | (Refused & { readonly code?: string; readonly status?: ClaimRefused['status'] });
+  | (Refused & { readonly code?: string; readonly why?: ClaimRefused['why'] });
 
 export type CancelOutcome =
   | Done<{ readonly status: 'CANCELED' | 'REFUNDED' }>
@@ -84,7 +84,7 @@ export type CancelOutcome =
 export interface DurablePurchases {
   readonly calls: PurchaseCalls;
   readonly rows: PurchaseRows<ShopTransaction>;
-  /** Refused, `wrong-state`: the order is not there, is not to be paid like this, or not now; `status` says what it was, where that is why. */
+  /** Refused, `wrong-state`: the order is not there, is not to be paid like this, or not now; `why`, where it is the order itself. */
   confirm(confirmation: Confirmation): Promise<DurablePurchaseOutcome>;
   /** Cancels an order: one that waits is given up, one that is paid is given back. */
   cancel(order: { orderId: string; memberId: number; requestId: string }): Promise<CancelOutcome>;

@@ -28,9 +28,9 @@ export interface PurchaseClaim extends OrderClaim {
   readonly testCode: string | null;
 }
 
-/** Undefined `status`: it is not what the order was that is in the way, or it was not read. */
+/** `why`: what the order was instead, or what kept it from being paid. Undefined: it is not the member's, or not as he says. */
 export interface ClaimRefused extends Refused<'wrong-state'> {
-  readonly status?: Exclude<PublishStatus, 'WAITING'>;
+  readonly why?: Exclude<PublishStatus, 'WAITING'> | 'round-closed' | 'payment-given-back';
 }
 
 export interface GroupedPurchasesOptions {
@@ -110,8 +110,13 @@ export function groupedPurchases({
             const publish = claimed.publish(lottoPublishId);
             if (publish === undefined || !isLocked.has(orderId)) return HELD;
             const { status } = publish;
-            if (status !== 'WAITING') return { ...refused('wrong-state'), status };
-            if (order.on_sale !== 1 || isStray.has(paymentKey)) return refused('wrong-state');
+            const no = (why: ClaimRefused['why'] & string): ClaimRefused => ({
+              ...refused('wrong-state'),
+              why,
+            });
+            if (status !== 'WAITING') return no(status);
+            if (order.on_sale !== 1) return no('round-closed');
+            if (isStray.has(paymentKey)) return no('payment-given-back');
             claimed.move(publish, actor, { payment_key: paymentKey, payment_outcome: 'in-progress' });
             const request: ChargeRequest = {
               ...{ orderId, lottoPublishId, memberId, paymentKey, requestId, testCode, isStray: false },
