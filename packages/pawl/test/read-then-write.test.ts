@@ -258,11 +258,18 @@ test('a transaction that could not be rolled back is not committed by the next o
 describe('values written into a statement', () => {
   const written = (text: string, ...values: SqlValue[]) => withLiterals({ text, values }, 'Z');
 
-  test('a mark in quotes or in a name is none, and nothing that was given stands in quotes', () => {
+  test('a mark in quotes or in a name is none, and nothing that was given could end the quotes that it stands in', () => {
     expect(written("SELECT '?', `a?b`, \"?\", 'it''s ?', ? AS x", "'; DROP TABLE t; --")).toBe(
       `SELECT '?', \`a?b\`, "?", 'it''s ?', _utf8mb4 0x${Buffer.from("'; DROP TABLE t; --").toString('hex')} AS x`,
     );
   });
+
+  test.each(["'", '\\', '"', '`', '\0', '\n', ';', '?', '%', '(', '*', '#', 'é', '\u2019', '\uff07'])(
+    'text with %j is written in hexadecimal digits',
+    (sign) => {
+      expect(written('?', `a${sign}b`)).toBe(`_utf8mb4 0x${Buffer.from(`a${sign}b`).toString('hex')}`);
+    },
+  );
 
   test('below zero a number is in parentheses: two minus signs in a row may begin a comment', () => {
     expect(written('1 -?', -5)).toBe('1 -(-5)');

@@ -4,8 +4,8 @@ import type { SqlStatement, SqlValue } from '../ports.ts';
 /**
  * The statement with its values in its text, for messages of several statements, which take no parameters.
  *
- * Nothing that somebody gave is ever between quotes, so that there is nothing to escape, whatever the session's mode: text and bytes are
- * written in hexadecimal digits, and all else in digits.
+ * Between quotes stands nothing but letters, digits and a few signs, none of which means anything there in any mode of a session: all other
+ * text, and bytes, are written in hexadecimal digits, so that there is nothing to escape.
  *
  * @param timeZone  In which the driver writes moments: `Z`, `local`, or an offset such as `+09:00`.
  * @throws StoreError  `REJECTED`: a value that cannot be written.
@@ -25,11 +25,14 @@ export function withLiterals({ text, values }: SqlStatement, timeZone: string): 
 /** A mark; and, as a whole, quoted text and names, in which a `?` is none. The guards write no comments with any. */
 const MARKS = /\?|'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`[^`]*`/gs;
 
+/** Text that is the same in quotes. Hexadecimal digits are twice as long to send and to read. */
+const PLAIN = /^[A-Za-z0-9 .,:_/@+=-]*$/;
+
 function literal(value: SqlValue, timeZone: string): string {
   if (value === null) return 'NULL';
   switch (typeof value) {
     case 'string':
-      return value === '' ? "''" : `_utf8mb4 0x${Buffer.from(value).toString('hex')}`;
+      return PLAIN.test(value) ? `'${value}'` : `_utf8mb4 0x${Buffer.from(value).toString('hex')}`;
     case 'boolean':
       return value ? 'TRUE' : 'FALSE';
     case 'bigint':
