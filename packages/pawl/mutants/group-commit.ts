@@ -96,8 +96,8 @@ const stock: readonly Mutant[] = [
   },
   {
     file: 'src/stock.ts',
-    line: `return clocks.has(key) ? HELD : refused('wrong-state');`,
-    replacement: `return refused('wrong-state');`,
+    line: `present === undefined || clocks.has(key) ? HELD : refused('wrong-state')`,
+    replacement: `refused('wrong-state')`,
     why: 'a stock that somebody else has is there',
     test: stocks('a stock that somebody else has holds up nobody but those who ask for it'),
   },
