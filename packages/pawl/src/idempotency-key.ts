@@ -148,9 +148,9 @@ export function idempotencyKeys<Store extends IdempotencyStore>(
     const { leaseMs, retentionMs, waitMs } = times;
     const claim = { scope, key, mode: 'leased', fingerprint, owner, leaseMs, retentionMs } as const;
 
-    const endMs = performance.now() + waitMs;
+    let claimedAtMs = performance.now();
+    const endMs = claimedAtMs + waitMs;
     for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(2 * lookMs, LONGEST_LOOK_MS)) {
-      const claimedAtMs = performance.now();
       const found = await claimOrHeld(store, claim);
       if (found?.claimed) {
         const { attempt } = found;
@@ -160,9 +160,11 @@ export function idempotencyKeys<Store extends IdempotencyStore>(
         return running.run(work as (lease: SqlIdempotencyLease) => ReturnType<typeof work>);
       }
       const outcome = found === undefined ? inProgress(0) : outcomeOf(found.record, 'leased', fingerprint);
+      if (outcome.outcome === 'done' || outcome.reason !== 'in-progress') return outcome;
       const leftMs = endMs - performance.now();
-      if (outcome.outcome === 'done' || outcome.reason !== 'in-progress' || leftMs <= 0) return outcome;
+      if (leftMs <= 0) return outcome;
       await sleep(Math.min(lookMs * (0.5 + Math.random() / 2), leftMs));
+      claimedAtMs = performance.now();
     }
   }
 

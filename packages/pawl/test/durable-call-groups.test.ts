@@ -32,7 +32,11 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
     scene = stage.scene();
   });
 
-  const parcels = (count: number) => Promise.all(Array.from({ length: count }, () => scene.parcel()));
+  async function parcels(count: number): Promise<string[]> {
+    const ids: string[] = [];
+    while (ids.length < count) ids.push(await scene.parcel());
+    return ids;
+  }
 
   /** The sizes of the batches, by the name of their group, from now on. */
   function batchSizes(): Map<string, number[]> {

@@ -89,7 +89,7 @@ export function redisIdempotencyStore(
   redis: RedisPort,
   { prefix = 'pawl:idempotency-key:' }: RedisIdempotencyStoreOptions = {},
 ): IdempotencyStore {
-  let byScriptUntilMs = Number.NEGATIVE_INFINITY;
+  let byScriptUntilMs = 0;
 
   /** The scope is a JSON array, which shows where it ends, so that no two records share a key. */
   const keyOf = ({ scope, key }: IdempotencyRecordId) => `${prefix}${scope}${key}`;
@@ -99,7 +99,7 @@ export function redisIdempotencyStore(
    * such a command, and did nothing.
    */
   async function setOrGet(key: string, record: string, retentionMs: number): Promise<unknown> {
-    if (performance.now() < byScriptUntilMs) return undefined;
+    if (byScriptUntilMs > 0 && performance.now() < byScriptUntilMs) return undefined;
     try {
       return await redis.command('SET', key, record, 'NX', 'GET', 'PX', retentionMs);
     } catch (error) {
