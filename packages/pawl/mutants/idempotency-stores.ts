@@ -112,14 +112,14 @@ const redis: readonly Mutant[] = [
   },
   {
     file: 'src/redis/idempotency-key.ts',
-    line: `if (!(error instanceof StoreError && error.code === 'REJECTED')) throw error;`,
+    line: 'if (!refused) throw error;',
     replacement: 'throw error;',
     why: 'a server before Redis 7 is asked by script, and so is one that is full',
     test: BEFORE_7,
   },
   {
     file: 'src/redis/idempotency-key.ts',
-    line: `if (!(error instanceof StoreError && error.code === 'REJECTED')) throw error;`,
+    line: 'if (!refused) throw error;',
     why: 'a claim whose answer was lost is not made again',
     test: redisOnly('a claim whose answer is lost is unknown, and is not sent again by script'),
   },

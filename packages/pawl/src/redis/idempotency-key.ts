@@ -103,7 +103,8 @@ export function redisIdempotencyStore(
     try {
       return await redis.command('SET', key, record, 'NX', 'GET', 'PX', retentionMs);
     } catch (error) {
-      if (!(error instanceof StoreError && error.code === 'REJECTED')) throw error;
+      const refused = error instanceof StoreError && error.code === 'REJECTED' && error.effect === 'none';
+      if (!refused) throw error;
       // Redis takes NX and GET together from version 7 on, and a full one no SET at all: a script may read there.
       byScriptUntilMs = performance.now() + BY_SCRIPT_MS;
       return undefined;
