@@ -13,7 +13,7 @@ function openForGroups(url: string): { sql: SqlPort; close: () => Promise<void> 
     return { sql: mysql2Port(pool, limits), close: () => pool.promise().end() };
   }
   const limits = { connectionTimeoutMillis: 5_000, statement_timeout: 20_000, query_timeout: 22_000 };
-  const pool = new pg.Pool({ connectionString: url, max: 8, pipeline: true, ...limits });
+  const pool = new pg.Pool({ connectionString: url, max: 8, ...limits });
   pool.on('error', (error) => console.error(`an idle connection broke: ${error.message}`));
   return { sql: pgPort(pool), close: () => pool.end() };
 }

@@ -177,7 +177,6 @@ async function postgresDriver(url: string): Promise<Driver> {
         connectionTimeoutMillis: acquireTimeoutMs,
         query_timeout: queryTimeoutMs,
         options: options(settings),
-        pipeline: over === 'together',
       });
       // Without a listener, a broken idle connection would end the process.
       pool.on('error', () => undefined);

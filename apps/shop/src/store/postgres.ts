@@ -29,13 +29,12 @@ export function postgresDriver(options: DriverOptions): Driver {
 
 /** With the same limits. */
 export function postgresGroups(options: DriverOptions): Groups {
-  const pool = openPool(options, `${options.applicationName} groups`, { pipeline: true });
+  const pool = openPool(options, `${options.applicationName} groups`);
   return { sql: pgPort(pool), end: () => pool.end() };
 }
 
-function openPool(options: DriverOptions, applicationName: string, more: pg.PoolConfig = {}): pg.Pool {
+function openPool(options: DriverOptions, applicationName: string): pg.Pool {
   const pool = new pg.Pool({
-    ...more,
     connectionString: options.url,
     application_name: applicationName,
     max: options.poolSize,

@@ -56,7 +56,7 @@ const ofDatabase = (books: DatabaseName): readonly CouponSpec[] => [
   },
   {
     ...{ row: pawlRow(books), own: true, books, tells: true, callers: [MANY, CROWD, FEW], quick: true },
-    settings: `stock, defaults; pool of 5, ${books === 'postgres' ? 'pipelined' : 'several statements a message'}`,
+    settings: 'stock, defaults; pool of 5, several statements a message',
     load: async () => (await import('./contenders/pawl-stock.ts')).pawlStock(books),
   },
 ];

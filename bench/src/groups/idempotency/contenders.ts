@@ -37,9 +37,7 @@ const ofDatabase = (database: DatabaseName): readonly IdempotencySpec[] => [
   },
   {
     ...{ row: groupedRow(database), own: true, kinds: BOTH, where: database, guards: true, quick: true },
-    settings: `leased keys, defaults; groupedIdempotencyStore, pool of 5, ${
-      database === 'postgres' ? 'pipelined' : 'several statements a message'
-    }`,
+    settings: 'leased keys, defaults; groupedIdempotencyStore, pool of 5, several statements a message',
     load: async () => (await import('./contenders/pawl-keys.ts')).pawlGrouped(database),
   },
 ];

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { StoreError } from '../errors.ts';
 import type {
   Decision,
@@ -13,6 +12,7 @@ import { CHECK_CLIENT_MS } from '../postgres/distributed-lock.ts';
 import { postgres } from '../postgres/index.ts';
 import { LONGEST_TIMER_MS } from '../timers.ts';
 import { neverCommitted } from './never-committed.ts';
+import { canExchange, exchange, type PgResult } from './pg-exchange.ts';
 import { transactionHandle, transactionIsOver } from './transaction-handle.ts';
 import { endsTransaction } from './transaction-text.ts';
 
@@ -22,16 +22,12 @@ export interface PgClient {
   release(destroy?: boolean): void;
   end(): Promise<void>;
   on(event: 'error', listener: (error: Error) => void): unknown;
-  /** Of the driver's own, so it may be absent. */
-  readonly connection?: { readonly stream?: { cork(): void; uncork(): void } };
 }
 
 export interface PgQuery {
   readonly text: string;
   readonly values: unknown[];
   readonly query_timeout?: number;
-  /** Prepared under this name, once in each session. */
-  readonly name?: string;
 }
 
 /** What this adapter needs of a `Pool` of `pg`. */
@@ -39,12 +35,6 @@ export interface PgPool {
   connect(answer: (error: Error | undefined, client: PgClient | undefined) => void): void;
   end(): Promise<void>;
   readonly options: object;
-}
-
-export interface PgResult {
-  readonly command: string;
-  readonly rowCount: number | null;
-  readonly rows: Record<string, unknown>[];
 }
 
 /**
@@ -102,16 +92,14 @@ export function classifiedPgPool<Pool extends PgPool>(pool: Pool): Pool {
 }
 
 /**
- * The SQL port over a pool of `pg`. Where the pool has `pipeline: true`, since `pg` 8.23, transactions of two round trips are had
- * (`readThenWrite`); group commit needs them to be fast. Of statements that are kept prepared, a pooler between here and the server
- * must know: PgBouncer does since 1.21.
+ * The SQL port over a pool of `pg`. Transactions of two round trips (`readThenWrite`) are had over all clients but those that pipeline
+ * (`pipeline: true`) and those of `pg-native`: there each statement is one. Of statements that are kept prepared, a pooler between here
+ * and the server must know: PgBouncer does since 1.21.
  */
 export function pgPort(pool: PgPool): SqlPort {
   return {
     dialect: postgres,
-    ...(pipelines(pool) && {
-      readThenWrite: (reads, decide) => readThenWrite(pool, reads, decide),
-    }),
+    readThenWrite: (reads, decide) => readThenWrite(pool, reads, decide),
 
     async execute({ text, values }) {
       const client = await connect(pool);
@@ -156,10 +144,6 @@ export function pgPort(pool: PgPool): SqlPort {
   };
 }
 
-function pipelines({ options }: PgPool): boolean {
-  return 'pipeline' in options && options.pipeline === true;
-}
-
 const BEGIN: SqlStatement = { text: 'BEGIN ISOLATION LEVEL READ COMMITTED', values: [] };
 const COMMIT: SqlStatement = { text: 'COMMIT', values: [] };
 /** PostgreSQL answers ROLLBACK, and no error, to the COMMIT of a transaction in which a statement failed. */
@@ -168,130 +152,59 @@ function requireCommitted({ command }: PgResult): void {
   throw new StoreError('ROLLED_BACK', 'none', `COMMIT was answered with ${command}`);
 }
 
-/** What several writes are sent after: the BEGIN must have succeeded, or each of them would commit by itself. */
-const NOTHING: SqlStatement = { text: 'SELECT 1', values: [] };
-
 async function readThenWrite<T>(
   pool: PgPool,
   reads: readonly SqlStatement[],
   decide: (read: readonly SqlResult[]) => Decision<T> | InterimDecision<T>,
 ): Promise<T> {
-  if (reads.length === 0) {
-    const decision = decide([]);
-    const [write, ...others] = decision.writes;
-    if ('next' in decision || others.length > 0) return readThenWrite(pool, [NOTHING], () => decision);
-    return decision.result(write === undefined ? [] : [await alone(pool, write)]);
-  }
   const client = await connect(pool);
-  let broken = true;
+  let broken = false;
+  let begun = false;
+  /** In one message, the first after a BEGIN. */
+  const send = async (statements: readonly SqlStatement[]) => {
+    if (begun) return together(client, statements);
+    begun = true;
+    return (await together(client, [BEGIN, ...statements])).slice(1);
+  };
   try {
-    const { decision, writes } = await decided(client, reads, decide).catch(async (error: unknown) => {
-      broken = await rollback(client).then(
-        () => spoils(error),
-        () => true,
-      );
-      throw error;
-    });
+    let decision = decide(reads.length === 0 ? [] : (await neverCommitted(() => send(reads))).map(normalise));
+    while ('next' in decision) {
+      const { writes, next } = decision;
+      decision = next((await neverCommitted(() => send(writes))).map(normalise));
+    }
+    const { writes, result } = decision;
     if (writes.length === 0) {
       // What was read is known, whatever becomes of the session.
-      broken = await rollback(client).then(
-        () => false,
-        () => true,
-      );
-      return decision.result([]);
+      if (begun) broken = await rollback(client).then(...endings);
+      return result([]);
     }
-    const written = await together(client, [...writes, queryOf(COMMIT)]).catch((error: unknown) => {
-      // After a statement that the server refused, it has answered the COMMIT too, with ROLLBACK.
-      broken = spoils(error);
-      throw error;
-    });
-    broken = false;
+    // By itself it is a transaction, and needs no COMMIT.
+    if (!begun && writes.length === 1) return result((await together(client, writes)).map(normalise));
+    const written = await send([...writes, COMMIT]);
+    begun = false;
     requireCommitted(written.at(-1) as PgResult);
-    return decision.result(written.slice(0, -1).map(normalise));
-  } finally {
-    client.release(broken || lost.has(client));
-  }
-}
-
-/** A statement is a transaction by itself: it needs no BEGIN, and no COMMIT on its way that nobody could be told of. */
-async function alone(pool: PgPool, statement: SqlStatement): Promise<SqlResult> {
-  const client = await connect(pool);
-  let broken = true;
-  try {
-    const [answer] = await together(client, [queryOf(statement)]);
-    broken = false;
-    return normalise(answer as PgResult);
+    return result(written.slice(0, -1).map(normalise));
   } catch (error) {
-    broken = spoils(error);
+    broken = spoils(error) || (begun && (await rollback(client).then(...endings)));
     throw error;
   } finally {
     client.release(broken);
   }
 }
 
-/** Where the BEGIN fails, what was sent after it has read, and its locks are gone: nothing is written then. */
-async function decided<T>(
-  client: PgClient,
-  reads: readonly SqlStatement[],
-  decide: (read: readonly SqlResult[]) => Decision<T> | InterimDecision<T>,
-): Promise<{ readonly decision: Decision<T>; readonly writes: readonly PgQuery[] }> {
-  const [, ...read] = await neverCommitted(() => together(client, [BEGIN, ...reads].map(queryOf)));
-  let decision = decide(read.map(normalise));
-  while ('next' in decision) {
-    const writes = decision.writes.map(queryOf);
-    const written = await neverCommitted(() => together(client, writes));
-    decision = decision.next(written.map(normalise));
+/** Of a ROLLBACK: whether the session is of no use any more. */
+const endings = [() => false, () => true] as const;
+
+/** @throws StoreError  of the first that failed: nothing after it was carried out. */
+async function together(client: PgClient, statements: readonly SqlStatement[]): Promise<readonly PgResult[]> {
+  try {
+    if (canExchange(client)) return await exchange(client, statements);
+    const results: PgResult[] = [];
+    for (const { text, values } of statements) results.push(await client.query(text, [...values]));
+    return results;
+  } catch (error) {
+    throw postgres.classifyError(error);
   }
-  return { decision, writes: decision.writes.map(queryOf) };
-}
-
-/** On which an answer was lost, whatever else went wrong before it. */
-const lost = new WeakSet<PgClient>();
-
-/**
- * Sends statements without waiting for the answers of those before, and answers theirs when all are there.
- *
- * @throws StoreError  of the first that failed: within a transaction, all after it have failed for its sake.
- */
-async function together(client: PgClient, queries: readonly PgQuery[]): Promise<PgResult[]> {
-  const { stream } = client.connection ?? {};
-  // In one piece, where the driver shows its socket: each piece would wake the server.
-  stream?.cork();
-  const sent = queries.map((query) => client.query(query));
-  stream?.uncork();
-  const answers = await Promise.allSettled(sent);
-  const errors = answers.flatMap((one) =>
-    one.status === 'rejected' ? [postgres.classifyError(one.reason)] : [],
-  );
-  if (errors.some(({ code }) => code === 'CONNECTION_LOST')) lost.add(client);
-  if (errors[0] !== undefined) throw errors[0];
-  return answers.map((answer) => (answer as PromiseFulfilledResult<PgResult>).value);
-}
-
-/** By text; they are few. */
-const names = new Map<string, string>();
-
-/**
- * @throws StoreError  `REJECTED`: a value that the driver cannot send. It would notice when those before are on their way, and those after
- *   it would follow, the COMMIT too.
- */
-function queryOf({ text, values, prepared }: SqlStatement): PgQuery {
-  const unfit = values.find((value) => !isSendable(value));
-  if (unfit !== undefined) throw new StoreError('REJECTED', 'none', `a ${typeof unfit} that cannot be sent`);
-  const statement = { text, values: [...values] };
-  if (prepared !== true) return statement;
-  let name = names.get(text);
-  if (name === undefined) {
-    name = `pawl_${createHash('sha256').update(text).digest('hex').slice(0, 24)}`;
-    names.set(text, name);
-  }
-  return { ...statement, name };
-}
-
-function isSendable(value: unknown): boolean {
-  if (value === null || value instanceof Uint8Array) return true;
-  if (value instanceof Date) return !Number.isNaN(value.getTime());
-  return ['string', 'number', 'bigint', 'boolean'].includes(typeof value);
 }
 
 /** A prepared statement that the server does not have any more, or would answer with other columns than before. */

@@ -102,14 +102,20 @@ function asLists(names: readonly string[], keys: readonly Columns[]): SqlStateme
 }
 
 /** As PostgreSQL writes an array, so that its elements have the type of what they are compared with. */
-function arrayOf(values: readonly SqlValue[]): string {
-  const elements = values.map((value) => {
-    if (typeof value === 'number' || typeof value === 'bigint') return String(value);
-    if (value === null) return 'NULL';
-    return `"${textOf(value).replace(/["\\]/g, '\\$&')}"`;
-  });
-  return `{${elements.join(',')}}`;
+export function arrayOf(values: readonly SqlValue[]): string {
+  let elements = '';
+  for (const value of values) elements += elements === '' ? elementOf(value) : `,${elementOf(value)}`;
+  return `{${elements}}`;
 }
+
+function elementOf(value: SqlValue): string {
+  if (typeof value === 'number' || typeof value === 'bigint') return String(value);
+  if (value === null) return 'NULL';
+  const text = textOf(value);
+  return SPECIAL.test(text) ? `"${text.replace(/["\\]/g, '\\$&')}"` : `"${text}"`;
+}
+
+const SPECIAL = /["\\]/;
 
 function matches(names: readonly string[]): string {
   return names.map((name) => `own.${quote(name)} = given.${quote(name)}`).join(' AND ');
@@ -155,14 +161,14 @@ function textOf(value: SqlValue): string {
 /** The last one that was written: the rows of a batch often share theirs. */
 let lastMoment = { ms: Number.NaN, text: '' };
 
-function momentOf(value: Date): string {
+/** As the driver writes it: by the clock of this process, with its offset, so that in a column without a time zone its face is stored. */
+export function momentOf(value: Date): string {
   const ms = value.getTime();
   if (Number.isNaN(ms)) throw new StoreError('REJECTED', 'none', 'a moment that is none cannot be stored');
   if (lastMoment.ms !== ms) lastMoment = { ms, text: writtenMoment(value) };
   return lastMoment.text;
 }
 
-/** By the clock of this process, with its offset: in a column without a time zone its face is stored. */
 function writtenMoment(value: Date): string {
   const offset = -value.getTimezoneOffset();
   const face = new Date(value.getTime() + offset * 60_000).toISOString().slice(0, -1);

@@ -21,7 +21,7 @@ export const open: OpenIdempotencyStore = async ({ url = '', namespace }) => {
 };
 
 function postgres(url: string) {
-  const pool = new pg.Pool({ ...addressOf(url), max: CONNECTIONS, query_timeout: 60_000, pipeline: true });
+  const pool = new pg.Pool({ ...addressOf(url), max: CONNECTIONS, query_timeout: 60_000 });
   pool.on('error', () => undefined);
   return { sql: pgPort(pool), close: () => pool.end() };
 }

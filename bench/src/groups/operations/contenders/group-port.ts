@@ -26,8 +26,7 @@ export function openPort(database: DatabaseName, urls: ServerUrls): OpenedPort {
 
 function open(database: DatabaseName, urls: ServerUrls, connections: number, together: boolean): OpenedPort {
   if (database === 'postgres') {
-    const settings = { connectionString: urls.postgres, max: connections, pipeline: together };
-    const pool = new pg.Pool(settings);
+    const pool = new pg.Pool({ connectionString: urls.postgres, max: connections });
     pool.on('error', () => undefined); // What failed is told by the statement.
     return { sql: pgPort(pool), close: () => pool.end() };
   }

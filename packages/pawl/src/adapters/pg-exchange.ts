@@ -1,0 +1,234 @@
+import { createHash } from 'node:crypto';
+import { StoreError } from '../errors.ts';
+import type { SqlStatement, SqlValue } from '../ports.ts';
+import { momentOf } from '../postgres/batch.ts';
+
+export interface PgResult {
+  readonly command: string;
+  readonly rowCount: number | null;
+  readonly rows: Record<string, unknown>[];
+}
+
+/** What an exchange needs of the connection of a client of `pg`: what `pg-cursor` needs of it, and that it can be corked. */
+export interface PgConnection {
+  readonly stream: { cork(): void; uncork(): void };
+  parse(statement: { readonly name: string; readonly text: string }): void;
+  bind(values: { readonly statement: string; readonly values: readonly (string | Buffer | null)[] }): void;
+  describe(what: { readonly type: 'P'; readonly name: string }): void;
+  execute(): void;
+  close(what: { readonly type: 'S'; readonly name: string }): void;
+  sync(): void;
+  sendCopyFail(message: string): void;
+}
+
+/** A client that lends its connection to objects with a `submit`. One that pipelines what it is given does not, and `pg-native` does not. */
+export interface ExchangingClient {
+  readonly connection: PgConnection;
+  query(exchange: Exchange): unknown;
+  getTypeParser(type: number, format: 'text'): (text: string) => unknown;
+}
+
+export function canExchange(client: object): client is ExchangingClient {
+  const pipelines = 'pipeline' in client && client.pipeline === true;
+  const { connection } = client as Partial<ExchangingClient>;
+  return !pipelines && typeof connection?.parse === 'function';
+}
+
+/**
+ * Sends statements in one message, and answers theirs when all are there. The server goes no further than the first that fails: not to a
+ * COMMIT after it either, and nothing that comes after a BEGIN that failed is carried out by itself.
+ *
+ * @throws StoreError  `REJECTED`: a value that cannot be sent; nothing was.
+ * @throws the driver's error.
+ * @see PostgreSQL, "Frontend/Backend Protocol", "Extended Query": what the server does until the Sync
+ */
+export function exchange(
+  client: ExchangingClient,
+  statements: readonly SqlStatement[],
+): Promise<readonly PgResult[]> {
+  return new Promise((resolve, reject) => {
+    const sent = statements.map(({ text, values, prepared }) => ({
+      text,
+      values: values.map(sendable),
+      name: prepared === true ? nameOf(text) : '',
+    }));
+    client.query(new Exchange(client, sent, resolve, reject));
+  });
+}
+
+interface Sent {
+  readonly name: string;
+  readonly text: string;
+  readonly values: readonly (string | Buffer | null)[];
+}
+
+interface Column {
+  readonly name: string;
+  readonly parse: (text: string) => unknown;
+}
+
+/**
+ * What the server has prepared in a session: the columns that it answers with, which do not change, since the server refuses a statement
+ * whose would. Null: it was sent and something failed, so that nobody knows.
+ */
+type Prepared = Map<string, readonly Column[] | null>;
+
+const preparedIn = new WeakMap<ExchangingClient, Prepared>();
+
+/** What the client calls while the connection is lent. */
+class Exchange {
+  /** The client wraps it, to end its watch over the time. */
+  callback: (error: unknown, results?: readonly PgResult[]) => void;
+  readonly #client: ExchangingClient;
+  readonly #statements: readonly Sent[];
+  readonly #prepared: Prepared;
+  /** Those that are prepared by this message. */
+  readonly #preparing = new Map<string, readonly Column[]>();
+  readonly #results: PgResult[] = [];
+  #columns: readonly Column[] = [];
+  #rows: Record<string, unknown>[] = [];
+  /** A parser of a type failed, in the middle of what the server sends. */
+  #failed: { readonly error: unknown } | undefined;
+
+  constructor(
+    client: ExchangingClient,
+    statements: readonly Sent[],
+    resolve: (results: readonly PgResult[]) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.#client = client;
+    this.#statements = statements;
+    this.#prepared = preparedIn.get(client) ?? new Map();
+    preparedIn.set(client, this.#prepared);
+    this.callback = (error, results) => (results === undefined ? reject(error) : resolve(results));
+  }
+
+  submit(connection: PgConnection): void {
+    // In one piece: each piece would wake the server.
+    connection.stream.cork();
+    for (const { name, text, values } of this.#statements) {
+      const columns = this.#columnsOf(name);
+      if (columns === undefined) {
+        if (this.#prepared.get(name) === null) connection.close({ type: 'S', name });
+        connection.parse({ name, text });
+        if (name !== '') {
+          this.#preparing.set(name, []);
+          this.#prepared.set(name, null);
+        }
+      }
+      connection.bind({ statement: name, values });
+      if (columns === undefined) connection.describe({ type: 'P', name: '' });
+      connection.execute();
+    }
+    connection.sync();
+    connection.stream.uncork();
+    this.#begin();
+  }
+
+  handleRowDescription({ fields }: { readonly fields: readonly PgField[] }): void {
+    this.#columns = fields.map(({ name, dataTypeID }) => ({
+      name,
+      parse: this.#client.getTypeParser(dataTypeID, 'text'),
+    }));
+    const { name } = this.#current;
+    if (name !== '') this.#preparing.set(name, this.#columns);
+  }
+
+  handleDataRow({ fields }: { readonly fields: readonly (string | null)[] }): void {
+    const row: Record<string, unknown> = {};
+    try {
+      for (const [index, { name, parse }] of this.#columns.entries()) {
+        const text = fields[index] ?? null;
+        row[name] = text === null ? null : parse(text);
+      }
+      this.#rows.push(row);
+    } catch (error) {
+      this.#failed ??= { error };
+    }
+  }
+
+  /** Such as `UPDATE 3`, `INSERT 0 3` or `COMMIT`: what comes last is the number of rows. */
+  handleCommandComplete({ text }: { readonly text: string }): void {
+    const [command = '', ...others] = text.split(' ');
+    const last = others.at(-1);
+    const rowCount = last === undefined || Number.isNaN(Number(last)) ? null : Number(last);
+    this.#complete({ command, rowCount, rows: this.#rows });
+  }
+
+  handleEmptyQuery(): void {
+    this.#complete({ command: '', rowCount: null, rows: [] });
+  }
+
+  handleCopyInResponse(connection: PgConnection): void {
+    connection.sendCopyFail('nothing is copied here');
+  }
+
+  handleCopyData(): void {
+    // It is not read: the server ends such a statement by itself.
+  }
+
+  handleError(error: unknown): void {
+    this.callback(error);
+  }
+
+  handleReadyForQuery(): void {
+    for (const [name, columns] of this.#preparing) this.#prepared.set(name, columns);
+    if (this.#failed === undefined) this.callback(null, this.#results);
+    else this.callback(this.#failed.error);
+  }
+
+  get #current(): Sent {
+    return this.#statements[this.#results.length] as Sent;
+  }
+
+  /** Of a statement that need not be sent again. */
+  #columnsOf(name: string): readonly Column[] | undefined {
+    return name === '' ? undefined : (this.#preparing.get(name) ?? this.#prepared.get(name) ?? undefined);
+  }
+
+  #complete(result: PgResult): void {
+    this.#results.push(result);
+    if (this.#results.length < this.#statements.length) this.#begin();
+  }
+
+  /** The next answer is that of another statement. */
+  #begin(): void {
+    this.#rows = [];
+    this.#columns = this.#columnsOf(this.#current.name) ?? [];
+  }
+}
+
+interface PgField {
+  readonly name: string;
+  readonly dataTypeID: number;
+}
+
+/** By text; they are few. */
+const names = new Map<string, string>();
+
+function nameOf(text: string): string {
+  let name = names.get(text);
+  if (name === undefined) {
+    name = `pawl_${createHash('sha256').update(text).digest('hex').slice(0, 24)}`;
+    names.set(text, name);
+  }
+  return name;
+}
+
+/** As the driver sends it. */
+function sendable(value: SqlValue): string | Buffer | null {
+  if (value === null) return null;
+  switch (typeof value) {
+    case 'string':
+      return value;
+    case 'number':
+    case 'bigint':
+    case 'boolean':
+      return String(value);
+    default:
+      if (value instanceof Date) return momentOf(value);
+      if (Buffer.isBuffer(value)) return value;
+      if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+      throw new StoreError('REJECTED', 'none', `a ${typeof value} that cannot be sent`);
+  }
+}
