@@ -1,4 +1,5 @@
 import { StoreError } from '../errors.ts';
+import { textBetweenMarks } from '../mysql/sql.ts';
 import type { SqlStatement, SqlValue } from '../ports.ts';
 
 /**
@@ -10,7 +11,14 @@ import type { SqlStatement, SqlValue } from '../ports.ts';
  * @param timeZone  In which the driver writes moments: `Z`, `local`, or an offset such as `+09:00`.
  * @throws StoreError  `REJECTED`: a value that cannot be written.
  */
-export function withLiterals({ text, values }: SqlStatement, timeZone: string): string {
+export function withLiterals(statement: SqlStatement, timeZone: string): string {
+  const { text, values } = statement;
+  const [first, ...others] = textBetweenMarks(statement) ?? [];
+  if (first !== undefined) {
+    let whole = first;
+    for (const [index, part] of others.entries()) whole += literal(values[index] ?? null, timeZone) + part;
+    return whole;
+  }
   let next = 0;
   const written = text.replace(MARKS, (token) => {
     if (token !== '?') return token;
@@ -44,8 +52,12 @@ function literal(value: SqlValue, timeZone: string): string {
       if (value instanceof Date) return moment(value, timeZone);
       if (!(value instanceof Uint8Array))
         throw rejected(`a ${typeof value} cannot be written into a statement`);
-      return value.byteLength === 0 ? "_binary ''" : `0x${Buffer.from(value).toString('hex')}`;
+      return value.byteLength === 0 ? "_binary ''" : `0x${hexadecimal(value)}`;
   }
+}
+
+function hexadecimal(bytes: Uint8Array): string {
+  return (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes)).toString('hex');
 }
 
 /** In parentheses below zero: two minus signs in a row may begin a comment. */

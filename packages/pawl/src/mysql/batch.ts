@@ -1,5 +1,5 @@
 import { columnsOf } from '../columns.ts';
-import type { BatchStatements, Columns, SqlValue } from '../ports.ts';
+import type { BatchStatements, Columns, SqlStatement, SqlValue } from '../ports.ts';
 import { NOW, quote, SqlText } from './sql.ts';
 
 export const lockRows: BatchStatements['lockRows'] = ({ table, keys, columns, wait, nowAs }) => {
@@ -18,26 +18,90 @@ export const readRows: BatchStatements['readRows'] = ({ table, keys, columns, no
   );
 };
 
-/**
- * One for those that are set alike: there is no statement on both servers that sets many rows to different values and compares keys as
- * their columns do.
- */
 export const updateRows: BatchStatements['updateRows'] = ({ table, keys, set }) => {
-  columnsOf(set);
-  const alike = new Map<string, { readonly values: Columns; readonly keys: Columns[] }>();
-  keys.forEach((key, index) => {
-    const values = set[index] as Columns;
-    const id = JSON.stringify(Object.values(values).map(typedText));
-    const known = alike.get(id);
-    if (known === undefined) alike.set(id, { values, keys: [key] });
-    else known.keys.push(key);
-  });
-  return [...alike.values()].map(({ values, keys }) => {
-    const sql = new SqlText();
-    const assignments = sql.assigns(values).join(', ');
-    return sql.statement(`UPDATE ${quote(table)} SET ${assignments} WHERE ${anyOf(sql, keys)}`);
-  });
+  const areChosen = columnsOf(set).every((name) => isAlike(set, name) || canBeChosen(set, name));
+  const changes = areChosen ? [{ keys, set }] : setAlike(keys, set);
+  return changes.flatMap((change) => updatesOf(table, change));
 };
+
+/** Rows, and what they are set to, of the same length. */
+interface Change {
+  readonly keys: readonly Columns[];
+  readonly set: readonly Columns[];
+}
+
+/** A row finds what it is set to by looking through those of all in its statement, so these are not too many. */
+const MOST_CHOICES = 64;
+
+/**
+ * Rows that are set to different values choose theirs by their keys, which are compared as in the condition of a statement for one.
+ *
+ * @param more  Assignments that are the same for all.
+ */
+export function updatesOf(
+  table: string,
+  { keys, set }: Change,
+  more: (sql: SqlText) => readonly string[] = () => [],
+): readonly SqlStatement[] {
+  const names = columnsOf(set);
+  const alike = names.filter((name) => isAlike(set, name));
+  const size = alike.length === names.length ? keys.length : MOST_CHOICES;
+  const statements: SqlStatement[] = [];
+  for (let first = 0; first < keys.length; first += size) {
+    const sql = new SqlText();
+    const part = { keys: keys.slice(first, first + size), set: set.slice(first, first + size) };
+    const assignments = names.map((name) =>
+      alike.includes(name) ? assigned(sql, name, part.set[0]) : chosen(sql, name, part),
+    );
+    const whole = [...assignments, ...more(sql)].join(', ');
+    statements.push(sql.statement(`UPDATE ${quote(table)} SET ${whole} WHERE ${anyOf(sql, part.keys)}`));
+  }
+  return statements;
+}
+
+function assigned(sql: SqlText, name: string, values: Columns | undefined): string {
+  return `${quote(name)} = ${sql.value(values?.[name] ?? null)}`;
+}
+
+function chosen(sql: SqlText, name: string, { keys, set }: Change): string {
+  const telling = columnsOf(keys).filter((column) => keys.length === 1 || !isAlike(keys, column));
+  const choices = keys.map((key, index) => {
+    const condition = sql.matches(Object.fromEntries(telling.map((column) => [column, key[column] ?? null])));
+    return `WHEN ${condition} THEN ${sql.value(set[index]?.[name] ?? null)}`;
+  });
+  return `${quote(name)} = CASE ${choices.join(' ')} END`;
+}
+
+function isAlike(rows: readonly Columns[], name: string): boolean {
+  const text = typedText(rows[0]?.[name] ?? null);
+  return rows.every((row) => typedText(row[name] ?? null) === text);
+}
+
+/** What a column is set to must not depend on who else has come: of values of several types the server makes one type, and of fractions. */
+function canBeChosen(rows: readonly Columns[], name: string): boolean {
+  const types = new Set(rows.map((row) => typeOf(row[name] ?? null)));
+  types.delete('nothing');
+  return types.size === 1 && !types.has('other');
+}
+
+function typeOf(value: SqlValue): string {
+  if (value === null) return 'nothing';
+  if (value instanceof Date) return 'moment';
+  if (typeof value === 'string' || typeof value === 'boolean' || Number.isSafeInteger(value))
+    return typeof value;
+  return 'other';
+}
+
+/** For each that are set alike, their keys. */
+function setAlike(keys: readonly Columns[], set: readonly Columns[]): readonly Change[] {
+  const alike = Map.groupBy(keys.keys(), (index) =>
+    JSON.stringify(Object.values(set[index] as Columns).map(typedText)),
+  );
+  return [...alike.values()].map((indices) => ({
+    keys: indices.map((index) => keys[index] as Columns),
+    set: indices.map((index) => set[index] as Columns),
+  }));
+}
 
 export const insertRows: BatchStatements['insertRows'] = ({ table, rows }) => {
   const sql = new SqlText();
@@ -57,33 +121,27 @@ function nowIn(nowAs: string | undefined): string {
  * Of several columns, those but the last are compared once for all that share them, and the last is a list: no index is used for a
  * list of rows (MariaDB).
  */
-function anyOf(sql: SqlText, keys: readonly Columns[]): string {
+export function anyOf(sql: SqlText, keys: readonly Columns[]): string {
   const names = columnsOf(keys);
   const last = names.at(-1) as string;
-  const groups = new Map<string, { readonly shared: Columns; readonly keys: Columns[] }>();
-  for (const key of keys) {
-    const { [last]: _, ...shared } = key;
-    const id = names.length === 1 ? '' : JSON.stringify(shared, asText);
-    const group = groups.get(id);
-    if (group === undefined) groups.set(id, { shared, keys: [key] });
-    else group.keys.push(key);
-  }
+  const before = names.slice(0, -1);
+  const groups = Map.groupBy(keys, (key) =>
+    JSON.stringify(before.map((name) => typedText(key[name] ?? null))),
+  );
   const conditions = [...groups.values()].map((group) => {
     // In the order of their marks.
-    const shared = names.length === 1 ? '' : `${sql.matches(group.shared)} AND `;
-    const list = group.keys.map((key) => sql.value(key[last] ?? null)).join(', ');
-    return `(${shared}${quote(last)} IN (${list}))`;
+    const { [last]: _, ...shared } = group[0] as Columns;
+    const its = names.length === 1 ? '' : `${sql.matches(shared)} AND `;
+    const list = group.map((key) => sql.value(key[last] ?? null)).join(', ');
+    return `(${its}${quote(last)} IN (${list}))`;
   });
   return conditions.join(' OR ');
 }
 
 /** Different for what is stored differently. */
-function typedText(value: SqlValue): readonly string[] {
-  if (value instanceof Uint8Array) return ['bytes', Buffer.from(value).toString('hex')];
-  if (value instanceof Date) return ['moment', String(value.getTime())];
-  return [typeof value, String(value)];
-}
-
-function asText(_name: string, value: unknown): unknown {
-  return typeof value === 'bigint' ? `${value}n` : value;
+function typedText(value: SqlValue): string {
+  if (typeof value === 'string') return `string ${value}`;
+  if (value instanceof Uint8Array) return `bytes ${Buffer.from(value).toString('hex')}`;
+  if (value instanceof Date) return `moment ${value.getTime()}`;
+  return `${typeof value} ${value}`;
 }

@@ -10,6 +10,17 @@ import type { Columns, SqlStatement, SqlValue } from '../ports.ts';
  */
 export const NOW = 'UTC_TIMESTAMP(6)';
 
+/** Stands for a parameter until the statement is whole: in what is written for it, a `?` may stand in quotes too. */
+const MARK = '\u0001';
+
+/** The text of a statement between its marks, for who writes its values into it. */
+const between = new WeakMap<SqlStatement, readonly string[]>();
+
+/** Of a statement that `SqlText` has built. */
+export function textBetweenMarks(statement: SqlStatement): readonly string[] | undefined {
+  return between.get(statement);
+}
+
 /** Builds one statement: text with a mark for each parameter, and their values beside it. */
 export class SqlText {
   readonly #values: SqlValue[] = [];
@@ -17,7 +28,7 @@ export class SqlText {
   /** A parameter for `value`. */
   value(value: SqlValue): string {
     this.#values.push(value);
-    return '?';
+    return MARK;
   }
 
   /**
@@ -55,7 +66,10 @@ export class SqlText {
   }
 
   statement(text: string): SqlStatement {
-    return { text, values: this.#values };
+    const parts = text.split(MARK);
+    const statement = { text: parts.join('?'), values: this.#values };
+    if (parts.length === this.#values.length + 1) between.set(statement, parts);
+    return statement;
   }
 }
 
