@@ -135,7 +135,7 @@ const EXPECTED = {
         expires_at: 'timestamp with time zone',
       },
       indexes: [
-        'INDEX(expires_at)',
+        'INDEX(expires_at) WHERE (expires_at IS NOT NULL)',
         'INDEX(name, lease_until) WHERE (lease_until IS NOT NULL)',
         'UNIQUE INDEX(name, subject, attempt)',
         'UNIQUE INDEX(scope, idempotency_key)',
@@ -199,9 +199,8 @@ const EXPECTED = {
       },
       indexes: [
         'PRIMARY (scope, idempotency_key)',
-        'expires_at (expires_at)',
+        'expires_at (expires_at, name, lease_until)',
         'name (name, subject, attempt)',
-        'name_2 (name, lease_until)',
       ],
     },
     migration: {

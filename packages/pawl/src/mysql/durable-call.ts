@@ -8,7 +8,8 @@ const NAMED = `scope, idempotency_key, name, subject, attempt, state, fence, com
   final_after <= ${NOW} AS is_final,
   TIMESTAMPDIFF(MICROSECOND, created_at, ${NOW}) / 1000 AS age_ms`;
 
-const CALL = `${NAMED}, fingerprint, request, value, status, headers, body`;
+/** A call's columns, as it is read. */
+export const CALL = `${NAMED}, fingerprint, request, value, status, headers, body`;
 
 const UNCHANGED = `TIMESTAMPDIFF(MICROSECOND, changed_at, ${NOW}) / 1000 AS unchanged_ms`;
 
@@ -96,7 +97,8 @@ export const takeOver: DurableCallStatements['takeOver'] = (sql, table, overdue)
 function lockOverdue(table: string, { name, limit }: { name: string; limit: number }): SqlStatement {
   const sql = new SqlText();
   return sql.statement(
-    `SELECT ${CALL} FROM ${quote(table)} WHERE name = ${sql.value(Buffer.from(name))} AND lease_until <= ${NOW}
+    `SELECT ${CALL} FROM ${quote(table)}
+     WHERE ${UNSETTLED} AND name = ${sql.value(Buffer.from(name))} AND lease_until <= ${NOW}
      ORDER BY lease_until LIMIT ${limit} FOR UPDATE SKIP LOCKED`,
   );
 }

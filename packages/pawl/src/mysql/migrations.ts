@@ -80,6 +80,8 @@ const TEXT_OF_255 = 'VARBINARY(1020) NOT NULL';
 /**
  * Keys are bytes, because every collation that both servers know takes some different keys for the same: 1020 are 255
  * characters of four. Moments are in UTC. A table is one statement with its indexes, since each commits by itself.
+ *
+ * Calls that may be taken over, which do not expire, and those that are settled, which do, share an index.
  */
 const list: SqlMigrations['list'] = ({ idempotencyKey, claim, durableCall }) => [
   {
@@ -141,8 +143,7 @@ const list: SqlMigrations['list'] = ({ idempotencyKey, claim, durableCall }) => 
   expires_at DATETIME(6) NULL,
   PRIMARY KEY (scope, idempotency_key),
   UNIQUE (name, subject, attempt),
-  INDEX (name, lease_until),
-  INDEX (expires_at)
+  INDEX (expires_at, name, lease_until)
 ) ${ENGINE}`,
     ],
     indexes: [],

@@ -8,7 +8,8 @@ const NAMED = `scope, idempotency_key, name, subject, attempt, state, fence, com
   (final_after <= ${NOW})::int AS is_final,
   extract(epoch FROM ${NOW} - created_at) * 1000 AS age_ms`;
 
-const CALL = `${NAMED}, fingerprint, request, value, status, headers, body`;
+/** A call's columns, as it is read. */
+export const CALL = `${NAMED}, fingerprint, request, value, status, headers, body`;
 
 const UNCHANGED = `extract(epoch FROM ${NOW} - changed_at) * 1000 AS unchanged_ms`;
 
