@@ -25,8 +25,16 @@ export interface GroupedCallClaims<Claim, Request extends Json, Objection extend
   sizeOf?(claim: Claim): number;
   /** As `GroupWork.read`: locks the rows of the subjects, and reads what decides in later statements. */
   read(claims: readonly Claim[], wait: boolean): readonly SqlStatement[];
-  /** Decides, from what was read. Must not change anything outside: it may run again for the same claims. */
-  decide(claims: readonly Claim[], read: readonly SqlResult[]): DecidedClaims<Claim, Request, Objection>;
+  /**
+   * Decides, from what was read. Must not change anything outside: it may run again for the same claims.
+   *
+   * @param waited  As `GroupWork.decide`.
+   */
+  decide(
+    claims: readonly Claim[],
+    read: readonly SqlResult[],
+    waited: boolean,
+  ): DecidedClaims<Claim, Request, Objection>;
 }
 
 /** The claims of one transaction, as far as they have been decided. */
@@ -55,6 +63,7 @@ export interface GroupedCallSettlements<Request extends Json, Value extends Json
   decide(
     settlements: readonly Settlement<Request, Value>[],
     read: readonly SqlResult[],
+    waited: boolean,
   ): DecidedSettlements<Request, Value>;
 }
 

@@ -117,11 +117,16 @@ export function durableCallId(row: Row): IdempotencyRecordId {
   return { scope: text(row.scope), key: text(row.idempotency_key) };
 }
 
+/** Of a row with its column. */
+export function durableCallSubject(row: Row): string {
+  return text(row.subject);
+}
+
 function namedFromRow(row: Row): Omit<ListedDurableCall, 'unchangedMs'> {
   return {
     id: durableCallId(row),
     name: text(row.name),
-    subject: text(row.subject),
+    subject: durableCallSubject(row),
     attempt: Number(row.attempt),
     state: String(row.state) as DurableCallState,
     fence: Number(row.fence),

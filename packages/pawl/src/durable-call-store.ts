@@ -92,11 +92,16 @@ export interface DurableCallGroups {
 
 export type ClaimGrouped<Claim, Request extends Json, Objection extends Refused> = (
   item: ClaimItem<Claim, Request>,
-) => Promise<Done<DurableCall> | Objected<Objection> | Refused<'already-done' | GroupRefusal>>;
+) => Promise<Done<DurableCall> | Objected<Objection> | KnownCall | Refused<'already-done' | GroupRefusal>>;
 
 export type SettleGrouped<Request extends Json, Value extends Json> = (
   item: SettleItem<Request, Value>,
 ) => Promise<Done<Answer> | Objected<Refused> | Refused<'fenced' | GroupRefusal>>;
+
+/** Refused because there is a call with this id. */
+export interface KnownCall extends Refused<'already-done'> {
+  readonly found: DurableCall;
+}
 
 /** Refused by the caller's own rows. */
 export interface Objected<Objection extends Refused> extends Refused {

@@ -227,7 +227,13 @@ export function durableCalls<
     record: (claimed: ClaimedAttempt<Request>) => NewDurableCall,
   ) => Promise<
     | Done<DurableCall>
-    | { readonly outcome: 'refused'; readonly refusal: Refusal; readonly isNobodys?: boolean }
+    | {
+        readonly outcome: 'refused';
+        readonly refusal: Refusal;
+        readonly isNobodys?: boolean;
+        /** Who has it, where that is known already. */
+        readonly found?: DurableCall;
+      }
   >;
 
   async function claimAndRun<Refusal extends Refused>(
@@ -245,7 +251,7 @@ export function durableCalls<
     });
     failpoint('durable-call.claim.after');
     if (claimed.outcome === 'done') return goOn(claimed.value, false, seen);
-    const found = claimed.isNobodys ? undefined : await store.find(id);
+    const found = claimed.found ?? (claimed.isNobodys ? undefined : await store.find(id));
     return found === undefined ? claimed.refusal : outcomeOfCall(found, fingerprint);
   }
 
@@ -278,6 +284,7 @@ export function durableCalls<
       const claimed = await claimGrouped({ claim, id, record });
       if (claimed.outcome === 'done') return claimed;
       const { outcome } = claimed;
+      if ('found' in claimed) return { outcome, refusal: refused('contended'), found: claimed.found };
       // It was looked for after the rows of the claim were locked: what made these refuse was not this request.
       if ('objection' in claimed) return { outcome, refusal: claimed.objection, isNobodys: true };
       const reason = claimed.reason === 'already-done' ? 'contended' : claimed.reason;

@@ -53,10 +53,13 @@ export interface GroupWork<Item, Result extends Settled> {
    * nothing written, for an item whose row was passed over; and where the result of a write shows that somebody came in between.
    *
    * Must not change anything outside: it runs again where the batch is split or tried again.
+   *
+   * @param waited  As `wait` of `read`: nothing was passed over, and a row that was not found is not there.
    */
   decide(
     items: readonly Item[],
     read: readonly SqlResult[],
+    waited: boolean,
   ): BatchDecision<Result> | InterimBatchDecision<Result>;
   /** What the item's caller is told where the answer to the batch's COMMIT was lost: `unknown`, to be resolved by reading. */
   unknown(item: Item, cause: unknown): Result;
@@ -128,6 +131,11 @@ const HELD_TURN_MS = 1_000;
 const LONGEST_LINE = 0.25;
 /** How many are refused alone, one after the other and nobody served between them, until the others of a batch are refused as they were. */
 const MOST_REFUSED_ALONE = 16;
+/**
+ * After so many turns a line is over, and those who ask for its row go with the others again: it may long be nobody else's. Where it is,
+ * each time costs a transaction that finds nothing.
+ */
+const MOST_TURNS = 16;
 /** Before a row is tried again that was another's once more although it had been waited for, in milliseconds. */
 const HELD_PAUSE_MS = 10;
 
@@ -165,7 +173,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   readonly #settings: Required<GroupCommitOptions>;
   #queue: Entry<Item, Result>[] = [];
   /** For each key that somebody else has: those that ask for it, and those that came after them. */
-  readonly #lines = new Map<string, Entry<Item, Result>[]>();
+  readonly #lines = new Map<string, Line<Item, Result>>();
   /** The keys of the lines whose turn is to come, in order. */
   readonly #turns: string[] = [];
   #serving = 0;
@@ -207,7 +215,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   #enqueue(entry: Entry<Item, Result>): void {
     this.#waiting++;
     // Nobody overtakes those who wait for the same key.
-    const line = this.#lines.size > 0 ? this.#lines.get(entry.key) : undefined;
+    const line = this.#lines.size > 0 ? this.#lines.get(entry.key)?.entries : undefined;
     if (line === undefined) {
       this.#queue.push(entry);
       this.#begin();
@@ -305,7 +313,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
       return { writes: restores ? [...writes, dialect.restoreLockWait] : writes, result };
     };
     return readThenWrite(this.#sql, limited, (read) =>
-      decisionOf(this.#work.decide(items, wait ? read.slice(1) : read)),
+      decisionOf(this.#work.decide(items, wait ? read.slice(1) : read, wait)),
     );
   }
 
@@ -381,9 +389,9 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
         continue;
       }
       this.#waiting++;
-      const line = this.#lines.get(entry.key);
+      const line = this.#lines.get(entry.key)?.entries;
       if (line === undefined) {
-        this.#lines.set(entry.key, [entry]);
+        this.#lines.set(entry.key, { entries: [entry], turns: 0 });
         this.#turns.push(entry.key);
       } else {
         // Before those that have come after it.
@@ -399,24 +407,39 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
       const key = this.#turns.shift();
       if (key === undefined) return;
       this.#serving++;
-      void this.#serve(key, this.#lines.get(key) as Entry<Item, Result>[]);
+      void this.#serve(key, this.#lines.get(key) as Line<Item, Result>);
     }
   }
 
   /** One transaction for those who ask for a row that somebody else has had; then it is another row's turn. */
-  async #serve(key: string, line: Entry<Item, Result>[]): Promise<void> {
+  async #serve(key: string, line: Line<Item, Result>): Promise<void> {
+    const { entries } = line;
     await nextTurn();
-    const batch = this.#take(line);
+    const batch = this.#take(entries);
     const tried = new Set(batch);
     // Whose time is over gets what is free by now.
     await this.#commit(batch, this.#waitMs(batch) > 0);
     // It was waited for, and was another's again.
-    if (line.some((entry) => tried.has(entry))) await sleep(HELD_PAUSE_MS);
-    if (line.length > 0) this.#turns.push(key);
-    else this.#lines.delete(key);
+    if (entries.some((entry) => tried.has(entry))) await sleep(HELD_PAUSE_MS);
+    // Who asks again for what he has been told wait in the line: they would be passed over once more.
+    else await nextTurn();
+    line.turns++;
+    if (entries.length > 0 && line.turns < MOST_TURNS) this.#turns.push(key);
+    else {
+      this.#lines.delete(key);
+      this.#queue.unshift(...entries);
+      if (entries.length > 0) this.#begin();
+    }
     this.#serving--;
     this.#serveNext();
   }
+}
+
+/** Those who wait for a row. */
+interface Line<Item, Result> {
+  readonly entries: Entry<Item, Result>[];
+  /** How often it was served. */
+  turns: number;
 }
 
 /** Whatever is wrong is so for all of a batch, and to ask again for each of them would make it worse. */

@@ -233,15 +233,10 @@ export interface DurableCallBatchStatements {
    * it is not settled. Without `wait` those that somebody else has are passed over.
    */
   lock(table: string, ids: readonly IdempotencyRecordId[], wait: boolean): SqlStatement;
-  /**
-   * Reads `scope` and `idempotency_key` of those records that are there; and, in rows in which these are NULL, `subject` and the last
-   * `attempt` of those subjects that have one.
-   */
-  known(
-    table: string,
-    name: string,
-    calls: readonly { readonly id: IdempotencyRecordId; readonly subject: string }[],
-  ): SqlStatement;
+  /** As `DurableCallStatements.read`, of those that are there. */
+  find(table: string, ids: readonly IdempotencyRecordId[]): SqlStatement;
+  /** Reads `subject`, and its last `attempt`, of those that have one. */
+  lastAttempts(table: string, name: string, subjects: readonly string[]): SqlStatement;
   /** Fails with `DUPLICATE_KEY` where a record's id or its attempt is there. */
   insert(table: string, calls: readonly NewDurableCall[]): SqlStatement;
   /** Records that are there and locked. */

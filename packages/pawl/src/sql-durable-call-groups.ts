@@ -1,7 +1,13 @@
 import type { GroupedCallClaims, GroupedCallSettlements, Settlement } from './durable-call-group.ts';
 import type { DurableCall, Json, NewDurableCall } from './durable-call-record.ts';
-import { durableCallId, recordedCall, requireTimes } from './durable-call-row.ts';
-import type { ClaimItem, DurableCallGroups, Objected, SettleItem } from './durable-call-store.ts';
+import {
+  durableCallFromRow,
+  durableCallId,
+  durableCallSubject,
+  recordedCall,
+  requireTimes,
+} from './durable-call-row.ts';
+import type { ClaimItem, DurableCallGroups, KnownCall, Objected, SettleItem } from './durable-call-store.ts';
 import {
   type BatchDecision,
   type GroupCommitOptions,
@@ -49,10 +55,7 @@ export function sqlDurableCallGroups(
   };
 }
 
-type ClaimResult<Objection extends Refused> =
-  | Done<DurableCall>
-  | Objected<Objection>
-  | Refused<'already-done'>;
+type ClaimResult<Objection extends Refused> = Done<DurableCall> | Objected<Objection> | KnownCall;
 
 class ClaimWork<Claim, Request extends Json, Objection extends Refused>
   implements GroupWork<ClaimItem<Claim, Request>, ClaimResult<Objection>>
@@ -61,6 +64,8 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
   readonly #table: string;
   readonly #name: string;
   readonly #grouped: GroupedCallClaims<Claim, Request, Objection>;
+  /** Those that have been claimed before, in a transaction that was not committed: it may have been for a record that is there. */
+  readonly #claimedInVain = new WeakSet<ClaimItem<Claim, Request>>();
 
   constructor(
     sql: SqlPort,
@@ -83,48 +88,97 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
   }
 
   read(items: readonly ClaimItem<Claim, Request>[], wait: boolean): readonly SqlStatement[] {
-    const { durableCallBatch } = this.#sql.dialect;
-    const claims = items.map(({ claim }) => claim);
-    const calls = items.map(({ id, claim }) => ({ id, subject: this.#grouped.subjectOf(claim) }));
-    return [...this.#grouped.read(claims, wait), durableCallBatch.known(this.#table, this.#name, calls)];
+    return this.#grouped.read(
+      items.map(({ claim }) => claim),
+      wait,
+    );
   }
 
+  /**
+   * Nothing is looked up for those whose rows let them claim: most come for the first time, and where one does not, the insertion of his
+   * record fails and he is looked up then.
+   */
   decide(
     items: readonly ClaimItem<Claim, Request>[],
     read: readonly SqlResult[],
-  ): BatchDecision<ClaimResult<Objection>> {
-    const known = new Set<string>();
-    const lastAttempts = new Map<string, number>();
-    for (const row of read.at(-1)?.rows ?? []) {
-      if (row.scope === null) lastAttempts.set(String(row.subject), Number(row.attempt));
-      else known.add(textOf(durableCallId(row)));
-    }
+    waited: boolean,
+  ): BatchDecision<ClaimResult<Objection>> | InterimBatchDecision<ClaimResult<Objection>> {
+    const { durableCallBatch } = this.#sql.dialect;
+    const inVain = items.filter((item) => this.#claimedInVain.has(item));
+    if (inVain.length === 0) return this.#decide(items, read, waited, nothingKnown);
+    const subjects = inVain.map(({ claim }) => this.#grouped.subjectOf(claim));
+    return {
+      writes: [
+        durableCallBatch.find(this.#table, idsOf(inVain)),
+        durableCallBatch.lastAttempts(this.#table, this.#name, subjects),
+      ],
+      next: ([found, attempts]) =>
+        this.#decide(items, read, waited, {
+          calls: callsFrom(found),
+          lastAttempts: new Map(
+            (attempts?.rows ?? []).map((row) => [durableCallSubject(row), Number(row.attempt)]),
+          ),
+        }),
+    };
+  }
+
+  #decide(
+    items: readonly ClaimItem<Claim, Request>[],
+    read: readonly SqlResult[],
+    waited: boolean,
+    known: Known,
+  ): BatchDecision<ClaimResult<Objection>> | InterimBatchDecision<ClaimResult<Objection>> {
+    const { durableCallBatch } = this.#sql.dialect;
     const decided = this.#grouped.decide(
       items.map(({ claim }) => claim),
-      read.slice(0, -1),
+      read,
+      waited,
     );
-    const calls: NewDurableCall[] = [];
+    const calls = new Map(known.calls);
+    const lastAttempts = new Map(known.lastAttempts);
+    const claimed: NewDurableCall[] = [];
+    const others: number[] = [];
 
-    const outcomes = items.map(({ claim, id, record }): ClaimResult<Objection> | typeof HELD => {
+    const outcomes = items.map((item, index): ClaimResult<Objection> | typeof HELD => {
+      const id = textOf(item.id);
       // Somebody who came alone would be refused whatever his rows say, and answered from the record.
-      if (known.has(textOf(id))) return refused('already-done');
-      const claimed = decided.claim(claim);
-      if (claimed === HELD) return HELD;
-      if (claimed.outcome !== 'done') return { ...refused(claimed.reason), objection: claimed };
-      const call = record(claimed.value);
+      const found = calls.get(id);
+      if (found !== undefined) return knownCall(found);
+      const taken = decided.claim(item.claim);
+      if (taken === HELD || taken.outcome !== 'done') {
+        others.push(index);
+        return taken === HELD ? HELD : { ...refused(taken.reason), objection: taken };
+      }
+      const call = item.record(taken.value);
       requireTimes(call);
       if (call.attempt <= (lastAttempts.get(call.subject) ?? 0)) throw new AttemptTaken(call);
-      known.add(textOf(id));
       lastAttempts.set(call.subject, call.attempt);
-      calls.push(call);
-      return done(recordedCall(call));
+      const recorded = recordedCall(call);
+      calls.set(id, recorded);
+      claimed.push(call);
+      this.#claimedInVain.add(item);
+      return done(recorded);
     });
 
-    if (calls.length === 0) return { writes: [], outcomes: () => outcomes };
-    // In the same order by all instances: who inserts a key waits for who has inserted it before, and must not wait for him in turn.
-    calls.sort((one, other) => (textOf(one.id) < textOf(other.id) ? -1 : 1));
-    const insert = this.#sql.dialect.durableCallBatch.insert(this.#table, calls);
-    return { writes: [...decided.writes(), insert], outcomes: () => outcomes };
+    const writes = () => {
+      if (claimed.length === 0) return [];
+      // In the same order by all instances: who inserts a key waits for who has inserted it before, and must not wait for him in turn.
+      claimed.sort((one, other) => (textOf(one.id) < textOf(other.id) ? -1 : 1));
+      return [...decided.writes(), durableCallBatch.insert(this.#table, claimed)];
+    };
+    if (others.length === 0) return { writes: writes(), outcomes: () => outcomes };
+    const ids = idsOf(others.map((index) => items[index] as ClaimItem<Claim, Request>));
+    return {
+      writes: [durableCallBatch.find(this.#table, ids)],
+      next([found]) {
+        const recorded = callsFrom(found);
+        for (const [at, index] of others.entries()) {
+          const call = recorded.get(textOf(ids[at] as IdempotencyRecordId));
+          if (call !== undefined) outcomes[index] = knownCall(call);
+        }
+        return { writes: writes(), outcomes: () => outcomes };
+      },
+    };
   }
 
   /** As who comes alone is told it: nothing of his was sent, and recovery goes on with what was committed. */
@@ -168,17 +222,18 @@ class SettleWork<Request extends Json, Value extends Json>
 
   read(items: readonly SettleItem<Request, Value>[], wait: boolean): readonly SqlStatement[] {
     const { durableCallBatch } = this.#sql.dialect;
-    const ids = items.map(({ id }) => id);
-    return [...this.#grouped.read(settlementsOf(items), wait), durableCallBatch.lock(this.#table, ids, wait)];
+    const lock = durableCallBatch.lock(this.#table, idsOf(items), wait);
+    return [...this.#grouped.read(settlementsOf(items), wait), lock];
   }
 
   decide(
     items: readonly SettleItem<Request, Value>[],
     read: readonly SqlResult[],
+    waited: boolean,
   ): BatchDecision<SettleResult> | InterimBatchDecision<SettleResult> {
     const locked = read.at(-1)?.rows ?? [];
     const records = new Map(locked.map((row) => [textOf(durableCallId(row)), fenceOf(row)]));
-    const decided = this.#grouped.decide(settlementsOf(items), read.slice(0, -1));
+    const decided = this.#grouped.decide(settlementsOf(items), read.slice(0, -1), waited);
     const answers: {
       readonly item: SettleItem<Request, Value>;
       readonly answer: AnswerOf;
@@ -237,6 +292,29 @@ function settlementsOf<Request extends Json, Value extends Json>(
   items: readonly SettleItem<Request, Value>[],
 ): readonly Settlement<Request, Value>[] {
   return items.map(({ settlement }) => settlement);
+}
+
+/** What is on record of those who ask. */
+interface Known {
+  /** By the text of their ids. */
+  readonly calls: ReadonlyMap<string, DurableCall>;
+  /** By their subjects. */
+  readonly lastAttempts: ReadonlyMap<string, number>;
+}
+
+const nothingKnown: Known = { calls: new Map(), lastAttempts: new Map() };
+
+function callsFrom(found: SqlResult | undefined): ReadonlyMap<string, DurableCall> {
+  const calls = (found?.rows ?? []).map(durableCallFromRow);
+  return new Map(calls.map((call) => [textOf(call.id), call]));
+}
+
+function knownCall(found: DurableCall): KnownCall {
+  return { ...refused('already-done'), found };
+}
+
+function idsOf(items: readonly { readonly id: IdempotencyRecordId }[]): readonly IdempotencyRecordId[] {
+  return items.map(({ id }) => id);
 }
 
 /** The scope is JSON, and a key has no control characters. */

@@ -327,8 +327,8 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
             ...grouped,
             settlements: {
               ...grouped.settlements,
-              decide(settlements, read) {
-                const decided = grouped.settlements.decide(settlements, read);
+              decide(settlements, read, waited) {
+                const decided = grouped.settlements.decide(settlements, read, waited);
                 const reading = stage.database.statement(
                   `SELECT parcel, booking + 1000 AS told FROM receipt WHERE parcel IN (?, ?, ?)`,
                   ...given,

@@ -53,9 +53,8 @@ const ofDatabase = (database: DatabaseName): readonly PurchaseSpec[] => [
   },
   {
     ...{ ...byHand, row: groupedRow(database), own: true, database, perSecond: 80_000, quick: true },
-    settings: `durable call, with its record, its answer and the bill; grouped; pool of 5, ${
-      database === 'postgres' ? 'pipelined' : 'several statements a message'
-    }`,
+    settings:
+      'durable call, with its record, its answer and the bill; grouped; pool of 5, several statements a message',
     load: async () => (await import('./contenders/pawl-grouped.ts')).pawlGrouped(database),
   },
 ];

@@ -1,7 +1,8 @@
 import { newColumns } from '../durable-call-row.ts';
 import { encodedHeaders, type IdempotencyRecordId, type StoredAnswer } from '../idempotency-record.ts';
 import type { DurableCallBatchStatements } from '../ports.ts';
-import { lockRows, readRows } from './batch.ts';
+import { anyOf, lockRows, updatesOf } from './batch.ts';
+import { CALL } from './durable-call.ts';
 import { NOW, quote, SqlText } from './sql.ts';
 
 export const lock: DurableCallBatchStatements['lock'] = (table, ids, wait) =>
@@ -12,21 +13,19 @@ export const lock: DurableCallBatchStatements['lock'] = (table, ids, wait) =>
     wait,
   });
 
-export const known: DurableCallBatchStatements['known'] = (table, name, calls) => {
+export const find: DurableCallBatchStatements['find'] = (table, ids) => {
   const sql = new SqlText();
-  const keys = calls.map(({ id }) => idColumns(id));
-  const ids = readRows({ table, keys, columns: ['scope', 'idempotency_key'] });
+  return sql.statement(`SELECT ${CALL} FROM ${quote(table)} WHERE ${anyOf(sql, ids.map(idColumns))}`);
+};
+
+export const lastAttempts: DurableCallBatchStatements['lastAttempts'] = (table, name, subjects) => {
+  const sql = new SqlText();
   const named = sql.value(Buffer.from(name));
-  const subjects = [...new Set(calls.map(({ subject }) => subject))];
-  const given = subjects.map((subject) => sql.value(Buffer.from(subject)));
-  const last = sql.statement(
-    `SELECT NULL, NULL, subject, max(attempt) FROM ${quote(table)}
+  const given = [...new Set(subjects)].map((subject) => sql.value(Buffer.from(subject)));
+  return sql.statement(
+    `SELECT subject, max(attempt) AS attempt FROM ${quote(table)}
      WHERE name = ${named} AND subject IN (${given.join(', ')}) GROUP BY subject`,
   );
-  return {
-    text: `SELECT own.*, NULL AS subject, NULL AS attempt FROM (${ids.text}) AS own UNION ALL ${last.text}`,
-    values: [...ids.values, ...last.values],
-  };
 };
 
 export const insert: DurableCallBatchStatements['insert'] = (table, calls) => {
@@ -50,41 +49,16 @@ export const insert: DurableCallBatchStatements['insert'] = (table, calls) => {
   );
 };
 
-/**
- * Of many as an insertion that finds each of them there, which costs a third of as many updates: the key of the record is looked at first,
- * and then nothing is inserted. What else would have to be in a row is of a call that there cannot be.
- */
 export const complete: DurableCallBatchStatements['complete'] = (table, calls) => {
-  const [call, another] = calls;
-  const sql = new SqlText();
-  if (call !== undefined && another === undefined) {
-    const assignments = [
-      ...sql.assigns(answerColumns(call.answer)),
-      `expires_at = ${sql.later(call.retentionMs)}`,
-      ...ENDED,
-    ];
-    const its = sql.matches(idColumns(call.id));
-    return [sql.statement(`UPDATE ${quote(table)} SET ${assignments.join(', ')} WHERE ${its}`)];
-  }
-  const rows = calls.map(({ id, answer, retentionMs }) => {
-    const values = Object.values({ ...idColumns(id), ...answerColumns(answer) }).map((value) =>
-      sql.value(value),
-    );
-    return `(${values.join(', ')}, ${sql.later(retentionMs)}, '', '', '', 0, 0, '', 0, ${NOW}, ${NOW})`;
-  });
-  const assignments = ANSWERED.map((column) => `${column} = VALUES(${column})`);
-  return [
-    sql.statement(
-      `INSERT INTO ${quote(table)} (scope, idempotency_key, ${ANSWERED.join(', ')},
-         fingerprint, name, subject, attempt, fence, request, compensation_try, created_at, changed_at)
-       VALUES ${rows.join(', ')} ON DUPLICATE KEY UPDATE ${[...assignments, ...ENDED].join(', ')}`,
+  const kept = Map.groupBy(calls, ({ retentionMs }) => retentionMs);
+  return [...kept].flatMap(([retentionMs, calls]) =>
+    updatesOf(
+      table,
+      { keys: calls.map(({ id }) => idColumns(id)), set: calls.map(({ answer }) => answerColumns(answer)) },
+      (sql) => [`expires_at = ${sql.later(retentionMs)}`, 'lease_until = NULL', `changed_at = ${NOW}`],
     ),
-  ];
+  );
 };
-
-const ANSWERED = ['state', 'status', 'headers', 'body', 'expires_at'];
-
-const ENDED = ['lease_until = NULL', `changed_at = ${NOW}`];
 
 function answerColumns(answer: StoredAnswer) {
   const { status } = answer;

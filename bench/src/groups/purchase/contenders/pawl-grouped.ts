@@ -43,22 +43,19 @@ function groupedWith({ dialect }: SqlPort): GroupedDurableCall<number, null, App
   const { batch } = dialect;
   const locking = (orders: readonly number[], wait: boolean) => {
     const keys = [...new Set(orders)].map((id) => ({ id }));
-    return [
-      batch.lockRows({ table: TABLE, keys, columns: COLUMNS, wait }),
-      batch.readRows({ table: TABLE, keys, columns: ['id'], nowAs: NOW }),
-    ];
+    return [batch.lockRows({ table: TABLE, keys, columns: COLUMNS, wait, nowAs: NOW })];
   };
   return {
     claims: {
       subjectOf: String,
       read: locking,
-      decide(_claims, read) {
+      decide(_claims, read, waited) {
         const orders = ordersFrom(read);
         const moved = new Set<number>();
         return {
           claim(id): Done<ClaimedAttempt<null>> | Objection | typeof HELD {
-            const row = orders.locked.get(id);
-            if (row === undefined) return orders.now.has(id) ? HELD : refused('wrong-state');
+            const row = orders.get(id);
+            if (row === undefined) return waited ? refused('wrong-state') : HELD;
             if (row.status !== 'PENDING' || moved.has(id)) return refused('wrong-state');
             moved.add(id);
             return done({ subject: String(id), attempt: Number(row.attempt), request: null });
@@ -77,17 +74,16 @@ function groupedWith({ dialect }: SqlPort): GroupedDurableCall<number, null, App
           settlements.map(({ call }) => Number(call.subject)),
           wait,
         ),
-      decide(_settlements, read) {
+      decide(_settlements, read, waited) {
         const orders = ordersFrom(read);
         const paid: { readonly id: number; readonly approval: string; readonly at: Date }[] = [];
         return {
           settle({ call, value }) {
             const id = Number(call.subject);
-            const row = orders.locked.get(id);
-            const at = orders.now.get(id);
-            if (row === undefined) return at === undefined ? refused('wrong-state') : HELD;
-            if (row.status !== 'PAYING' || at === undefined) return refused('wrong-state');
-            paid.push({ id, approval: value.approval, at });
+            const row = orders.get(id);
+            if (row === undefined) return waited ? refused('wrong-state') : HELD;
+            if (row.status !== 'PAYING') return refused('wrong-state');
+            paid.push({ id, approval: value.approval, at: new Date(Number(row[NOW])) });
             return done(answerOf(value.approval));
           },
           writes() {
@@ -107,13 +103,7 @@ function groupedWith({ dialect }: SqlPort): GroupedDurableCall<number, null, App
   };
 }
 
-/** The orders that are locked, and the database's time, with all that are there. */
-function ordersFrom([locked, present]: readonly SqlResult[]): {
-  readonly locked: ReadonlyMap<number, Row>;
-  readonly now: ReadonlyMap<number, Date>;
-} {
-  return {
-    locked: new Map((locked?.rows ?? []).map((row) => [Number(row.id), row])),
-    now: new Map((present?.rows ?? []).map((row) => [Number(row.id), new Date(Number(row[NOW]))])),
-  };
+/** The orders that are locked. */
+function ordersFrom([locked]: readonly SqlResult[]): ReadonlyMap<number, Row> {
+  return new Map((locked?.rows ?? []).map((row) => [Number(row.id), row]));
 }
