@@ -24,7 +24,7 @@ const databases: readonly DatabaseName[] = ['postgres', 'mariadb'];
 const FULL: ScaleScale = { roundMs: 2_000, shops: databases };
 const QUICK: ScaleScale = { roundMs: 300, shops: ['postgres'] };
 
-/** Of all instances together. */
+/** Of each instance: that is what one serves, and four are there to serve more. */
 const CALLERS = 64;
 const FOUR = 4;
 const COUNTS = [1, FOUR];
@@ -38,15 +38,17 @@ const SHOP = new URL('../shop/contenders.ts', import.meta.url);
 interface ScaledRow {
   readonly row: string;
   readonly settings: string;
-  /** Each has its share of the callers. */
+  /** Each with its callers. */
   readonly loads: readonly LoadProcess[];
+  /** Of each load. */
+  readonly callers: number;
   /** What is left, and what was issued where it can be told, is as it was. */
   reset(): Promise<void>;
   read(): Promise<Pick<Sold, 'remaining'> & Partial<Sold>>;
 }
 
 /**
- * One hot coupon on one instance and on four, asked by as many callers: they share the row, and must not fight for it. It is measured
+ * One hot coupon on one instance and on four, each with its callers: they share the row, and must not fight for it. It is measured
  * with processes that have nothing but the library, which shows the row alone; and with instances of the shop, asked directly, so
  * that no balancer is measured, where on few processors the instances also share those.
  *
@@ -62,7 +64,7 @@ export async function measureScale(
   const ratios: Record<string, Ratio> = {};
   const part = async (name: string, ratio: string, rows: readonly ScaledRow[]) => {
     const measured = await measureRows(context, name, rows, roundMs);
-    const setting = { callers: CALLERS, 'round ms': roundMs };
+    const setting = { 'callers of each': CALLERS, 'round ms': roundMs };
     const titled = [...measured].map(([{ row, settings }, one]) => ({
       title: { row, own: true, settings },
       measured: one,
@@ -111,6 +113,7 @@ async function libraryRows(
     row: `${count} ${count === 1 ? 'process' : 'processes'}`,
     settings: 'pawl stock, defaults; a pool of 5 each',
     loads: loads.slice(0, count),
+    callers: CALLERS,
     reset: () => books.reset(PLENTY),
     read: () => books.read(),
   }));
@@ -134,6 +137,7 @@ async function openShop(
         row: `${count} ${count === 1 ? 'instance' : 'instances'}`,
         settings: 'POST /api/coupon/{id}, a member each, the shop’s default strategy; one load process',
         loads: [await startLoad(plan, signal)],
+        callers: CALLERS * count,
         reset: async () => {
           leftBefore = await readRemaining(its);
         },
@@ -154,23 +158,26 @@ function measureRows(
   roundMs: number,
 ): Promise<ReadonlyMap<ScaledRow, Measured>> {
   let members = 0;
-  return alternate(rows, rounds, async ({ row, loads, reset, read }, round): Promise<Measurement> => {
-    signal.throwIfAborted();
-    progress(`${part}: round ${round} of ${rounds}, ${row}`);
-    await reset();
-    const before = await countWrites(servers);
-    const results = await Promise.all(
-      loads.map((load) => {
-        members += MEMBERS_EACH;
-        const callers = CALLERS / loads.length;
-        const drive = { kind: 'drive', callers, first: members, numbers: null } as const;
-        return load.carryOut({ ...drive, until: { ms: roundMs } });
-      }),
-    );
-    const commits = (await countWrites(servers)) - before;
-    const all = together(results);
-    return measurementOf(all, { commits, roundTrips: null }, wrongInScale(all, await read()));
-  });
+  return alternate(
+    rows,
+    rounds,
+    async ({ row, loads, callers, reset, read }, round): Promise<Measurement> => {
+      signal.throwIfAborted();
+      progress(`${part}: round ${round} of ${rounds}, ${row}`);
+      await reset();
+      const before = await countWrites(servers);
+      const results = await Promise.all(
+        loads.map((load) => {
+          members += MEMBERS_EACH;
+          const drive = { kind: 'drive', callers, first: members, numbers: null } as const;
+          return load.carryOut({ ...drive, until: { ms: roundMs } });
+        }),
+      );
+      const commits = (await countWrites(servers)) - before;
+      const all = together(results);
+      return measurementOf(all, { commits, roundTrips: null }, wrongInScale(all, await read()));
+    },
+  );
 }
 
 /** As if one process had had all callers. */
