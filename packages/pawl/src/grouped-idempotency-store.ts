@@ -22,10 +22,13 @@ import {
   sqlIdempotencyStore,
 } from './idempotency-store.ts';
 import { type Done, done } from './outcome.ts';
-import type { ChangedRecord, IdempotencyChange, Row, SqlPort } from './ports.ts';
+import type { ChangedRecord, Decision, IdempotencyChange, Row, SqlPort } from './ports.ts';
 import { pawlTables } from './tables.ts';
 
 export type GroupedIdempotencyStoreOptions = SqlIdempotencyStoreOptions & Partial<GroupCommitOptions>;
+
+/** How much the latest claim says of the next. */
+const RECENT = 0.05;
 
 /** How often somebody may come in between before a claim gives up. */
 const TURNS = 10;
@@ -34,8 +37,9 @@ const TURNS = 10;
  * As `sqlIdempotencyStore`, over the same records, beside which it may be used: but callers of one process share round trips and commits
  * (`groupCommit`). Each is told what he would have been told alone.
  *
- * A claim looks first, in a plain statement for all that claim or read at that time: so a replay, and whoever finds a key in progress,
- * takes no lock and waits for no commit. Claims of keys that are not there share a transaction, and so do completions, renewals and
+ * While most claims are fresh, they insert first, and look for what is there already; while most are not, they look first, in a plain statement
+ * for all that claim or read at that time, so that a replay, and whoever finds a key in progress, begins no transaction. Neither waits
+ * for a record that is there. Claims share a transaction, and so do completions, renewals and
  * releases, which pass over records that somebody's transaction is completing, and wait for those apart. As in `sqlIdempotencyStore`, one
  * at a time, are taken over what somebody has abandoned and what is past its retention; so are claims in `transactional` mode,
  * whatever is done `within` a transaction, sweeps, and the reading of answers above 16 KiB.
@@ -45,8 +49,8 @@ const TURNS = 10;
  * Besides what `IdempotencyStore` says its methods throw a `StoreError` with `effect: 'none'` that is `UNAVAILABLE` where too many wait
  * (`maxWaiting`), and `LOCK_TIMEOUT` where somebody has had the record for `lockWaitMs`.
  *
- * Cost: a fresh operation has its part in three round trips and two commits (on MySQL four round trips), a replay in one round trip.
- * Alone, that is one more than `sqlIdempotencyStore`. Three connections, and one more for each record that is waited for
+ * Cost: a fresh operation has its part in two round trips and two commits (on MySQL four round trips), a replay in one round trip, or in two
+ * where it is an exception. Three connections, and one more for each record that is waited for
  * (`maxHeldKeys`) and for each takeover at the same time.
  *
  * @param options.name  In front of what each of its three groups is called: `look`, `claim`, `change`. Default: `idempotency-key`.
@@ -60,20 +64,31 @@ export function groupedIdempotencyStore(
   const alone = sqlIdempotencyStore(sql, { table });
   const groupOf = <Item, Value>(work: GroupWork<Item, Done<Value>>, step: string) =>
     groupCommit(sql, work, { ...settings, name: `${name} ${step}` });
-  const looks = groupOf(looking(sql, table), 'look');
+  const lookups = groupOf(looking(sql, table), 'look');
   const inserts = groupOf(inserting(sql, table), 'claim');
   const changes = groupOf(changing(sql, table), 'change');
   if (options.together === false || sql.readThenWrite === undefined) return alone;
 
+  /** How many of the latest claims were of keys that were not there, about. It decides what is tried first, and nothing else. */
+  let freshness = 1;
+
   async function claim(claim: IdempotencyClaim): Promise<ClaimedRecord> {
     if (claim.mode !== 'leased') return alone.claim(claim);
-    for (let turn = 0; turn < TURNS; turn++) {
-      const row = await submitted(looks, claim);
+    let looks = freshness < 0.5;
+    for (let turn = 0; turn < TURNS; turn++, looks = true) {
+      let row: Row | undefined;
+      if (looks) row = await submitted(lookups, claim);
       if (row === undefined) {
-        if (await submitted(inserts, claim)) return { claimed: true, attempt: 1 };
-        // Somebody has come in between.
-        continue;
+        const told = await submitted(inserts, claim);
+        if (told === 'claimed') {
+          freshness += (1 - freshness) * RECENT;
+          return { claimed: true, attempt: 1 };
+        }
+        // Somebody has come in between, or before.
+        if (told === 'late') continue;
+        row = told;
       }
+      freshness -= freshness * RECENT;
       if (isLong(row)) return alone.claim(claim);
       const record = recordFromRow(row);
       if (isFree(row, record, claim)) return alone.claim(claim);
@@ -98,7 +113,7 @@ export function groupedIdempotencyStore(
       changed({ scope, key, owner, change: 'complete', answer, retentionMs }),
     release: ({ scope, key }, owner) => changed({ scope, key, owner, change: 'release' }),
     async read(id) {
-      const row = await submitted(looks, id);
+      const row = await submitted(lookups, id);
       if (row === undefined || isExpired(row)) return undefined;
       return isLong(row) ? alone.read(id) : recordFromRow(row);
     },
@@ -171,26 +186,36 @@ function looking({ dialect }: SqlPort, table: string): GroupWork<IdempotencyReco
 }
 
 /**
- * Inserts the records that are not there, and tells whether that was the case. Of several claims of one key in a batch the first
- * alone inserts: the others are as late as those of another process, and look again.
+ * Inserts the records that are not there, and tells whether that was the case, or what is. Of several claims of one key in a batch the first
+ * alone inserts: the others are as late as those of another process, and look.
  */
-function inserting({ dialect }: SqlPort, table: string): GroupWork<IdempotencyClaim, Done<boolean>> {
-  const { find, insert } = dialect.idempotencyBatch;
+function inserting(
+  { dialect }: SqlPort,
+  table: string,
+): GroupWork<IdempotencyClaim, Done<'claimed' | 'late' | Row>> {
+  const { find, insert, insertsWaitForLocks } = dialect.idempotencyBatch;
+  /** In an insertion that failed: somebody has inserted one of its records. */
+  const inVain = new WeakSet<IdempotencyClaim>();
   return {
     keyOf,
     sizeOf,
     // Whoever waits, waits in the insertion itself. By then it may be there.
-    read: (items, wait) => (wait ? [find(table, [...firsts(items).values()])] : []),
-    decide(items, [found]) {
-      const there = new Set(found?.rows.map(rowKey));
-      const claims = [...firsts(items)].filter(([key]) => !there.has(key)).map(([, claim]) => claim);
-      const writes = claims.length === 0 ? [] : insert(table, claims, found !== undefined);
+    read: (items, wait) =>
+      wait || insertsWaitForLocks || items.some((item) => inVain.has(item))
+        ? [find(table, [...firsts(items).values()])]
+        : [],
+    decide(items, [found], waited) {
+      const rows = new Map(found?.rows.map((row) => [rowKey(row), row]));
+      const claims = [...firsts(items)].filter(([key]) => !rows.has(key)).map(([, claim]) => claim);
+      for (const claim of claims) inVain.add(claim);
+      const { writes, result }: Decision<readonly boolean[]> =
+        claims.length === 0 ? { writes: [], result: () => [] } : insert(table, claims, waited);
       return {
         writes,
         outcomes(written) {
-          const late = new Set(written[writes.length - 1]?.rows.map(rowKey));
-          const won = new Set(claims.filter((claim) => !late.has(keyOf(claim))));
-          return items.map((item) => done(won.has(item)));
+          const inserted = result(written);
+          const won = new Set(claims.filter((_, index) => inserted[index]));
+          return items.map((item) => done(won.has(item) ? 'claimed' : (rows.get(keyOf(item)) ?? 'late')));
         },
       };
     },

@@ -91,6 +91,12 @@ export function textOf(value: unknown): string {
   return value instanceof Uint8Array ? bytes(value).toString() : String(value);
 }
 
+/**
+ * A record that is claimed in a group expires so much later than its retention, so that it need not be moved to another place in the index when
+ * it is completed, which begins its retention anew.
+ */
+export const RETENTION_SLACK = 1.01;
+
 /** Of the answers that are read for many at once, in bytes: one that is longer is read for each who asks. */
 export const LONGEST_BODY = 16_384;
 

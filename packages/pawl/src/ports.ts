@@ -161,11 +161,13 @@ export interface IdempotencyBatchStatements {
    * the answer's body is left out, because it is longer than is read for many at once.
    */
   find(table: string, ids: readonly IdempotencyRecordId[]): SqlStatement;
+  /** Whether an insertion waits for who has locked a record that is there: then these must be found first. */
+  readonly insertsWaitForLocks: boolean;
   /**
-   * Inserts the records that are not there. The result of the last statement is `scope` and `idempotency_key` of those that were.
+   * Inserts records, of which some may be there, one result for each: whether it was inserted. It may fail with `DUPLICATE_KEY` instead.
    * Without `wait` it waits no longer than for a moment for somebody who inserts one of them too; then `LOCK_TIMEOUT`.
    */
-  insert(table: string, claims: readonly IdempotencyClaim[], wait: boolean): readonly SqlStatement[];
+  insert(table: string, claims: readonly IdempotencyClaim[], wait: boolean): Decision<readonly boolean[]>;
   /** Read first: with `wait` the records are locked then, and waited for. */
   readForChange(table: string, changes: readonly IdempotencyChange[], wait: boolean): readonly SqlStatement[];
   /** By what `readForChange` has read. Records that somebody else has are passed over. One result for each, in their order. */

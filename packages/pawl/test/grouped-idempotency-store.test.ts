@@ -109,7 +109,6 @@ describe.each(['postgres', 'mariadb'] as const)('callers share transactions on %
     );
     expect(completed.every(Boolean)).toBe(true);
     expect(seen.map(({ group, size }) => ({ group, size }))).toEqual([
-      { group: 'idempotency-key look', size: 60 },
       { group: 'idempotency-key claim', size: 60 },
       { group: 'idempotency-key change', size: 60 },
     ]);
@@ -161,15 +160,14 @@ describe.each(['postgres', 'mariadb'] as const)('callers share transactions on %
     expect(await records.read(stranger.id)).toBeUndefined();
   });
 
-  test('instances that all found the same keys free share them out', async () => {
-    const haveLooked = barrier(3);
+  test('instances that claim the same keys at the same time share them out', async () => {
+    const haveCome = barrier(3);
     const instances = Array.from({ length: 3 }, () => {
       const port = store.open({ over: 'together', connections: 8 });
       let sent = 0;
       const readThenWrite: SqlPort['readThenWrite'] = async (reads, decide) => {
         sent++;
-        // First they look, and then they insert.
-        if (sent === 2) await haveLooked();
+        if (sent === 1) await haveCome();
         return port.readThenWrite?.(reads, decide) as never;
       };
       return groupedIdempotencyStore({ ...port, readThenWrite });
@@ -277,16 +275,24 @@ describe.each(['postgres', 'mariadb'] as const)('callers share transactions on %
     },
   );
 
-  test('a replay waits for no lock, and begins no transaction that writes', async () => {
+  test('a replay waits for no lock, and looks first where many are replays', async () => {
     const records = grouped();
     const { id, owner } = await inProgress();
     await records.complete(id, owner, answerOf('stored'), 600_000);
     await held(id);
     const seen = batches();
-    const found = await records.claim(claimOf(id));
-    if (found.claimed || found.record.answer === undefined) throw new Error('not replayed');
-    expect(shown(found.record.answer)).toEqual(shown(answerOf('stored')));
-    expect(seen.map(({ group }) => group)).toEqual(['idempotency-key look']);
+    const replay = async () => {
+      seen.length = 0;
+      const found = await records.claim(claimOf(id));
+      if (found.claimed || found.record.answer === undefined) throw new Error('not replayed');
+      expect(shown(found.record.answer)).toEqual(shown(answerOf('stored')));
+      return seen.map(({ group }) => group);
+    };
+    expect((await replay())[0]).toBe('idempotency-key claim');
+    for (let replays = 0; replays < 20; replays++) await replay();
+    expect(await replay()).toEqual(['idempotency-key look']);
+    await together(40, () => records.claim(claimOf(newId())));
+    expect((await replay())[0]).toBe('idempotency-key claim');
   });
 
   test('an answer that is too long to be read for many is given as it is', async () => {
@@ -330,7 +336,7 @@ describe.each(['postgres', 'mariadb'] as const)('callers share transactions on %
       (data) => data.includes('is_long'),
     );
     onTestFinished(() => proxy.close());
-    const lost = grouped({}, { port: proxy.port }).claim(claimOf(newId()));
+    const lost = grouped({}, { port: proxy.port }).read(newId());
     await expect(lost).rejects.toMatchObject({ code: 'CONNECTION_LOST', effect: 'none' });
   });
 
@@ -338,7 +344,7 @@ describe.each(['postgres', 'mariadb'] as const)('callers share transactions on %
     const proxy = await startProxy(
       store.url,
       (sent) => (sent === 1 ? 'answer-lost' : 'passes'),
-      (data) => /UPDATE "pawl|ON DUPLICATE KEY UPDATE status/.test(data.toString('latin1')),
+      (data) => /UPDATE ["`]pawl/.test(data.toString('latin1')),
     );
     onTestFinished(() => proxy.close());
     const records = grouped({}, { port: proxy.port });

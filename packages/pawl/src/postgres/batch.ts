@@ -102,7 +102,7 @@ function asLists(names: readonly string[], keys: readonly Columns[]): SqlStateme
 }
 
 /** As PostgreSQL writes an array, so that its elements have the type of what they are compared with. */
-export function arrayOf(values: readonly SqlValue[]): string {
+function arrayOf(values: readonly SqlValue[]): string {
   let elements = '';
   for (const value of values) elements += elements === '' ? elementOf(value) : `,${elementOf(value)}`;
   return `{${elements}}`;
@@ -111,6 +111,7 @@ export function arrayOf(values: readonly SqlValue[]): string {
 function elementOf(value: SqlValue): string {
   if (typeof value === 'number' || typeof value === 'bigint') return String(value);
   if (value === null) return 'NULL';
+  if (value instanceof Uint8Array) return `"\\\\x${hexadecimal(value)}"`;
   const text = textOf(value);
   return SPECIAL.test(text) ? `"${text.replace(/["\\]/g, '\\$&')}"` : `"${text}"`;
 }
@@ -123,6 +124,19 @@ function matches(names: readonly string[]): string {
 
 function list(names: readonly string[]): string {
   return names.map((name) => `own.${quote(name)}`).join(', ');
+}
+
+/** Rows whose types are known, as a list of each of their columns: the statement is the same for every number of them. */
+export function listed(
+  types: Readonly<Record<string, string>>,
+  rows: readonly Columns[],
+): Pick<SqlStatement, 'text' | 'values'> {
+  const names = Object.keys(types);
+  const parameters = names.map((name, index) => `$${index + 1}::${types[name]}[]`);
+  return {
+    text: `unnest(${parameters.join(', ')}) AS given (${names.join(', ')})`,
+    values: names.map((name) => arrayOf(rows.map((row) => row[name] ?? null))),
+  };
 }
 
 /**
@@ -155,7 +169,11 @@ function jsonOf(value: SqlValue): string {
 /** As the driver writes it. */
 function textOf(value: SqlValue): string {
   if (value instanceof Date) return momentOf(value);
-  return value instanceof Uint8Array ? `\\x${Buffer.from(value).toString('hex')}` : String(value);
+  return value instanceof Uint8Array ? `\\x${hexadecimal(value)}` : String(value);
+}
+
+function hexadecimal(bytes: Uint8Array): string {
+  return (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes)).toString('hex');
 }
 
 /** The last one that was written: the rows of a batch often share theirs. */

@@ -1,7 +1,7 @@
 import { newColumns } from '../durable-call-row.ts';
 import { encodedHeaders, type IdempotencyRecordId } from '../idempotency-record.ts';
-import type { Columns, DurableCallBatchStatements, SqlStatement } from '../ports.ts';
-import { arrayOf, lockRows } from './batch.ts';
+import type { DurableCallBatchStatements } from '../ports.ts';
+import { listed, lockRows } from './batch.ts';
 import { CALL } from './durable-call.ts';
 import { NOW, quote } from './sql.ts';
 
@@ -23,7 +23,7 @@ export const lock: DurableCallBatchStatements['lock'] = (table, ids, wait) =>
   });
 
 export const find: DurableCallBatchStatements['find'] = (table, ids) => {
-  const given = lists(ID, ids.map(idColumns));
+  const given = listed(ID, ids.map(idColumns));
   return {
     text: `SELECT own.* FROM ${given.text}
       CROSS JOIN LATERAL (SELECT ${CALL} FROM ${quote(table)} AS own WHERE ${ITS} OFFSET 0) AS own`,
@@ -33,7 +33,7 @@ export const find: DurableCallBatchStatements['find'] = (table, ids) => {
 };
 
 export const lastAttempts: DurableCallBatchStatements['lastAttempts'] = (table, name, subjects) => {
-  const given = lists(
+  const given = listed(
     { name: 'text', subject: 'text' },
     subjects.map((subject) => ({ name, subject })),
   );
@@ -49,7 +49,7 @@ export const lastAttempts: DurableCallBatchStatements['lastAttempts'] = (table, 
 
 /** Without ON CONFLICT: what the caller's rows say of a call whose record is not inserted must vanish with it. */
 export const insert: DurableCallBatchStatements['insert'] = (table, calls) => {
-  const listed = calls.map((call) => ({
+  const rows = calls.map((call) => ({
     ...idColumns(call.id),
     name: call.name,
     subject: call.subject,
@@ -58,7 +58,7 @@ export const insert: DurableCallBatchStatements['insert'] = (table, calls) => {
     final_after_ms: call.finalAfterMs ?? null,
   }));
   const columns = Object.keys(NEW).join(', ');
-  const given = lists({ ...NEW, lease_ms: 'double precision', final_after_ms: 'double precision' }, listed);
+  const given = listed({ ...NEW, lease_ms: 'double precision', final_after_ms: 'double precision' }, rows);
   return {
     text: `INSERT INTO ${quote(table)} (${columns}, lease_until, final_after, created_at, changed_at)
       SELECT ${columns}, ${later('lease_ms')}, ${later('final_after_ms')}, ${NOW}, ${NOW} FROM ${given.text}`,
@@ -84,7 +84,7 @@ const NEW = {
 
 /** No id is NULL: that makes the planner expect few, and so find them by their index, and never read the whole table. */
 export const complete: DurableCallBatchStatements['complete'] = (table, calls) => {
-  const given = lists(
+  const given = listed(
     { ...ID, status: 'integer', headers: 'text', body: 'bytea', retention_ms: 'double precision' },
     calls.map(({ id, answer, retentionMs }) => ({
       ...idColumns(id),
@@ -111,14 +111,4 @@ function later(column: string): string {
 
 function idColumns({ scope, key }: IdempotencyRecordId) {
   return { scope, idempotency_key: key };
-}
-
-/** Rows as a list of each of their columns, of these types. */
-function lists(types: Readonly<Record<string, string>>, rows: readonly Columns[]): SqlStatement {
-  const names = Object.keys(types);
-  const parameters = names.map((name, index) => `$${index + 1}::${types[name]}[]`);
-  return {
-    text: `unnest(${parameters.join(', ')}) AS given (${names.join(', ')})`,
-    values: names.map((name) => arrayOf(rows.map((row) => row[name] ?? null))),
-  };
 }

@@ -1,16 +1,21 @@
-import { encodedHeaders, LONGEST_BODY } from '../idempotency-record.ts';
-import type { ChangedRecord, IdempotencyBatchStatements, IdempotencyChange, SqlStatement } from '../ports.ts';
+import { encodedHeaders, LONGEST_BODY, RETENTION_SLACK } from '../idempotency-record.ts';
+import type {
+  ChangedRecord,
+  Columns,
+  Decision,
+  IdempotencyBatchStatements,
+  IdempotencyChange,
+  SqlStatement,
+} from '../ports.ts';
+import { listed } from './batch.ts';
 import { recordColumns } from './idempotency-key.ts';
 import { NOW, quote } from './sql.ts';
 
-/**
- * Records come as one parameter, JSON, in the collation of their columns: the statement is the same for a batch of every size, and is
- * prepared once. LATERAL, with what keeps it from being flattened, has one record found after the other by the primary key.
+/*
+ * Records come as a list for each column: the statement is the same for a batch of every size, and is prepared once. LATERAL, with what keeps
+ * it from being flattened, has one record found after the other by the primary key.
  */
-function given(columns: string): string {
-  const id = 'scope text COLLATE "C", idempotency_key text COLLATE "C"';
-  return `given AS MATERIALIZED (SELECT * FROM json_to_recordset($1::json) AS given(${id}, ${columns}))`;
-}
+const ID = { scope: 'text', idempotency_key: 'text' };
 
 const ITS = 'own.scope = given.scope AND own.idempotency_key = given.idempotency_key';
 const later = (ms: string) => `${NOW} + ${ms} * interval '1 millisecond'`;
@@ -19,14 +24,21 @@ export const find: IdempotencyBatchStatements['find'] = (table, ids) => {
   const isLong = `octet_length(body) > ${LONGEST_BODY}`;
   const record = recordColumns(`CASE WHEN ${isLong} THEN NULL ELSE body END AS body`);
   const columns = `${record}, (expires_at <= ${NOW})::int AS expired, coalesce(${isLong}, false)::int AS is_long`;
-  return statement(
-    `WITH ${given('owner uuid')}
-     SELECT own.* FROM given CROSS JOIN LATERAL (
-       SELECT scope, idempotency_key, ${columns} FROM ${quote(table)} AS own WHERE ${ITS} OFFSET 0
-     ) AS own`,
+  const given = listed(
+    ID,
     ids.map(({ scope, key }) => ({ scope, idempotency_key: key })),
   );
+  return {
+    text: `SELECT own.* FROM ${given.text} CROSS JOIN LATERAL (
+        SELECT scope, idempotency_key, ${columns} FROM ${quote(table)} AS own WHERE ${ITS} OFFSET 0
+      ) AS own`,
+    values: given.values,
+    prepared: true,
+  };
 };
+
+/** A record that is there is left alone, and who has locked it is not waited for. */
+export const insertsWaitForLocks = false;
 
 /**
  * How long a batch waits for others who insert one of its records, in milliseconds: until they commit, if they are a batch too; and
@@ -37,30 +49,44 @@ const MOMENT = `(SELECT set_config('lock_timeout', '${MOMENT_MS}ms', true)) IS N
 
 /** In the order of their keys: two batches that share several records wait for one another in one direction only. */
 export const insert: IdempotencyBatchStatements['insert'] = (table, claims, wait) => {
-  const text = `WITH ${given('fingerprint bytea, owner uuid, lease_ms double precision, retention_ms double precision')},
+  const given = listed(
+    {
+      ...ID,
+      ...{ item: 'integer', fingerprint: 'bytea', owner: 'uuid' },
+      ...{ lease_ms: 'double precision', expires_ms: 'double precision' },
+    },
+    claims.map(({ scope, key, fingerprint, owner, leaseMs, retentionMs }, item) => ({
+      ...{ scope, idempotency_key: key, item, fingerprint: `\\x${fingerprint}`, owner },
+      ...{ lease_ms: leaseMs, expires_ms: retentionMs * RETENTION_SLACK },
+    })),
+  );
+  const text = `WITH given AS MATERIALIZED (SELECT * FROM ${given.text}),
      inserted AS (
        INSERT INTO ${quote(table)} (scope, idempotency_key, mode, fingerprint, owner, attempt, lease_until, expires_at)
-       SELECT scope, idempotency_key, 'leased', fingerprint, owner, 1, ${later('lease_ms')}, ${later('retention_ms')}
+       SELECT scope, idempotency_key, 'leased', fingerprint, owner, 1, ${later('lease_ms')}, ${later('expires_ms')}
        FROM given ${wait ? '' : `WHERE ${MOMENT}`} ORDER BY scope, idempotency_key
        ON CONFLICT DO NOTHING
        RETURNING scope, idempotency_key
      )
-     SELECT scope, idempotency_key FROM given EXCEPT ALL SELECT scope, idempotency_key FROM inserted`;
-  const rows = claims.map(({ scope, key, fingerprint, owner, leaseMs, retentionMs }) => ({
-    scope,
-    idempotency_key: key,
-    fingerprint: `\\x${fingerprint}`,
-    owner,
-    lease_ms: leaseMs,
-    retention_ms: retentionMs,
-  }));
-  return [statement(text, rows)];
+     SELECT item FROM given WHERE (scope, idempotency_key) NOT IN (SELECT scope, idempotency_key FROM inserted)`;
+  return {
+    writes: [{ text, values: given.values, prepared: true }],
+    result([found]) {
+      const late = new Set(found?.rows.map(({ item }) => Number(item)));
+      return claims.map((_, item) => !late.has(item));
+    },
+  };
 };
+
+/** As it was claimed, where that is enough: an update that changes no index costs less than half (HOT). */
+const KEPT = `CASE WHEN own.expires_at BETWEEN ${later('given.retention_ms')}
+    AND ${later(`given.retention_ms * ${RETENTION_SLACK}`)}
+  THEN own.expires_at ELSE ${later('given.retention_ms')} END`;
 
 const CHANGES: Readonly<Record<IdempotencyChange['change'], (table: string) => string>> = {
   complete: (table) =>
     `UPDATE ${table} AS own SET status = given.status, headers = given.headers, body = given.body,
-       expires_at = ${later('given.retention_ms')}
+       expires_at = ${KEPT}
      FROM locked AS given`,
   renew: (table) =>
     `UPDATE ${table} AS own SET lease_until = ${later('given.lease_ms')}, expires_at = ${later('given.retention_ms')}
@@ -68,8 +94,11 @@ const CHANGES: Readonly<Record<IdempotencyChange['change'], (table: string) => s
   release: (table) => `DELETE FROM ${table} AS own USING locked AS given`,
 };
 
-const COLUMNS = `item integer, owner uuid, change text, lease_ms double precision, retention_ms double precision,
-  status integer, headers text, body bytea`;
+const CHANGE = {
+  ...ID,
+  ...{ item: 'integer', owner: 'uuid', change: 'text', lease_ms: 'double precision' },
+  ...{ retention_ms: 'double precision', status: 'integer', headers: 'text', body: 'bytea' },
+};
 
 /** Records in progress that are their changers'. */
 const mine = (table: string) =>
@@ -81,15 +110,19 @@ const locked = (table: string, lock: string) =>
    CROSS JOIN LATERAL (SELECT 1 ${mine(table)} ${lock}) AS own`;
 
 export const readForChange: IdempotencyBatchStatements['readForChange'] = (table, changes, wait) =>
-  wait ? [statement(`WITH ${given(COLUMNS)} ${locked(table, 'FOR UPDATE')}`, changes.map(asRow))] : [];
+  wait ? [withGiven(changes, locked(table, 'FOR UPDATE'))] : [];
 
 /**
  * Locks, changes and tells in one statement. `locked` takes rows as they are when they are locked, and `present` as they were when the
  * statement began: what is present and was not changed is another's now, or was changed by somebody in between.
  *
  * The name of the change is looked for among few: the planner expects one row, and finds each by the primary key.
+ *
+ * Completions alone are an update, and no more: nobody locks the record that its owner completes, but whoever takes it over, for a
+ * moment. (A renewal meets the transaction in which its own operation is being completed.)
  */
 export const change: IdempotencyBatchStatements['change'] = (table, changes) => {
+  if (changes.every(({ change }) => change === 'complete')) return completions(table, changes);
   const kinds = (Object.keys(CHANGES) as IdempotencyChange['change'][]).filter((kind) =>
     changes.some(({ change }) => change === kind),
   );
@@ -99,8 +132,7 @@ export const change: IdempotencyBatchStatements['change'] = (table, changes) => 
      )`,
   );
   const changed = kinds.map((kind) => `SELECT item FROM do_${kind}`).join(' UNION ALL ');
-  const text = `WITH ${given(COLUMNS)},
-     present AS MATERIALIZED (SELECT item FROM given CROSS JOIN LATERAL (SELECT 1 ${mine(table)} OFFSET 0) AS own),
+  const text = `present AS MATERIALIZED (SELECT item FROM given CROSS JOIN LATERAL (SELECT 1 ${mine(table)} OFFSET 0) AS own),
      locked AS MATERIALIZED (${locked(table, 'FOR UPDATE SKIP LOCKED')}),
      ${written.join(', ')},
      changed AS MATERIALIZED (${changed})
@@ -108,7 +140,7 @@ export const change: IdempotencyBatchStatements['change'] = (table, changes) => 
      UNION ALL
      SELECT item, 0 FROM present WHERE item NOT IN (SELECT item FROM changed)`;
   return {
-    writes: [statement(text, changes.map(asRow))],
+    writes: [withGiven(changes, text)],
     result([found]) {
       const told: ChangedRecord[] = changes.map(() => 'fenced');
       for (const { item, changed } of found?.rows ?? []) {
@@ -119,7 +151,7 @@ export const change: IdempotencyBatchStatements['change'] = (table, changes) => 
   };
 };
 
-function asRow(change: IdempotencyChange, item: number): Readonly<Record<string, unknown>> {
+function asRow(change: IdempotencyChange, item: number): Columns {
   const { scope, key, owner } = change;
   const row = { item, scope, idempotency_key: key, owner, change: change.change };
   switch (change.change) {
@@ -130,7 +162,7 @@ function asRow(change: IdempotencyChange, item: number): Readonly<Record<string,
         retention_ms: retentionMs,
         status: answer.status,
         headers: encodedHeaders(answer),
-        body: `\\x${Buffer.from(answer.body).toString('hex')}`,
+        body: answer.body,
       };
     }
     case 'renew':
@@ -140,6 +172,33 @@ function asRow(change: IdempotencyChange, item: number): Readonly<Record<string,
   }
 }
 
-function statement(text: string, rows: readonly Readonly<Record<string, unknown>>[]): SqlStatement {
-  return { text, values: [JSON.stringify(rows)], prepared: true };
+function completions(
+  table: string,
+  changes: readonly IdempotencyChange[],
+): Decision<readonly ChangedRecord[]> {
+  const given = listed(CHANGE, changes.map(asRow));
+  const some = `SELECT * FROM ${given.text} WHERE num_nonnulls(scope, idempotency_key) = 2 AND ${MOMENT}`;
+  const text = `UPDATE ${quote(table)} AS own SET status = given.status, headers = given.headers, body = given.body,
+      expires_at = ${KEPT}
+    FROM (${some}) AS given
+    WHERE ${ITS} AND own.owner = given.owner AND own.status IS NULL AND own.expires_at > ${NOW}
+    RETURNING given.item`;
+  return {
+    writes: [{ text, values: given.values, prepared: true }],
+    result([changed]) {
+      const done = new Set(changed?.rows.map(({ item }) => Number(item)));
+      return changes.map((_, item) => (done.has(item) ? 'changed' : 'fenced'));
+    },
+  };
+}
+
+/** @param more  The rest of the statement, from its second common table expression on, or its query. */
+function withGiven(changes: readonly IdempotencyChange[], more: string): SqlStatement {
+  const { text, values } = listed(CHANGE, changes.map(asRow));
+  const separator = more.startsWith('SELECT') ? '' : ',';
+  return {
+    text: `WITH given AS MATERIALIZED (SELECT * FROM ${text})${separator} ${more}`,
+    values,
+    prepared: true,
+  };
 }

@@ -89,7 +89,8 @@ HAVING bool_and(a.attcollation = k.collated)`,
 
 /**
  * Keys are compared byte by byte: under other collations keys that differ may be equal. Nothing checks the words that the library alone
- * writes: a CHECK is read and compiled anew by each statement, which costs a single row as much as two of its indexes.
+ * writes: a CHECK is read and compiled anew by each statement, which costs a single row as much as two of its indexes. Records of idempotency
+ * keys have room beside them for their answers, so that these change no index.
  */
 const list: SqlMigrations['list'] = ({ idempotencyKey, claim, durableCall }) => [
   {
@@ -110,7 +111,7 @@ const list: SqlMigrations['list'] = ({ idempotencyKey, claim, durableCall }) => 
   headers text,
   body bytea,
   PRIMARY KEY (scope, idempotency_key)
-)`,
+) WITH (fillfactor = 50)`,
       `CREATE TABLE IF NOT EXISTS ${quote(claim)} (
   claim_key text COLLATE "C" PRIMARY KEY,
   owner text COLLATE "C" NOT NULL,
