@@ -16,7 +16,11 @@ export interface PurchaseSpec extends OperationSpec {
 }
 
 export const DBOS = 'DBOS';
-export const twoStatementsRow = (database: DatabaseName) => `${database} 2 statements`;
+const twoStatementsRow = (database: DatabaseName) => `${database} 2 statements`;
+const threeStatementsRow = (database: DatabaseName) => `${database} 3 statements`;
+/** The cheapest by hand that leaves the same: on MariaDB, which does not insert from an update, two statements leave no bill. */
+export const byHandRow = (database: DatabaseName) =>
+  database === 'postgres' ? twoStatementsRow(database) : threeStatementsRow(database);
 export const groupedRow = (database: DatabaseName) => `pawl ${database} grouped`;
 
 const POOL = 'pool of 16, statements prepared';
@@ -29,7 +33,12 @@ const ofDatabase = (database: DatabaseName): readonly PurchaseSpec[] => [
     load: async () => (await import('./contenders/bare-insert.ts')).bareInsert(database),
   },
   {
-    ...{ ...byHand, row: twoStatementsRow(database), database, quick: true },
+    ...{
+      ...byHand,
+      row: twoStatementsRow(database),
+      database,
+      quick: byHandRow(database) === twoStatementsRow(database),
+    },
     leaves: database === 'postgres' ? 'both' : 'paid order',
     settings: `by hand: conditional update; conditional update${
       database === 'postgres' ? ' with the bill in one statement' : ', the order is its own bill'
@@ -37,7 +46,12 @@ const ofDatabase = (database: DatabaseName): readonly PurchaseSpec[] => [
     load: async () => (await import('./contenders/two-statements.ts')).twoStatements(database),
   },
   {
-    ...{ ...byHand, row: `${database} 3 statements`, database, quick: false },
+    ...{
+      ...byHand,
+      row: threeStatementsRow(database),
+      database,
+      quick: byHandRow(database) === threeStatementsRow(database),
+    },
     settings: `by hand: conditional update; conditional update and bill in a transaction; no recovery; ${POOL}`,
     load: async () => (await import('./contenders/three-statements.ts')).threeStatements(database),
   },

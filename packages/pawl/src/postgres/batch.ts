@@ -96,7 +96,11 @@ function asLists(names: readonly string[], keys: readonly Columns[]): SqlStateme
   const sql = new SqlText();
   const conditions = [...lists.values()].map(({ key, values }) => {
     const shared = before.map((name) => `own.${quote(name)} = ${sql.value(key[name] ?? null)} AND `).join('');
-    return `(${shared}own.${quote(last)} = ANY(${sql.value(arrayOf(values))}))`;
+    const [value, another] = values;
+    // One by itself is not planned anew each time, which costs as much as the rest.
+    const its =
+      another === undefined ? `= ${sql.value(value ?? null)}` : `= ANY(${sql.value(arrayOf(values))})`;
+    return `(${shared}own.${quote(last)} ${its})`;
   });
   return sql.statement(conditions.join(' OR '));
 }
