@@ -116,8 +116,9 @@ export function stock<Request extends StockRequest, Value, Reason extends Refusa
     recalled(group, request),
   );
   const group = groupCommit(sql, work, options);
-  const take = async (request: Request, _: undefined) =>
-    (await group.submit({ request, isLost: false })) as StockOutcome<Value, Reason>;
+  // Only who is lost is recalled.
+  const take = (request: Request, _: undefined) =>
+    group.submit({ request, isLost: false }) as Promise<StockOutcome<Value, Reason>>;
   return { take: (request) => observed(TAKE, sql.dialect.name, take, request, undefined) };
 }
 
@@ -195,12 +196,14 @@ class StockWork<Request extends StockRequest, Value, Reason extends RefusalReaso
       [claims.claimant]: request.claimant,
     }));
     const columns = [rows.key, ...rows.columns];
+    // What a claim says beside that it is there is for those whose answer was lost.
+    const recalled = items.some(({ isLost }) => isLost) ? claims.columns : [];
     const statements = [
       this.#statements.lockRows({ table: rows.table, keys, columns, wait, nowAs: NOW }),
       this.#statements.readRows({
         table: claims.table,
         keys: pairs,
-        columns: [claims.stock, claims.claimant, ...claims.columns],
+        columns: [claims.stock, claims.claimant, ...recalled],
       }),
     ];
     if (claimants !== undefined) {

@@ -130,19 +130,6 @@ function list(names: readonly string[]): string {
   return names.map((name) => `own.${quote(name)}`).join(', ');
 }
 
-/** Rows whose types are known, as a list of each of their columns: the statement is the same for every number of them. */
-export function listed(
-  types: Readonly<Record<string, string>>,
-  rows: readonly Columns[],
-): Pick<SqlStatement, 'text' | 'values'> {
-  const names = Object.keys(types);
-  const parameters = names.map((name, index) => `$${index + 1}::${types[name]}[]`);
-  return {
-    text: `unnest(${parameters.join(', ')}) AS given (${names.join(', ')})`,
-    values: names.map((name) => arrayOf(rows.map((row) => row[name] ?? null))),
-  };
-}
-
 /**
  * Whether the row is stored alike as parameters and as JSON. Text is not: in a column of type `jsonb` it would be JSON in the one and a
  * text in the other, and what is stored must not depend on who else has come.

@@ -1,8 +1,9 @@
 import { newColumns } from '../durable-call-row.ts';
 import { encodedHeaders, type IdempotencyRecordId } from '../idempotency-record.ts';
 import type { DurableCallBatchStatements } from '../ports.ts';
-import { listed, lockRows } from './batch.ts';
+import { lockRows } from './batch.ts';
 import { CALL } from './durable-call.ts';
+import { type ListedType, listed } from './listed.ts';
 import { NOW, quote } from './sql.ts';
 
 /*
@@ -10,7 +11,7 @@ import { NOW, quote } from './sql.ts';
  * are found one after the other by their index, whatever the planner thought of the table when it was small.
  */
 
-const ID = { scope: 'text', idempotency_key: 'text' };
+const ID = { scope: 'text', idempotency_key: 'text' } as const;
 
 const ITS = 'own.scope = given.scope AND own.idempotency_key = given.idempotency_key';
 
@@ -80,7 +81,7 @@ const NEW = {
   value: 'text',
   compensation_try: 'integer',
   code: 'text',
-};
+} as const satisfies Record<string, ListedType>;
 
 /** No id is NULL: that makes the planner expect few, and so find them by their index, and never read the whole table. */
 export const complete: DurableCallBatchStatements['complete'] = (table, calls) => {

@@ -7,15 +7,15 @@ import type {
   IdempotencyChange,
   SqlStatement,
 } from '../ports.ts';
-import { listed } from './batch.ts';
 import { recordColumns } from './idempotency-key.ts';
+import { type ListedType, listed } from './listed.ts';
 import { NOW, quote } from './sql.ts';
 
 /*
  * Records come as a list for each column: the statement is the same for a batch of every size, and is prepared once. LATERAL, with what keeps
  * it from being flattened, has one record found after the other by the primary key.
  */
-const ID = { scope: 'text', idempotency_key: 'text' };
+const ID = { scope: 'text', idempotency_key: 'text' } as const;
 
 const ITS = 'own.scope = given.scope AND own.idempotency_key = given.idempotency_key';
 const later = (ms: string) => `${NOW} + ${ms} * interval '1 millisecond'`;
@@ -52,18 +52,18 @@ export const insert: IdempotencyBatchStatements['insert'] = (table, claims, wait
   const given = listed(
     {
       ...ID,
-      ...{ item: 'integer', fingerprint: 'bytea', owner: 'uuid' },
+      ...{ item: 'integer', fingerprint: 'bytea', owner: 'text' },
       ...{ lease_ms: 'double precision', expires_ms: 'double precision' },
     },
     claims.map(({ scope, key, fingerprint, owner, leaseMs, retentionMs }, item) => ({
-      ...{ scope, idempotency_key: key, item, fingerprint: `\\x${fingerprint}`, owner },
+      ...{ scope, idempotency_key: key, item, fingerprint: Buffer.from(fingerprint, 'hex'), owner },
       ...{ lease_ms: leaseMs, expires_ms: retentionMs * RETENTION_SLACK },
     })),
   );
   const text = `WITH given AS MATERIALIZED (SELECT * FROM ${given.text}),
      inserted AS (
        INSERT INTO ${quote(table)} (scope, idempotency_key, mode, fingerprint, owner, attempt, lease_until, expires_at)
-       SELECT scope, idempotency_key, 'leased', fingerprint, owner, 1, ${later('lease_ms')}, ${later('expires_ms')}
+       SELECT scope, idempotency_key, 'leased', fingerprint, owner::uuid, 1, ${later('lease_ms')}, ${later('expires_ms')}
        FROM given ${wait ? '' : `WHERE ${MOMENT}`} ORDER BY scope, idempotency_key
        ON CONFLICT DO NOTHING
        RETURNING scope, idempotency_key
@@ -96,14 +96,20 @@ const CHANGES: Readonly<Record<IdempotencyChange['change'], (table: string) => s
 
 const CHANGE = {
   ...ID,
-  ...{ item: 'integer', owner: 'uuid', change: 'text', lease_ms: 'double precision' },
-  ...{ retention_ms: 'double precision', status: 'integer', headers: 'text', body: 'bytea' },
-};
+  item: 'integer',
+  owner: 'text',
+  change: 'text',
+  lease_ms: 'double precision',
+  retention_ms: 'double precision',
+  status: 'integer',
+  headers: 'text',
+  body: 'bytea',
+} as const satisfies Record<string, ListedType>;
 
 /** Records in progress that are their changers'. */
 const mine = (table: string) =>
   `FROM ${quote(table)} AS own
-   WHERE ${ITS} AND own.owner = given.owner AND own.status IS NULL AND own.expires_at > ${NOW}`;
+   WHERE ${ITS} AND own.owner = given.owner::uuid AND own.status IS NULL AND own.expires_at > ${NOW}`;
 
 const locked = (table: string, lock: string) =>
   `SELECT given.* FROM (SELECT * FROM given ORDER BY scope, idempotency_key) AS given
@@ -181,7 +187,7 @@ function completions(
   const text = `UPDATE ${quote(table)} AS own SET status = given.status, headers = given.headers, body = given.body,
       expires_at = ${KEPT}
     FROM (${some}) AS given
-    WHERE ${ITS} AND own.owner = given.owner AND own.status IS NULL AND own.expires_at > ${NOW}
+    WHERE ${ITS} AND own.owner = given.owner::uuid AND own.status IS NULL AND own.expires_at > ${NOW}
     RETURNING given.item`;
   return {
     writes: [{ text, values: given.values, prepared: true }],

@@ -111,7 +111,7 @@ const list: SqlMigrations['list'] = ({ idempotencyKey, claim, durableCall }) => 
   headers text,
   body bytea,
   PRIMARY KEY (scope, idempotency_key)
-) WITH (fillfactor = 50)`,
+) WITH (fillfactor = 30)`,
       `CREATE TABLE IF NOT EXISTS ${quote(claim)} (
   claim_key text COLLATE "C" PRIMARY KEY,
   owner text COLLATE "C" NOT NULL,

@@ -1,0 +1,79 @@
+import { StoreError } from '../errors.ts';
+import type { Columns, SqlStatement, SqlValue } from '../ports.ts';
+
+/** A type whose values are sent as the server keeps them, by its number in the catalogue. */
+const TYPES = { text: 25, bytea: 17, integer: 23, 'double precision': 701 };
+
+export type ListedType = keyof typeof TYPES;
+
+/**
+ * Rows whose types are known, as a list of each of their columns: the statement is the same for every number of them, and is prepared once.
+ *
+ * The lists are sent in the binary format, which the server reads in a tenth of the time of the text of an array.
+ *
+ * @throws StoreError  `REJECTED`: a value that its type does not hold.
+ * @see PostgreSQL's source, `array_recv`
+ */
+export function listed(
+  types: Readonly<Record<string, ListedType>>,
+  rows: readonly Columns[],
+): Pick<SqlStatement, 'text' | 'values'> {
+  const columns = Object.entries(types);
+  const parameters = columns.map(([, type], index) => `$${index + 1}::${type}[]`);
+  const names = columns.map(([name]) => name);
+  return {
+    text: `unnest(${parameters.join(', ')}) AS given (${names.join(', ')})`,
+    values: columns.map(([name, type]) =>
+      binaryArray(
+        type,
+        rows.map((row) => row[name] ?? null),
+      ),
+    ),
+  };
+}
+
+/** Dimensions, whether there are NULLs, the type; and of the one dimension its length and where it begins. */
+const HEADER_BYTES = 20;
+const LENGTH_BYTES = 4;
+/** In place of the length of an element. */
+const NULL_LENGTH = -1;
+
+function binaryArray(type: ListedType, values: readonly SqlValue[]): Buffer {
+  const sizes = values.map((value) => (value === null ? 0 : sizeOf(type, value)));
+  const bytes = sizes.reduce((sum, size) => sum + LENGTH_BYTES + size, HEADER_BYTES);
+  const array = Buffer.allocUnsafe(bytes);
+  array.writeInt32BE(1, 0); // No batch is empty, or there would be no dimension.
+  array.writeInt32BE(values.includes(null) ? 1 : 0, 4);
+  array.writeInt32BE(TYPES[type], 8);
+  array.writeInt32BE(values.length, 12);
+  array.writeInt32BE(1, 16);
+  let at = HEADER_BYTES;
+  for (const [index, value] of values.entries()) {
+    const size = sizes[index] as number;
+    array.writeInt32BE(value === null ? NULL_LENGTH : size, at);
+    at += LENGTH_BYTES;
+    if (value !== null) write(array, at, type, value);
+    at += size;
+  }
+  return array;
+}
+
+function sizeOf(type: ListedType, value: NonNullable<SqlValue>): number {
+  if (type === 'integer') return 4;
+  if (type === 'double precision') return 8;
+  if (type === 'bytea' && value instanceof Uint8Array) return value.byteLength;
+  if (type === 'text' && typeof value === 'string') return Buffer.byteLength(value);
+  throw unfit(type);
+}
+
+function write(array: Buffer, at: number, type: ListedType, value: NonNullable<SqlValue>): void {
+  if (typeof value === 'string') array.write(value, at);
+  else if (value instanceof Uint8Array) array.set(value, at);
+  else if (type === 'double precision') array.writeDoubleBE(Number(value), at);
+  else if (value === (Number(value) | 0)) array.writeInt32BE(Number(value), at);
+  else throw unfit(type);
+}
+
+function unfit(type: ListedType): StoreError {
+  return new StoreError('REJECTED', 'none', `a value that is no ${type}`);
+}
