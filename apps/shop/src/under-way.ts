@@ -4,22 +4,30 @@ export interface UnderWay {
   untilDone<Request, Outcome>(
     work: (request: Request) => Promise<Outcome>,
   ): (request: Request) => Promise<Outcome>;
-  /** Resolves when all of it has ended that has begun by now, well or not. */
-  ended(): Promise<unknown>;
+  /** Resolves when all of it has ended, well or not. */
+  ended(): Promise<void>;
 }
 
 export function underWay(): UnderWay {
-  const working = new Set<Promise<unknown>>();
+  let working = 0;
+  let waiting: (() => void)[] = [];
+  const end = () => {
+    working--;
+    if (working > 0) return;
+    for (const goOn of waiting) goOn();
+    waiting = [];
+  };
   return {
     untilDone: (work) => (request) => {
       const one = work(request);
-      const ended: Promise<unknown> = one.then(
-        () => working.delete(ended),
-        () => working.delete(ended),
-      );
-      working.add(ended);
+      working++;
+      one.then(end, end);
       return one;
     },
-    ended: () => Promise.all(working),
+    ended: () =>
+      new Promise((resolve) => {
+        if (working === 0) resolve();
+        else waiting.push(resolve);
+      }),
   };
 }

@@ -76,7 +76,7 @@ export function parseDay(text: string): string | undefined {
 
 /** `yyyy-mm-dd` as `yyyyMMdd`. */
 export function compactDay(day: string): string {
-  return day.replaceAll('-', '');
+  return day.slice(0, 4) + day.slice(5, 7) + day.slice(8);
 }
 
 /** What else Temporal takes for a time zone, an offset or a whole date and time with one, is no name. */

@@ -25,13 +25,24 @@ export const stopAtHeader = { 'x-lab-stop-at': Type.Optional(oneOf(steps)) };
  * Runs what works on a request. In lab mode its answer, be it a failure, tells what was done and when; and it is stopped where
  * the request says (`stopAtHeader`).
  */
-export async function traced<Outcome>(
+export function traced<Outcome>(
   labMode: boolean,
   headers: Readonly<Record<string, unknown>>,
-  reply: { headers(headers: Record<string, string>): unknown },
+  reply: TracedReply,
   work: (trace: Trace) => Promise<Outcome>,
 ): Promise<Outcome> {
-  if (!labMode) return work(noTrace);
+  return labMode ? recorded(headers, reply, work) : work(noTrace);
+}
+
+interface TracedReply {
+  headers(headers: Record<string, string>): unknown;
+}
+
+async function recorded<Outcome>(
+  headers: Readonly<Record<string, unknown>>,
+  reply: TracedReply,
+  work: (trace: Trace) => Promise<Outcome>,
+): Promise<Outcome> {
   const trace = recordTrace(steps.find((step) => step === headers['x-lab-stop-at']));
   try {
     return await work(trace);

@@ -40,6 +40,17 @@ const PAUSE_SPREAD_MS = 1_000;
 /** A paused request costs some kilobytes. */
 const MOST_PAUSED = 5_000;
 
+/** A request that counts. */
+interface Counted {
+  readonly memberId: number;
+  /** When its window is over. */
+  readonly endMs: number;
+  isWithinWindow: boolean;
+  isUnderWay: boolean;
+  /** The one that was begun after it. */
+  next: Counted | undefined;
+}
+
 /**
  * `most` requests of a member are under way or were begun within the last `windowMs`: one member's thousand connections must
  * not take everybody else's turn at the database and the processor. It guards nothing but that: each instance counts for
@@ -47,14 +58,52 @@ const MOST_PAUSED = 5_000;
  */
 export function memberLimit({ most, windowMs }: MemberLimitOptions): MemberLimit {
   const counted = new Map<number, number>();
+  /** Those within their window, in the order of its end: all windows are as long. */
+  let oldest: Counted | undefined;
+  let newest: Counted | undefined;
+  let forgetting: NodeJS.Timeout | undefined;
   const paused = new Set<() => void>();
   let closed = false;
   const countOf = (memberId: number) => counted.get(memberId) ?? 0;
 
-  function discount(memberId: number): void {
+  function count(memberId: number): Counted {
+    counted.set(memberId, countOf(memberId) + 1);
+    const endMs = performance.now() + windowMs;
+    const one: Counted = { memberId, endMs, isWithinWindow: true, isUnderWay: true, next: undefined };
+    if (newest === undefined) oldest = one;
+    else newest.next = one;
+    newest = one;
+    // Whoever asks looks at the clock himself, so one timer is enough for all: it is there for those who do not ask again.
+    forgetting ??= setTimeout(forget, windowMs).unref();
+    return one;
+  }
+
+  function discount({ memberId }: Counted): void {
     const rest = countOf(memberId) - 1;
     if (rest === 0) counted.delete(memberId);
     else counted.set(memberId, rest);
+  }
+
+  /** Goes past those whose window is over. Those that are under way count on. */
+  function look(): void {
+    const nowMs = performance.now();
+    while (oldest !== undefined && oldest.endMs <= nowMs) {
+      const one = oldest;
+      oldest = one.next;
+      one.isWithinWindow = false;
+      if (!one.isUnderWay) discount(one);
+    }
+    if (oldest === undefined) newest = undefined;
+  }
+
+  function forget(): void {
+    look();
+    forgetting = oldest && setTimeout(forget, windowMs).unref();
+  }
+
+  function isReached(memberId: number): boolean {
+    look();
+    return countOf(memberId) >= most;
   }
 
   function pause(): Promise<void> {
@@ -70,17 +119,15 @@ export function memberLimit({ most, windowMs }: MemberLimitOptions): MemberLimit
   }
 
   return {
-    isReached: (memberId) => countOf(memberId) >= most,
+    isReached,
     async run(memberId, work) {
-      if (countOf(memberId) >= most) return undefined;
-      counted.set(memberId, countOf(memberId) + 1);
-      const endMs = performance.now() + windowMs;
+      if (isReached(memberId)) return undefined;
+      const one = count(memberId);
       try {
         return await work();
       } finally {
-        const leftMs = endMs - performance.now();
-        if (leftMs <= 0) discount(memberId);
-        else setTimeout(discount, leftMs, memberId).unref();
+        one.isUnderWay = false;
+        if (!one.isWithinWindow) discount(one);
       }
     },
     async refuse() {
@@ -89,6 +136,7 @@ export function memberLimit({ most, windowMs }: MemberLimitOptions): MemberLimit
     },
     close() {
       closed = true;
+      clearTimeout(forgetting);
       for (const end of paused) end();
     },
   };

@@ -31,9 +31,11 @@ export function issues(tools: IssueTools & { readonly serverName: string }): Iss
     ready.set(name, ('whole' in chosen ? chosen.whole : afterLook(chosen.strategy))(tools));
   }
 
-  return async ({ couponId, memberId, requestId, strategy, trace }) => {
+  return ({ couponId, memberId, requestId, strategy, trace }) => {
     const issue = ready.get(strategy);
-    if (issue === undefined) return { outcome: 'objection', objection: 'strategy-unavailable' };
+    if (issue === undefined) {
+      return Promise.resolve({ outcome: 'objection', objection: 'strategy-unavailable' });
+    }
     const actor = { strategy, instance: tools.serverName, requestId };
     return issue({ couponId, memberId, actor, trace });
   };

@@ -34,8 +34,7 @@ export function purchases(
     ready.set(name, strategy(tools));
   }
 
-  return async (confirmation) => {
-    if (confirmation.strategy === 'durable') return purchaseDurably(tools, confirmation);
+  const purchaseBy = async (confirmation: Confirmation): ReturnType<Purchases> => {
     const purchase = ready.get(confirmation.strategy);
     if (purchase === undefined) return { outcome: 'objection', objection: 'strategy-unavailable' };
     const checked = await check(tools.db, confirmation);
@@ -59,6 +58,8 @@ export function purchases(
     const vague = outcome.outcome === 'refused' && outcome.reason === 'wrong-state';
     return vague && checked.status !== 'WAITING' ? refusalFor(checked.status) : outcome;
   };
+  return (confirmation) =>
+    confirmation.strategy === 'durable' ? purchaseDurably(tools, confirmation) : purchaseBy(confirmation);
 }
 
 /** Its claim checks and takes the order in one go, so only who did not get it, and not because of what it was, is told why by a look at the order. */
