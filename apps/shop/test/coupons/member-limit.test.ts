@@ -87,6 +87,37 @@ describe('the limit', () => {
     expect(limit.isReached(7)).toBe(true);
   });
 
+  test('whoever is under way counts also after his window, until he ends', async () => {
+    vi.useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'] });
+    onTestFinished(() => {
+      vi.useRealTimers();
+    });
+    const limit = memberLimit({ most: 1, windowMs: 1_000 });
+    const first = work();
+    const running = limit.run(7, first.start);
+    vi.advanceTimersByTime(5_000);
+    expect(limit.isReached(7)).toBe(true);
+    first.resolve('first');
+    await running;
+    expect(limit.isReached(7)).toBe(false);
+  });
+
+  test('has one timer for all, and none when nobody counts any more', async () => {
+    vi.useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'] });
+    onTestFinished(() => {
+      vi.useRealTimers();
+    });
+    const limit = memberLimit({ most: 1, windowMs: 1_000 });
+    for (let member = 1; member <= 100; member++) await limit.run(member, async () => 'x');
+    expect(vi.getTimerCount()).toBe(1);
+    vi.advanceTimersByTime(1_000);
+    expect(vi.getTimerCount()).toBe(0);
+    await limit.run(1, async () => 'x');
+    expect(vi.getTimerCount()).toBe(1);
+    limit.close();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   test('refuses after a pause from 0.5 to 1.5 s, and at once when it closes', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     onTestFinished(() => {
