@@ -39,6 +39,13 @@ export function columnsOf(rows: readonly Columns[]): readonly string[] {
   return columns;
 }
 
+/** What a row is set to must not depend on the order in which a server looks at keys, and at columns. */
+export function requireChanges(keys: readonly Columns[], set: readonly Columns[]): void {
+  merge(keys[0] ?? {}, set[0] ?? {});
+  const distinct = new Set(keys.map((key) => JSON.stringify(Object.values(key).map(String))));
+  if (distinct.size < keys.length) throw new MisuseError('a row comes twice among those that are set');
+}
+
 /** Of rows to lock or to delete at once. */
 export function requireLimit(limit: number): void {
   if (!Number.isSafeInteger(limit) || limit < 1) {

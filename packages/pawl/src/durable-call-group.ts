@@ -40,8 +40,8 @@ export interface GroupedCallClaims<Claim, Request extends Json, Objection extend
 /** The claims of one transaction, as far as they have been decided. */
 export interface DecidedClaims<Claim, Request extends Json, Objection extends Refused> {
   /**
-   * Decides about the next one, as if those before it had been done; one whose key is known already is never asked for. `held`: its row
-   * was passed over. What is `done` is written.
+   * Decides about the next one, as if those before it had been done. `held`: its row was passed over. What is `done` is written, unless its
+   * key turns out to be on record: then all is rolled back, and decided again without it.
    */
   claim(claim: Claim): Done<ClaimedAttempt<Request>> | Objection | typeof HELD;
   /** Of all that were `done`, one at least. */

@@ -100,7 +100,8 @@ export type SettleGrouped<Request extends Json, Value extends Json> = (
 
 /** Refused because there is a call with this id. */
 export interface KnownCall extends Refused<'already-done'> {
-  readonly found: DurableCall;
+  /** Undefined: it is to be read. */
+  readonly found: DurableCall | undefined;
 }
 
 /** Refused by the caller's own rows. */

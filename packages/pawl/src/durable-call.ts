@@ -153,7 +153,7 @@ export const defaultDurableCallTimes = {
  * end. And recovery runs only while some instance does.
  *
  * Cost: two commits for a call that succeeds; one statement of its own in each, beside those of the definition. Calls that are run by
- * `runGrouped` share both with others; then there are three of its own in each, in the two round trips of `groupCommit`.
+ * `runGrouped` share both with others, in the two round trips of `groupCommit`, and of those that come again some take a third.
  *
  * @throws MisuseError  A setting, or the name.
  * @see Helland, "Life beyond Distributed Transactions" (2007); Gray and Cheriton, "Leases" (1989); Kleppmann, "How to do
@@ -284,7 +284,8 @@ export function durableCalls<
       const claimed = await claimGrouped({ claim, id, record });
       if (claimed.outcome === 'done') return claimed;
       const { outcome } = claimed;
-      if ('found' in claimed) return { outcome, refusal: refused('contended'), found: claimed.found };
+      if ('found' in claimed && claimed.found !== undefined)
+        return { outcome, refusal: refused('contended'), found: claimed.found };
       // It was looked for after the rows of the claim were locked: what made these refuse was not this request.
       if ('objection' in claimed) return { outcome, refusal: claimed.objection, isNobodys: true };
       const reason = claimed.reason === 'already-done' ? 'contended' : claimed.reason;

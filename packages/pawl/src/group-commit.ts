@@ -228,6 +228,15 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     }
   }
 
+  /** Those who came for a row while it was found to be another's. */
+  #joinsLine(entry: Entry<Item, Result>): boolean {
+    const line = this.#lines.get(entry.key)?.entries;
+    if (line === undefined) return false;
+    entry.heldAtMs = entry.arrivedAtMs;
+    line.push(entry);
+    return true;
+  }
+
   #begin(): void {
     if (this.#running) return;
     this.#running = true;
@@ -267,13 +276,17 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   async #commit(batch: readonly Entry<Item, Result>[], wait: boolean, split?: Split): Promise<void> {
     const { retry } = this.#settings;
     let outcomes: readonly (Result | typeof HELD)[] | Broken;
+    let foundKeys = false;
     for (let attempt = 1; ; attempt++) {
       try {
         outcomes = await this.#transact(batch, wait);
         break;
       } catch (error) {
-        // A key that somebody has inserted since it was looked for is there when it is looked for again, at once.
-        if (isCode(error, 'DUPLICATE_KEY') && attempt === 1) continue;
+        // A key that was not looked for, or that somebody has inserted since, is there when it is looked for again, at once.
+        if (isCode(error, 'DUPLICATE_KEY') && !foundKeys) {
+          foundKeys = true;
+          continue;
+        }
         if (!isConflict(error) || attempt >= retry.attempts) return this.#failed(batch, wait, error, split);
       }
       await sleep(pauseMs(retry, attempt + 1));
@@ -382,6 +395,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   #hold(entries: readonly Entry<Item, Result>[]): void {
     const { lockWaitMs, together } = this.#settings;
     const now = performance.now();
+    const lines = this.#lines.size;
     for (const entry of entries) {
       entry.heldAtMs ??= together ? now : entry.arrivedAtMs;
       if (now - entry.heldAtMs >= lockWaitMs) {
@@ -399,6 +413,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
         line.splice(after === -1 ? line.length : after, 0, entry);
       }
     }
+    if (this.#lines.size > lines) this.#queue = this.#queue.filter((entry) => !this.#joinsLine(entry));
     this.#serveNext();
   }
 
@@ -427,7 +442,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     if (entries.length > 0 && line.turns < MOST_TURNS) this.#turns.push(key);
     else {
       this.#lines.delete(key);
-      this.#queue.unshift(...entries);
+      this.#queue = [...entries, ...this.#queue];
       if (entries.length > 0) this.#begin();
     }
     this.#serving--;

@@ -235,10 +235,13 @@ export interface DurableCallBatchStatements {
    * it is not settled. Without `wait` those that somebody else has are passed over.
    */
   lock(table: string, ids: readonly IdempotencyRecordId[], wait: boolean): SqlStatement;
-  /** As `DurableCallStatements.read`, of those that are there. */
+  /**
+   * As `DurableCallStatements.read`, of those that are there, and `is_long`: the answer's body is left out, because it is longer than is read
+   * for many at once.
+   */
   find(table: string, ids: readonly IdempotencyRecordId[]): SqlStatement;
-  /** Reads `subject`, and its last `attempt`, of those that have one. */
-  lastAttempts(table: string, name: string, subjects: readonly string[]): SqlStatement;
+  /** Reads `subject` and `attempt` of all that are on record. */
+  attempts(table: string, name: string, subjects: readonly string[]): SqlStatement;
   /** Fails with `DUPLICATE_KEY` where a record's id or its attempt is there. */
   insert(table: string, calls: readonly NewDurableCall[]): SqlStatement;
   /** Records that are there and locked. */
@@ -339,7 +342,11 @@ export interface BatchStatements {
     columns: readonly string[];
     nowAs?: string;
   }): SqlStatement;
-  /** Sets the columns `set`, of the same length as `keys`, in rows that are there. */
+  /**
+   * Sets the columns `set`, of the same length as `keys`, in rows that are there.
+   *
+   * @throws MisuseError  A key comes twice, or a column of the keys is set: it depends on the order then what is.
+   */
   updateRows(rows: {
     table: string;
     keys: readonly Columns[];

@@ -110,13 +110,13 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
     return {
       writes: [
         durableCallBatch.find(this.#table, idsOf(inVain)),
-        durableCallBatch.lastAttempts(this.#table, this.#name, subjects),
+        durableCallBatch.attempts(this.#table, this.#name, subjects),
       ],
       next: ([found, attempts]) =>
         this.#decide(items, read, waited, {
           calls: callsFrom(found),
-          lastAttempts: new Map(
-            (attempts?.rows ?? []).map((row) => [durableCallSubject(row), Number(row.attempt)]),
+          attempts: new Set(
+            (attempts?.rows ?? []).map((row) => attemptOf(durableCallSubject(row), Number(row.attempt))),
           ),
         }),
     };
@@ -135,15 +135,14 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
       waited,
     );
     const calls = new Map(known.calls);
-    const lastAttempts = new Map(known.lastAttempts);
+    const attempts = new Set(known.attempts);
     const claimed: NewDurableCall[] = [];
     const others: number[] = [];
 
     const outcomes = items.map((item, index): ClaimResult<Objection> | typeof HELD => {
       const id = textOf(item.id);
       // Somebody who came alone would be refused whatever his rows say, and answered from the record.
-      const found = calls.get(id);
-      if (found !== undefined) return knownCall(found);
+      if (calls.has(id)) return knownCall(calls.get(id));
       const taken = decided.claim(item.claim);
       if (taken === HELD || taken.outcome !== 'done') {
         others.push(index);
@@ -151,8 +150,9 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
       }
       const call = item.record(taken.value);
       requireTimes(call);
-      if (call.attempt <= (lastAttempts.get(call.subject) ?? 0)) throw new AttemptTaken(call);
-      lastAttempts.set(call.subject, call.attempt);
+      const attempt = attemptOf(call.subject, call.attempt);
+      if (attempts.has(attempt)) throw new AttemptTaken(call);
+      attempts.add(attempt);
       const recorded = recordedCall(call);
       calls.set(id, recorded);
       claimed.push(call);
@@ -168,17 +168,20 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
     };
     if (others.length === 0) return { writes: writes(), outcomes: () => outcomes };
     const ids = idsOf(others.map((index) => items[index] as ClaimItem<Claim, Request>));
-    return {
-      writes: [durableCallBatch.find(this.#table, ids)],
-      next([found]) {
-        const recorded = callsFrom(found);
-        for (const [at, index] of others.entries()) {
-          const call = recorded.get(textOf(ids[at] as IdempotencyRecordId));
-          if (call !== undefined) outcomes[index] = knownCall(call);
-        }
-        return { writes: writes(), outcomes: () => outcomes };
-      },
+    const find = durableCallBatch.find(this.#table, ids);
+    const told = (found: SqlResult | undefined) => {
+      const recorded = callsFrom(found);
+      for (const [at, index] of others.entries()) {
+        const id = textOf(ids[at] as IdempotencyRecordId);
+        if (recorded.has(id)) outcomes[index] = knownCall(recorded.get(id));
+      }
+      return outcomes;
     };
+    // At the price of a round trip where nothing is written, which has no commit to come with.
+    if (claimed.length === 0) {
+      return { writes: [find], next: ([found]) => ({ writes: [], outcomes: () => told(found) }) };
+    }
+    return { writes: [...writes(), find], outcomes: (written) => told(written.at(-1)) };
   }
 
   /** As who comes alone is told it: nothing of his was sent, and recovery goes on with what was committed. */
@@ -244,8 +247,8 @@ class SettleWork<Request extends Json, Value extends Json>
     const outcomes = items.map((item, index): SettleResult | typeof HELD => {
       const id = textOf(item.id);
       const fence = records.get(id);
-      // Who holds its fence forgets it himself: it is there, and somebody else has it.
-      if (fence === undefined) return HELD;
+      // Passed over; or gone: whoever took it over has forgotten it.
+      if (fence === undefined) return waited ? refused('fenced') : HELD;
       if (fence !== item.fence) return refused('fenced');
       const settled = decided.settle(item.settlement);
       if (settled === HELD) return HELD;
@@ -297,19 +300,28 @@ function settlementsOf<Request extends Json, Value extends Json>(
 /** What is on record of those who ask. */
 interface Known {
   /** By the text of their ids. */
-  readonly calls: ReadonlyMap<string, DurableCall>;
-  /** By their subjects. */
-  readonly lastAttempts: ReadonlyMap<string, number>;
+  readonly calls: ReadonlyMap<string, DurableCall | undefined>;
+  /** At their subjects: `attemptOf`. */
+  readonly attempts: ReadonlySet<string>;
 }
 
-const nothingKnown: Known = { calls: new Map(), lastAttempts: new Map() };
+const nothingKnown: Known = { calls: new Map(), attempts: new Set() };
 
-function callsFrom(found: SqlResult | undefined): ReadonlyMap<string, DurableCall> {
-  const calls = (found?.rows ?? []).map(durableCallFromRow);
-  return new Map(calls.map((call) => [textOf(call.id), call]));
+function attemptOf(subject: string, attempt: number): string {
+  return `${attempt} ${subject}`;
 }
 
-function knownCall(found: DurableCall): KnownCall {
+/** Undefined: it has to be read by itself, as its answer is long. */
+function callsFrom(found: SqlResult | undefined): ReadonlyMap<string, DurableCall | undefined> {
+  return new Map(
+    (found?.rows ?? []).map((row) => [
+      textOf(durableCallId(row)),
+      Number(row.is_long) === 1 ? undefined : durableCallFromRow(row),
+    ]),
+  );
+}
+
+function knownCall(found: DurableCall | undefined): KnownCall {
   return { ...refused('already-done'), found };
 }
 

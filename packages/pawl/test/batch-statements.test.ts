@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { until } from '../../../test/barrier.ts';
-import { type Columns, readThenWrite, type SqlPort, type SqlStatement } from '../src/index.ts';
+import { type Columns, MisuseError, readThenWrite, type SqlPort, type SqlStatement } from '../src/index.ts';
 import { openStore, type Store } from './stores.ts';
 
 /** In so many halls that PostgreSQL's statement has another form; none of them is there. */
@@ -61,6 +61,29 @@ describe.each(['postgres', 'mariadb'] as const)('statements about many rows on %
       expect(await guests()).toEqual(['A1 ann', 'A2 eve', 'B1 fay', 'B2 dan']);
     },
   );
+
+  test('set no row twice, and none of the columns by which the rows are found', () => {
+    const { batch } = sql.dialect;
+    const twice = seats(['A', 1], ['A', 1]);
+    const set = [{ guest: 'x' }, { guest: 'y' }];
+    expect(() => batch.updateRows({ table: 'seat', keys: twice, set })).toThrow(MisuseError);
+    const moved = [{ seat: 2 }];
+    expect(() => batch.updateRows({ table: 'seat', keys: seats(['A', 1]), set: moved })).toThrow(MisuseError);
+  });
+
+  test('set many rows to values of their own', async () => {
+    const { batch } = sql.dialect;
+    const all = Array.from({ length: 150 }, (_, index) => ['C', index + 1] as [string, number]);
+    await run(batch.insertRows({ table: 'seat', rows: seats(...all) }));
+    const prices = [null, 0.5, -2, 3];
+    const set = all.map(([, seat]) => ({
+      guest: seat % 7 === 0 ? null : `guest’s ? ${seat}`,
+      price: prices[seat % 4] ?? null,
+    }));
+    for (const update of batch.updateRows({ table: 'seat', keys: seats(...all), set })) await run(update);
+    const stored = await store.query(`SELECT seat, guest, price FROM seat WHERE hall = 'C' ORDER BY seat`);
+    expect(stored.rows.map(({ guest, price }) => ({ guest, price }))).toEqual(set);
+  });
 
   test('insert all of the rows or none, with values of every type', async () => {
     const { batch } = sql.dialect;

@@ -219,6 +219,41 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
     for (const parcel of [lost, ...others]) await expectBookedOnce(parcel);
   });
 
+  test('what is claimed again with its old key is answered, and with an old number as if it came alone', async () => {
+    const [replayed = '', back = '', fresh = ''] = await parcels(3);
+    const { bookTogether, events } = scene.instance(TOGETHER);
+    const first = told(await bookTogether(replayed));
+    await stage.database.query('UPDATE parcel SET attempt = 5 WHERE id = ?', back);
+    await bookTogether(back);
+    // As if somebody had set the rows back: both may be claimed again, the one with its key, the other with a lower number.
+    await stage.database.query(`UPDATE parcel SET state = 'WAITING' WHERE id IN (?, ?)`, replayed, back);
+    await stage.database.query('UPDATE parcel SET attempt = 2 WHERE id = ?', back);
+    const outcomes = await Promise.all([
+      bookTogether(replayed),
+      bookTogether(back, { key: `${back}-again` }),
+      bookTogether(fresh),
+    ]);
+    expect(told(outcomes[0])).toEqual({ ...(first as object), replayed: true });
+    expect(outcomes.map(({ outcome }) => outcome)).toEqual(['done', 'done', 'done']);
+    expect(await stage.rows(replayed)).toMatchObject({ state: 'WAITING' });
+    await expectBookedOnce(fresh);
+    expect(events).toEqual([]);
+  });
+
+  test('whose record is gone has lost his fence, and is told so at once', async () => {
+    const parcel = await scene.parcel();
+    scene.receiver.script('send', (async (honestly: () => unknown) => {
+      const answer = await honestly();
+      await stage.database.query('DELETE FROM pawl_durable_call WHERE subject = ?', parcel);
+      return answer;
+    }) as never);
+    const began = performance.now();
+    const outcome = await scene.instance(TOGETHER).bookTogether(parcel);
+    expect(outcome.outcome).toBe('unknown');
+    expect(performance.now() - began).toBeLessThan(2_000);
+    expect(await stage.rows(parcel)).toMatchObject({ state: 'BOOKING', receipts: 0 });
+  });
+
   test('what can no longer be completed is compensated, and what is beside it is completed', async () => {
     const [late = '', other = ''] = await parcels(2);
     scene.receiver.script('send', async (honestly) => {

@@ -289,6 +289,24 @@ describe('a batch', () => {
     expect(transactions).toBe(3);
   });
 
+  test('whose key is there after all is decided again, also after a conflict', async () => {
+    const fates = ['SERIALIZATION_FAILURE', 'DUPLICATE_KEY'] as const;
+    let transactions = 0;
+    const { work, batches } = noted();
+    const group = groupCommit(
+      waitingPort(async () => {
+        const code = fates[transactions++];
+        if (code !== undefined) throw new StoreError(code, 'none', 'somebody was faster');
+      }),
+      work,
+      OPTIONS,
+    );
+    expect(await Promise.all(['a', 'b'].map((item) => group.submit(item)))).toEqual(
+      [1, 2].map(() => done(undefined)),
+    );
+    expect(batches).toEqual([['a', 'b']]);
+  });
+
   test('whose work cannot say what it came to, once it is committed, is unknown and not done again', async () => {
     let decided = 0;
     const work: GroupWork<string, Settled> = {
@@ -368,6 +386,30 @@ describe('a row that somebody else has', () => {
     const overloaded = told.filter((one) => one.outcome === 'refused' && one.reason === 'overloaded');
     expect(overloaded.length).toBeGreaterThanOrEqual(3);
     expect(told[0]).toEqual(refused('lock-timeout'));
+  });
+
+  test('is asked for in a line as long as that is asked for, and then with the others again', async () => {
+    const simulated = new SimulatedSeats({ held: 200 }, { step: nextTurn, fates: [] });
+    const release = simulated.lock('held');
+    const seen: ObservedBatch[] = [];
+    const stop = observe({ began: () => undefined, batched: (batch) => seen.push(batch) });
+    const group = stock(simulated.port(), seats, OPTIONS);
+    const buyer = async (name: string) => {
+      const numbers: number[] = [];
+      for (let seat = 0; seat < 40; seat++) {
+        const told = await group.take({ stock: 'held', claimant: `${name}${seat}`, id: 0 });
+        if (told.outcome === 'done') numbers.push(told.value);
+      }
+      return numbers;
+    };
+    const buyers = ['ann', 'ben', 'cleo'].map(buyer);
+    await nextTurn();
+    await nextTurn();
+    release();
+    const numbers = (await Promise.all(buyers)).flat();
+    stop();
+    expect(numbers.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 120 }, (_, index) => index + 1));
+    expect(seen.at(-1)).toMatchObject({ left: 0 });
   });
 
   test('that stays another’s is waited for as long as it may be, with pauses', async () => {

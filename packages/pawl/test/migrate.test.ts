@@ -136,7 +136,7 @@ const EXPECTED = {
       },
       indexes: [
         'INDEX(expires_at) WHERE (expires_at IS NOT NULL)',
-        'INDEX(name, lease_until) WHERE (lease_until IS NOT NULL)',
+        'INDEX(name, lease_until) WHERE (expires_at IS NULL)',
         'UNIQUE INDEX(name, subject, attempt)',
         'UNIQUE INDEX(scope, idempotency_key)',
       ],

@@ -73,6 +73,15 @@ describe.each(forms)('reading, then writing: $on, $over', ({ on, over }) => {
     expect((await store.query('SELECT n FROM counter')).rows[0]?.n).toBe(42);
   });
 
+  test('an interim decision may have nothing to write', async () => {
+    const seen = readThenWrite(open(), [statement('SELECT n FROM counter')], () => ({
+      writes: [],
+      next: (none) => ({ writes: [insert(`after ${none.length}`)], result: () => 'committed' }),
+    }));
+    expect(await seen).toBe('committed');
+    expect(await stored()).toEqual(['after 0']);
+  });
+
   test('a decision that throws, and one without anything to write, keep nothing and no lock', async () => {
     const sql = open();
     const lock = statement('SELECT n FROM counter FOR UPDATE');

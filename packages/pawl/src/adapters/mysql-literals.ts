@@ -16,7 +16,8 @@ export function withLiterals(statement: SqlStatement, timeZone: string): string 
   const [first, ...others] = textBetweenMarks(statement) ?? [];
   if (first !== undefined) {
     let whole = first;
-    for (const [index, part] of others.entries()) whole += literal(values[index] ?? null, timeZone) + part;
+    for (const [index, part] of others.entries())
+      whole += literal(values[index] as SqlValue, timeZone) + part;
     return whole;
   }
   let next = 0;

@@ -11,14 +11,13 @@ export interface PgResult {
 
 /** What an exchange needs of the connection of a client of `pg`: what `pg-cursor` needs of it, and that it can be corked. */
 export interface PgConnection {
-  readonly stream: { cork(): void; uncork(): void };
+  readonly stream: { cork?(): void; uncork?(): void; destroy(): unknown };
   parse(statement: { readonly name: string; readonly text: string }): void;
   bind(values: { readonly statement: string; readonly values: readonly (string | Buffer | null)[] }): void;
   describe(what: { readonly type: 'P'; readonly name: string }): void;
   execute(): void;
   close(what: { readonly type: 'S'; readonly name: string }): void;
   sync(): void;
-  sendCopyFail(message: string): void;
 }
 
 /** A client that lends its connection to objects with a `submit`. One that pipelines what it is given does not, and `pg-native` does not. */
@@ -45,12 +44,13 @@ export function canExchange(client: object): client is ExchangingClient {
 export function exchange(
   client: ExchangingClient,
   statements: readonly SqlStatement[],
+  keepsPrepared: boolean,
 ): Promise<readonly PgResult[]> {
   return new Promise((resolve, reject) => {
     const sent = statements.map(({ text, values, prepared }) => ({
       text,
       values: values.map(sendable),
-      name: prepared === true ? nameOf(text) : '',
+      name: keepsPrepared && prepared === true ? nameOf(text) : '',
     }));
     client.query(new Exchange(client, sent, resolve, reject));
   });
@@ -105,7 +105,7 @@ class Exchange {
 
   submit(connection: PgConnection): void {
     // In one piece: each piece would wake the server.
-    connection.stream.cork();
+    connection.stream.cork?.();
     for (const { name, text, values } of this.#statements) {
       const columns = this.#columnsOf(name);
       if (columns === undefined) {
@@ -121,7 +121,7 @@ class Exchange {
       connection.execute();
     }
     connection.sync();
-    connection.stream.uncork();
+    connection.stream.uncork?.();
     this.#begin();
   }
 
@@ -159,8 +159,9 @@ class Exchange {
     this.#complete({ command: '', rowCount: null, rows: [] });
   }
 
-  handleCopyInResponse(connection: PgConnection): void {
-    connection.sendCopyFail('nothing is copied here');
+  /** The server takes no Sync while it waits for what is copied: it would wait for ever. */
+  handleCopyInResponse({ stream }: PgConnection): void {
+    stream.destroy();
   }
 
   handleCopyData(): void {

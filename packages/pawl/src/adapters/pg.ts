@@ -91,15 +91,22 @@ export function classifiedPgPool<Pool extends PgPool>(pool: Pool): Pool {
   });
 }
 
+export interface PgPortOptions {
+  /**
+   * Whether statements about many rows are kept prepared in their sessions. `false` where a pooler between here and the server gives each
+   * transaction another session and does not know of them: PgBouncer does since 1.21. Default: true.
+   */
+  readonly prepared?: boolean;
+}
+
 /**
  * The SQL port over a pool of `pg`. Transactions of two round trips (`readThenWrite`) are had over all clients but those that pipeline
- * (`pipeline: true`) and those of `pg-native`: there each statement is one. Of statements that are kept prepared, a pooler between here
- * and the server must know: PgBouncer does since 1.21.
+ * (`pipeline: true`): there each statement is one. Not over `pg-native`, which sends no binary values.
  */
-export function pgPort(pool: PgPool): SqlPort {
+export function pgPort(pool: PgPool, { prepared = true }: PgPortOptions = {}): SqlPort {
   return {
     dialect: postgres,
-    readThenWrite: (reads, decide) => readThenWrite(pool, reads, decide),
+    readThenWrite: (reads, decide) => readThenWrite({ pool, prepared }, reads, decide),
 
     async execute({ text, values }) {
       const client = await connect(pool);
@@ -153,7 +160,7 @@ function requireCommitted({ command }: PgResult): void {
 }
 
 async function readThenWrite<T>(
-  pool: PgPool,
+  { pool, prepared }: { readonly pool: PgPool; readonly prepared: boolean },
   reads: readonly SqlStatement[],
   decide: (read: readonly SqlResult[]) => Decision<T> | InterimDecision<T>,
 ): Promise<T> {
@@ -162,9 +169,9 @@ async function readThenWrite<T>(
   let begun = false;
   /** In one message, the first after a BEGIN. */
   const send = async (statements: readonly SqlStatement[]) => {
-    if (begun) return together(client, statements);
+    if (begun) return together(client, statements, prepared);
     begun = true;
-    return (await together(client, [BEGIN, ...statements])).slice(1);
+    return (await together(client, [BEGIN, ...statements], prepared)).slice(1);
   };
   try {
     let decision = decide(reads.length === 0 ? [] : (await neverCommitted(() => send(reads))).map(normalise));
@@ -179,7 +186,9 @@ async function readThenWrite<T>(
       return result([]);
     }
     // By itself it is a transaction, and needs no COMMIT.
-    if (!begun && writes.length === 1) return result((await together(client, writes)).map(normalise));
+    if (!begun && writes.length === 1) {
+      return result((await together(client, writes, prepared)).map(normalise));
+    }
     const written = await send([...writes, COMMIT]);
     begun = false;
     requireCommitted(written.at(-1) as PgResult);
@@ -196,9 +205,14 @@ async function readThenWrite<T>(
 const endings = [() => false, () => true] as const;
 
 /** @throws StoreError  of the first that failed: nothing after it was carried out. */
-async function together(client: PgClient, statements: readonly SqlStatement[]): Promise<readonly PgResult[]> {
+async function together(
+  client: PgClient,
+  statements: readonly SqlStatement[],
+  prepared: boolean,
+): Promise<readonly PgResult[]> {
+  if (statements.length === 0) return [];
   try {
-    if (canExchange(client)) return await exchange(client, statements);
+    if (canExchange(client)) return await exchange(client, statements, prepared);
     const results: PgResult[] = [];
     for (const { text, values } of statements) results.push(await client.query(text, [...values]));
     return results;

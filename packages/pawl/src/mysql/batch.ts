@@ -1,4 +1,4 @@
-import { columnsOf } from '../columns.ts';
+import { columnsOf, requireChanges } from '../columns.ts';
 import type { BatchStatements, Columns, SqlStatement, SqlValue } from '../ports.ts';
 import { NOW, quote, SqlText } from './sql.ts';
 
@@ -19,6 +19,7 @@ export const readRows: BatchStatements['readRows'] = ({ table, keys, columns, no
 };
 
 export const updateRows: BatchStatements['updateRows'] = ({ table, keys, set }) => {
+  requireChanges(keys, set);
   const areChosen = columnsOf(set).every((name) => isAlike(set, name) || canBeChosen(set, name));
   const changes = areChosen ? [{ keys, set }] : setAlike(keys, set);
   return changes.flatMap((change) => updatesOf(table, change));

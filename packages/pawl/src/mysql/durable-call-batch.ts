@@ -1,8 +1,13 @@
 import { newColumns } from '../durable-call-row.ts';
-import { encodedHeaders, type IdempotencyRecordId, type StoredAnswer } from '../idempotency-record.ts';
+import {
+  encodedHeaders,
+  type IdempotencyRecordId,
+  LONGEST_BODY,
+  type StoredAnswer,
+} from '../idempotency-record.ts';
 import type { DurableCallBatchStatements } from '../ports.ts';
 import { anyOf, lockRows, updatesOf } from './batch.ts';
-import { CALL } from './durable-call.ts';
+import { callColumns } from './durable-call.ts';
 import { NOW, quote, SqlText } from './sql.ts';
 
 export const lock: DurableCallBatchStatements['lock'] = (table, ids, wait) =>
@@ -15,16 +20,19 @@ export const lock: DurableCallBatchStatements['lock'] = (table, ids, wait) =>
 
 export const find: DurableCallBatchStatements['find'] = (table, ids) => {
   const sql = new SqlText();
-  return sql.statement(`SELECT ${CALL} FROM ${quote(table)} WHERE ${anyOf(sql, ids.map(idColumns))}`);
+  const isLong = `coalesce(length(body) > ${LONGEST_BODY}, 0)`;
+  const call = callColumns(`IF(${isLong}, NULL, body) AS body`);
+  return sql.statement(
+    `SELECT ${call}, ${isLong} AS is_long FROM ${quote(table)} WHERE ${anyOf(sql, ids.map(idColumns))}`,
+  );
 };
 
-export const lastAttempts: DurableCallBatchStatements['lastAttempts'] = (table, name, subjects) => {
+export const attempts: DurableCallBatchStatements['attempts'] = (table, name, subjects) => {
   const sql = new SqlText();
   const named = sql.value(Buffer.from(name));
   const given = [...new Set(subjects)].map((subject) => sql.value(Buffer.from(subject)));
   return sql.statement(
-    `SELECT subject, max(attempt) AS attempt FROM ${quote(table)}
-     WHERE name = ${named} AND subject IN (${given.join(', ')}) GROUP BY subject`,
+    `SELECT subject, attempt FROM ${quote(table)} WHERE name = ${named} AND subject IN (${given.join(', ')})`,
   );
 };
 

@@ -8,8 +8,11 @@ const NAMED = `scope, idempotency_key, name, subject, attempt, state, fence, com
   final_after <= ${NOW} AS is_final,
   TIMESTAMPDIFF(MICROSECOND, created_at, ${NOW}) / 1000 AS age_ms`;
 
-/** A call's columns, as it is read. */
-export const CALL = `${NAMED}, fingerprint, request, value, status, headers, body`;
+/** A call's columns, as it is read. @param body  The column of that name. */
+export const callColumns = (body: string) =>
+  `${NAMED}, fingerprint, request, value, status, headers, ${body}`;
+
+const CALL = callColumns('body');
 
 const UNCHANGED = `TIMESTAMPDIFF(MICROSECOND, changed_at, ${NOW}) / 1000 AS unchanged_ms`;
 

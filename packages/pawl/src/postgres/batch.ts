@@ -1,4 +1,4 @@
-import { columnsOf } from '../columns.ts';
+import { columnsOf, requireChanges } from '../columns.ts';
 import { StoreError } from '../errors.ts';
 import type { BatchStatements, Columns, SqlStatement, SqlValue } from '../ports.ts';
 import { NOW, quote, SqlText } from './sql.ts';
@@ -42,6 +42,7 @@ export const readRows: BatchStatements['readRows'] = ({ table, keys, columns, no
 };
 
 export const updateRows: BatchStatements['updateRows'] = ({ table, keys, set }) => {
+  requireChanges(keys, set);
   const names = columnsOf(keys);
   const changed = columnsOf(set);
   const update = `UPDATE ${quote(table)} AS own SET`;
@@ -170,7 +171,7 @@ function hexadecimal(bytes: Uint8Array): string {
 /** The last one that was written: the rows of a batch often share theirs. */
 let lastMoment = { ms: Number.NaN, text: '' };
 
-/** As the driver writes it: by the clock of this process, with its offset, so that in a column without a time zone its face is stored. */
+/** As the driver writes it by default: by the clock of this process, with its offset, so that in a column without a time zone its face is stored. */
 export function momentOf(value: Date): string {
   const ms = value.getTime();
   if (Number.isNaN(ms)) throw new StoreError('REJECTED', 'none', 'a moment that is none cannot be stored');

@@ -1,8 +1,8 @@
 import { newColumns } from '../durable-call-row.ts';
-import { encodedHeaders, type IdempotencyRecordId } from '../idempotency-record.ts';
+import { encodedHeaders, type IdempotencyRecordId, LONGEST_BODY } from '../idempotency-record.ts';
 import type { DurableCallBatchStatements } from '../ports.ts';
 import { lockRows } from './batch.ts';
-import { CALL } from './durable-call.ts';
+import { callColumns } from './durable-call.ts';
 import { type ListedType, listed } from './listed.ts';
 import { NOW, quote } from './sql.ts';
 
@@ -24,24 +24,26 @@ export const lock: DurableCallBatchStatements['lock'] = (table, ids, wait) =>
   });
 
 export const find: DurableCallBatchStatements['find'] = (table, ids) => {
+  const isLong = `octet_length(body) > ${LONGEST_BODY}`;
+  const call = callColumns(`CASE WHEN ${isLong} THEN NULL ELSE body END AS body`);
+  const its = `SELECT ${call}, coalesce(${isLong}, false)::int AS is_long FROM ${quote(table)} AS own WHERE ${ITS} OFFSET 0`;
   const given = listed(ID, ids.map(idColumns));
   return {
-    text: `SELECT own.* FROM ${given.text}
-      CROSS JOIN LATERAL (SELECT ${CALL} FROM ${quote(table)} AS own WHERE ${ITS} OFFSET 0) AS own`,
+    text: `SELECT own.* FROM ${given.text} CROSS JOIN LATERAL (${its}) AS own`,
     values: given.values,
     prepared: true,
   };
 };
 
-export const lastAttempts: DurableCallBatchStatements['lastAttempts'] = (table, name, subjects) => {
+export const attempts: DurableCallBatchStatements['attempts'] = (table, name, subjects) => {
   const given = listed(
     { name: 'text', subject: 'text' },
-    subjects.map((subject) => ({ name, subject })),
+    [...new Set(subjects)].map((subject) => ({ name, subject })),
   );
   return {
     text: `SELECT own.* FROM ${given.text} CROSS JOIN LATERAL (
         SELECT own.subject, own.attempt FROM ${quote(table)} AS own
-        WHERE own.name = given.name AND own.subject = given.subject ORDER BY own.attempt DESC LIMIT 1
+        WHERE own.name = given.name AND own.subject = given.subject OFFSET 0
       ) AS own`,
     values: given.values,
     prepared: true,

@@ -8,8 +8,11 @@ const NAMED = `scope, idempotency_key, name, subject, attempt, state, fence, com
   (final_after <= ${NOW})::int AS is_final,
   extract(epoch FROM ${NOW} - created_at) * 1000 AS age_ms`;
 
-/** A call's columns, as it is read. */
-export const CALL = `${NAMED}, fingerprint, request, value, status, headers, body`;
+/** A call's columns, as it is read. @param body  The column of that name. */
+export const callColumns = (body: string) =>
+  `${NAMED}, fingerprint, request, value, status, headers, ${body}`;
+
+const CALL = callColumns('body');
 
 const UNCHANGED = `extract(epoch FROM ${NOW} - changed_at) * 1000 AS unchanged_ms`;
 
@@ -87,7 +90,7 @@ export const takeOver: DurableCallStatements['takeOver'] = async (sql, table, { 
     text.statement(
       `WITH overdue AS (
          SELECT scope AS its_scope, idempotency_key AS its_key, lease_until AS over_since FROM ${quote(table)}
-         WHERE name = ${text.value(name)} AND lease_until <= (SELECT ${NOW})
+         WHERE ${UNSETTLED} AND name = ${text.value(name)} AND lease_until <= (SELECT ${NOW})
          ORDER BY lease_until LIMIT ${limit} FOR UPDATE SKIP LOCKED
        ),
        taken AS (

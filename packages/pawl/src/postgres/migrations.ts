@@ -175,20 +175,19 @@ function indexOf(table: string, column: string): string {
   return `CREATE INDEX IF NOT EXISTS ${quote(index)} ON ${quote(table)} (${quote(column)})`;
 }
 
-/** Of those alone that may be taken over: what is settled has no lease, and costs no entry. */
+/** Of those alone that are not settled: the others cost no entry. */
 function takeoverIndexOf(table: string): string {
-  return partialIndexOf(table, 'lease_until', 'name, lease_until');
+  return partialIndexOf(table, 'lease_until', '(name, lease_until) WHERE expires_at IS NULL');
 }
 
-/** Of those alone that are settled. */
+/** Of those alone that are. */
 function expiryIndexOf(table: string): string {
-  return partialIndexOf(table, 'expires_at', 'expires_at');
+  return partialIndexOf(table, 'expires_at', '(expires_at) WHERE expires_at IS NOT NULL');
 }
 
-function partialIndexOf(table: string, column: string, columns: string): string {
-  const index = `${parts(table).name}_${column}`;
-  const some = `(${columns}) WHERE ${column} IS NOT NULL`;
-  return `CREATE INDEX IF NOT EXISTS ${quote(index)} ON ${quote(table)} ${some}`;
+function partialIndexOf(table: string, name: string, rows: string): string {
+  const index = `${parts(table).name}_${name}`;
+  return `CREATE INDEX IF NOT EXISTS ${quote(index)} ON ${quote(table)} ${rows}`;
 }
 
 function parts(table: string): { schema: string | null; name: string } {

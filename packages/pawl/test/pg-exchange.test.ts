@@ -1,0 +1,100 @@
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { pgPort } from '../src/adapters/pg.ts';
+import { readThenWrite, type SqlStatement, type SqlValue } from '../src/index.ts';
+import { openStore, type Store } from './stores.ts';
+
+/* What is particular to several statements in one message to PostgreSQL; what they come to is in `read-then-write.test.ts`. */
+
+let store: Store;
+
+beforeAll(async () => {
+  store = await openStore('postgres');
+  await store.query('CREATE TABLE thing (id int PRIMARY KEY, name text, made timestamptz, tree jsonb)');
+});
+afterAll(() => store.close());
+
+const prepared = (text: string, ...values: SqlValue[]): SqlStatement => ({ text, values, prepared: true });
+const add = (id: number, name = 'one') => prepared('INSERT INTO thing (id, name) VALUES ($1, $2)', id, name);
+
+/** A pool of one session. */
+function openPool(more: pg.PoolConfig = {}): pg.Pool {
+  const pool = new pg.Pool({ connectionString: store.url, max: 1, ...more });
+  onTestFinished(() => pool.end());
+  return pool;
+}
+
+const namesIn = async (pool: pg.Pool) => {
+  const { rows } = await pool.query(
+    "SELECT count(*)::int AS n FROM pg_prepared_statements WHERE name LIKE 'pawl%'",
+  );
+  return rows[0]?.n;
+};
+
+describe('statements that are prepared', () => {
+  test('are prepared once in a session, also twice in a message, and again where that failed', async () => {
+    const pool = openPool();
+    const sql = pgPort(pool);
+    const write = (...writes: SqlStatement[]) =>
+      readThenWrite(sql, [prepared('SELECT id FROM thing WHERE id < $1', 0)], () => ({
+        writes,
+        result: (written) => written.map(({ affectedRows }) => affectedRows),
+      }));
+    const rename = prepared('UPDATE thing SET name = $2 WHERE id >= $1', 10, 'renamed');
+    // The second insertion fails: nobody knows then how far the server has come with what is new.
+    await expect(write(add(10), add(10), rename)).rejects.toMatchObject({ code: 'DUPLICATE_KEY' });
+    expect(await write(add(10), add(11), rename)).toEqual([1, 1, 2]);
+    expect(await write(add(12), rename)).toEqual([1, 3]);
+    expect(await namesIn(pool)).toBe(3);
+  });
+
+  test('are not prepared where a pooler would not know of them', async () => {
+    const pool = openPool();
+    const sql = pgPort(pool, { prepared: false });
+    for (const id of [20, 21]) {
+      await readThenWrite(sql, [], () => ({ writes: [add(id)], result: () => undefined }));
+    }
+    expect(await namesIn(pool)).toBe(0);
+  });
+});
+
+test('rows are what the driver makes of them', async () => {
+  const pool = openPool();
+  await pool.query(`INSERT INTO thing VALUES (30, NULL, '2024-05-01 12:34:56.789+00', '{"a": [1]}')`);
+  const text = 'SELECT *, id::bigint AS big, ARRAY[id] AS list, true AS yes FROM thing WHERE id = $1';
+  const { rows } = await pool.query(text, [30]);
+  const sql = pgPort(pool);
+  for (let time = 0; time < 2; time++) {
+    const [read] = await readThenWrite(sql, [prepared(text, 30), prepared('SELECT 1 AS one')], (read) => ({
+      writes: [],
+      result: () => read,
+    }));
+    expect(read?.rows).toEqual(rows);
+  }
+});
+
+test('over a client that pipelines, each statement is sent by itself, and comes to the same', async () => {
+  const sql = pgPort(openPool({ pipeline: true } as pg.PoolConfig));
+  const written = readThenWrite(sql, [prepared('SELECT 1')], () => ({
+    writes: [add(40), add(41)],
+    result: (results) => results.length,
+  }));
+  expect(await written).toBe(2);
+  const failed = readThenWrite(sql, [prepared('SELECT 1')], () => ({
+    writes: [add(42), add(42)],
+    result: () => undefined,
+  }));
+  await expect(failed).rejects.toMatchObject({ code: 'DUPLICATE_KEY', effect: 'none' });
+  const { rows } = await store.query('SELECT id FROM thing WHERE id >= 40 ORDER BY id');
+  expect(rows.map(({ id }) => id)).toEqual([40, 41]);
+});
+
+test('a statement that waits for what it is to copy costs its connection, and nothing else', async () => {
+  const sql = pgPort(openPool());
+  const copied = readThenWrite(sql, [], () => ({
+    writes: [{ text: 'COPY thing FROM STDIN', values: [] }],
+    result: () => undefined,
+  }));
+  await expect(copied).rejects.toMatchObject({ code: 'CONNECTION_LOST' });
+  await readThenWrite(sql, [], () => ({ writes: [add(50)], result: () => undefined }));
+});
