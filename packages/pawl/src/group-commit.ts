@@ -74,6 +74,12 @@ export interface GroupCommitOptions {
   readonly maxBatch?: number;
   /** Most bytes in a transaction, by `sizeOf`; what is larger goes alone. Default: 1 MiB. */
   readonly maxBatchBytes?: number;
+  /**
+   * Most of those that wait that go in a transaction, as a part of them, where they are more than 32. Less than 1 where each goes through two
+   * groups: all that are in a batch of the one come to the other together, so that they walk in step, and the process and the database
+   * wait for one another in turn. In two halves, each is at work while the other is. Default: 1.
+   */
+  readonly maxShare?: number;
   /** Most items that wait; whoever comes then is refused, `overloaded`. Default: 16,384. */
   readonly maxWaiting?: number;
   /** How long to wait for a row that somebody else has, in milliseconds, at least 1; then `lock-timeout`. Default: 5,000. */
@@ -91,6 +97,7 @@ export const defaultGroupCommit = {
   together: true,
   maxBatch: 512,
   maxBatchBytes: 1_048_576,
+  maxShare: 1,
   maxWaiting: 16_384,
   lockWaitMs: 5_000,
   maxHeldKeys: 4,
@@ -127,6 +134,8 @@ interface Entry<Item, Result> {
  * once, those that are held for a moment would wait as long as these. MySQL counts whole seconds.
  */
 const HELD_TURN_MS = 1_000;
+/** So many are not parted. */
+const WHOLE_BATCH = 32;
 /** Of all that may wait, how many may for one row: those who ask for others must not be refused for its sake. */
 const LONGEST_LINE = 0.25;
 /** How many are refused alone, one after the other and nobody served between them, until the others of a batch are refused as they were. */
@@ -208,7 +217,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
 
   async #commitAlone(entry: Entry<Item, Result>): Promise<void> {
     this.#waiting++;
-    await this.#commit([entry], true);
+    (await this.#commit([entry], true))();
     this.#waiting--;
   }
 
@@ -244,19 +253,25 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   }
 
   async #run(): Promise<void> {
+    let tell = nothing;
     do {
       // Whoever comes in the same turn of the event loop comes along.
       await nextTurn();
       const batch = this.#take(this.#queue);
-      if (batch.length > 0) await this.#commit(batch, false);
+      const committed = batch.length > 0 ? this.#commit(batch, false) : undefined;
+      // While the database is at the next: what callers make of their outcomes takes about as long as it does.
+      setImmediate(tell);
+      tell = (await committed) ?? nothing;
     } while (this.#queue.length > 0);
     this.#running = false;
+    tell();
   }
 
   /** The next batch of a queue. */
   #take(queue: Entry<Item, Result>[]): Entry<Item, Result>[] {
-    const { maxBatch, maxBatchBytes, name } = this.#settings;
-    let size = Math.min(queue.length, maxBatch);
+    const { maxBatch, maxBatchBytes, maxShare, name } = this.#settings;
+    const part = Math.max(WHOLE_BATCH, Math.ceil(queue.length * maxShare));
+    let size = Math.min(queue.length, maxBatch, part);
     let bytes = 0;
     for (let index = 0; index < size; index++) {
       bytes += queue[index]?.bytes ?? 0;
@@ -272,8 +287,12 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     return batch;
   }
 
-  /** Never rejects: whatever becomes of it is told to the callers. */
-  async #commit(batch: readonly Entry<Item, Result>[], wait: boolean, split?: Split): Promise<void> {
+  /**
+   * Never rejects: whatever becomes of it is told to the callers.
+   *
+   * @returns tells them, where each has an outcome. Where not, the others have been told, or wait.
+   */
+  async #commit(batch: readonly Entry<Item, Result>[], wait: boolean, split?: Split): Promise<() => void> {
     const { retry } = this.#settings;
     let outcomes: readonly (Result | typeof HELD)[] | Broken;
     let foundKeys = false;
@@ -287,12 +306,19 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
           foundKeys = true;
           continue;
         }
-        if (!isConflict(error) || attempt >= retry.attempts) return this.#failed(batch, wait, error, split);
+        if (!isConflict(error) || attempt >= retry.attempts) {
+          await this.#failed(batch, wait, error, split);
+          return nothing;
+        }
       }
       await sleep(pauseMs(retry, attempt + 1));
     }
     if (split !== undefined) split.refusedAlone = 0;
-    this.#settle(batch, outcomes);
+    const settle = () => this.#settle(batch, outcomes);
+    if (!(outcomes instanceof Broken) && !outcomes.includes(HELD)) return settle;
+    // Nobody must come between those who wait for their row and those who ask for it next.
+    settle();
+    return nothing;
   }
 
   #transact(
@@ -379,7 +405,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     const half = batch.length >> 1;
     for (const part of [batch.slice(0, half), batch.slice(half)]) {
       if (split.refusedAlone >= MOST_REFUSED_ALONE) for (const entry of part) entry.reject(error);
-      else await this.#commit(part, wait, split);
+      else (await this.#commit(part, wait, split))();
     }
   }
 
@@ -433,7 +459,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     const batch = this.#take(entries);
     const tried = new Set(batch);
     // Whose time is over gets what is free by now.
-    await this.#commit(batch, this.#waitMs(batch) > 0);
+    (await this.#commit(batch, this.#waitMs(batch) > 0))();
     // It was waited for, and was another's again.
     if (entries.some((entry) => tried.has(entry))) await sleep(HELD_PAUSE_MS);
     // Who asks again for what he has been told wait in the line: they would be passed over once more.
@@ -475,6 +501,10 @@ class Broken {
   }
 }
 
+function nothing(): void {
+  // Nobody waits to be told.
+}
+
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
@@ -484,7 +514,7 @@ function isCode(error: unknown, code: StoreError['code']): boolean {
 }
 
 function requireSettings(settings: Required<GroupCommitOptions>): void {
-  const { maxBatch, maxBatchBytes, maxWaiting, maxHeldKeys, lockWaitMs, retry } = settings;
+  const { maxBatch, maxBatchBytes, maxShare, maxWaiting, maxHeldKeys, lockWaitMs, retry } = settings;
   for (const [name, value] of Object.entries({
     maxBatch,
     maxBatchBytes,
@@ -495,6 +525,9 @@ function requireSettings(settings: Required<GroupCommitOptions>): void {
     if (!Number.isSafeInteger(value) || value < 1) {
       throw new MisuseError(`${name} must be a whole number ≥ 1, got ${value}`);
     }
+  }
+  if (!(maxShare > 0 && maxShare <= 1)) {
+    throw new MisuseError(`maxShare must be above 0, and 1 at most, got ${maxShare}`);
   }
   if (lockWaitMs > LONGEST_TIMER_MS) {
     throw new MisuseError(`lockWaitMs must be at most ${LONGEST_TIMER_MS}, got ${lockWaitMs}`);

@@ -27,6 +27,9 @@ import { pawlTables } from './tables.ts';
 
 export type GroupedIdempotencyStoreOptions = SqlIdempotencyStoreOptions & Partial<GroupCommitOptions>;
 
+/** A key is claimed and then completed: see `maxShare`. */
+const HALF = 0.5;
+
 /** How much the latest claim says of the next. */
 const RECENT = 0.05;
 
@@ -62,11 +65,11 @@ export function groupedIdempotencyStore(
 ): SqlIdempotencyStore {
   const { table = pawlTables().idempotencyKey, name = 'idempotency-key', ...settings } = options;
   const alone = sqlIdempotencyStore(sql, { table });
-  const groupOf = <Item, Value>(work: GroupWork<Item, Done<Value>>, step: string) =>
-    groupCommit(sql, work, { ...settings, name: `${name} ${step}` });
-  const lookups = groupOf(looking(sql, table), 'look');
-  const inserts = groupOf(inserting(sql, table), 'claim');
-  const changes = groupOf(changing(sql, table), 'change');
+  const groupOf = <Item, Value>(work: GroupWork<Item, Done<Value>>, step: string, maxShare: number) =>
+    groupCommit(sql, work, { maxShare, ...settings, name: `${name} ${step}` });
+  const lookups = groupOf(looking(sql, table), 'look', 1);
+  const inserts = groupOf(inserting(sql, table), 'claim', HALF);
+  const changes = groupOf(changing(sql, table), 'change', HALF);
   if (options.together === false || sql.readThenWrite === undefined) return alone;
 
   /** How many of the latest claims were of keys that were not there, about. It decides what is tried first, and nothing else. */

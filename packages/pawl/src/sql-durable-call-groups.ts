@@ -26,6 +26,9 @@ export interface DurableCallGroupOptions extends Omit<GroupCommitOptions, 'name'
   readonly sql: SqlPort;
 }
 
+/** A call is claimed and then settled: see `maxShare`. */
+const HALF = 0.5;
+
 export function sqlDurableCallGroups(
   table: string,
   { sql, ...options }: DurableCallGroupOptions,
@@ -33,6 +36,7 @@ export function sqlDurableCallGroups(
   return {
     claims(name, grouped) {
       const group = groupCommit(sql, new ClaimWork(sql, table, name, grouped), {
+        maxShare: HALF,
         ...options,
         name: `${name}.claim`,
       });
@@ -47,6 +51,7 @@ export function sqlDurableCallGroups(
     },
     settlements(name, grouped) {
       const group = groupCommit(sql, new SettleWork(sql, table, grouped), {
+        maxShare: HALF,
         ...options,
         name: `${name}.settle`,
       });

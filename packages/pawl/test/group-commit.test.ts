@@ -198,6 +198,29 @@ describe('a batch', () => {
     expect(batches).toEqual([['aa', 'bb'], ['cc'], ['dddddddd'], ['e', 'f', 'g'], ['h']]);
   });
 
+  test('leaves a part of those that wait where it is to, and what it came to is told while the next is in flight', async () => {
+    const gates = Array.from({ length: 3 }, () => Promise.withResolvers<void>());
+    let sent = 0;
+    const { work, batches } = noted();
+    const group = groupCommit(
+      waitingPort(() => (gates[sent++] as (typeof gates)[number]).promise),
+      work,
+      { name: 'noted', maxShare: 0.5 },
+    );
+    let told = 0;
+    const asked = Array.from({ length: 70 }, async (_, item) => {
+      await group.submit(`${item}`);
+      told++;
+    });
+    gates[0]?.resolve();
+    await vi.waitFor(() => expect(told).toBe(35));
+    expect(sent).toBe(2);
+    gates[1]?.resolve();
+    gates[2]?.resolve();
+    await Promise.all(asked);
+    expect(batches.map(({ length }) => length)).toEqual([35, 32, 3]);
+  });
+
   test('whoever finds too many waiting is refused, and those who wait are not', async () => {
     const gate = Promise.withResolvers<void>();
     const { work, batches } = noted();
