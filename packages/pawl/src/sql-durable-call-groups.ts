@@ -29,6 +29,9 @@ export interface DurableCallGroupOptions extends Omit<GroupCommitOptions, 'name'
 /** A call is claimed and then settled: see `maxShare`. */
 const HALF = 0.5;
 
+/** How much the latest batch says of the next. */
+const RECENT = 0.2;
+
 export function sqlDurableCallGroups(
   table: string,
   { sql, ...options }: DurableCallGroupOptions,
@@ -71,6 +74,10 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
   readonly #grouped: GroupedCallClaims<Claim, Request, Objection>;
   /** Those that have been claimed before, in a transaction that was not committed: it may have been for a record that is there. */
   readonly #claimedInVain = new WeakSet<ClaimItem<Claim, Request>>();
+  /** The batches of which all were looked up at once. */
+  readonly #lookedUp = new WeakSet<readonly ClaimItem<Claim, Request>[]>();
+  /** How many of the latest were refused, about, as a part of them. It decides what is read when, and nothing else. */
+  #refusals = 0;
 
   constructor(
     sql: SqlPort,
@@ -93,15 +100,16 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
   }
 
   read(items: readonly ClaimItem<Claim, Request>[], wait: boolean): readonly SqlStatement[] {
-    return this.#grouped.read(
-      items.map(({ claim }) => claim),
-      wait,
-    );
+    const claims = items.map(({ claim }) => claim);
+    const read = this.#grouped.read(claims, wait);
+    if (this.#refusals < 0.5) return read;
+    this.#lookedUp.add(items);
+    return [...read, this.#sql.dialect.durableCallBatch.find(this.#table, idsOf(items))];
   }
 
   /**
    * Nothing is looked up for those whose rows let them claim: most come for the first time, and where one does not, the insertion of his
-   * record fails and he is looked up then.
+   * record fails and he is looked up then. Those whose rows refuse them are looked up; while most are refused, all are, at once.
    */
   decide(
     items: readonly ClaimItem<Claim, Request>[],
@@ -109,8 +117,11 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
     waited: boolean,
   ): BatchDecision<ClaimResult<Objection>> | InterimBatchDecision<ClaimResult<Objection>> {
     const { durableCallBatch } = this.#sql.dialect;
+    const isLookedUp = this.#lookedUp.has(items);
+    const calls = isLookedUp ? callsFrom(read.at(-1)) : nothingKnown.calls;
+    const own = isLookedUp ? read.slice(0, -1) : read;
     const inVain = items.filter((item) => this.#claimedInVain.has(item));
-    if (inVain.length === 0) return this.#decide(items, read, waited, nothingKnown);
+    if (inVain.length === 0) return this.#decide(items, own, waited, { ...nothingKnown, calls, isLookedUp });
     const subjects = inVain.map(({ claim }) => this.#grouped.subjectOf(claim));
     return {
       writes: [
@@ -118,8 +129,9 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
         durableCallBatch.attempts(this.#table, this.#name, subjects),
       ],
       next: ([found, attempts]) =>
-        this.#decide(items, read, waited, {
-          calls: callsFrom(found),
+        this.#decide(items, own, waited, {
+          isLookedUp,
+          calls: new Map([...calls, ...callsFrom(found)]),
           attempts: new Set(
             (attempts?.rows ?? []).map((row) => attemptOf(durableCallSubject(row), Number(row.attempt))),
           ),
@@ -171,7 +183,9 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
       claimed.sort((one, other) => (textOf(one.id) < textOf(other.id) ? -1 : 1));
       return [...decided.writes(), durableCallBatch.insert(this.#table, claimed)];
     };
-    if (others.length === 0) return { writes: writes(), outcomes: () => outcomes };
+    const refusals = 1 - claimed.length / items.length;
+    this.#refusals += (refusals - this.#refusals) * RECENT;
+    if (others.length === 0 || known.isLookedUp) return { writes: writes(), outcomes: () => outcomes };
     const ids = idsOf(others.map((index) => items[index] as ClaimItem<Claim, Request>));
     const find = durableCallBatch.find(this.#table, ids);
     const told = (found: SqlResult | undefined) => {
@@ -306,11 +320,13 @@ function settlementsOf<Request extends Json, Value extends Json>(
 interface Known {
   /** By the text of their ids. */
   readonly calls: ReadonlyMap<string, DurableCall | undefined>;
+  /** Whether there are no others. */
+  readonly isLookedUp: boolean;
   /** At their subjects: `attemptOf`. */
   readonly attempts: ReadonlySet<string>;
 }
 
-const nothingKnown: Known = { calls: new Map(), attempts: new Set() };
+const nothingKnown: Known = { calls: new Map(), isLookedUp: false, attempts: new Set() };
 
 function attemptOf(subject: string, attempt: number): string {
   return `${attempt} ${subject}`;

@@ -240,6 +240,29 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
     expect(events).toEqual([]);
   });
 
+  test('while most are refused all are looked up at once, and those who come for the first time are booked', async () => {
+    const given = await parcels(12);
+    const { bookTogether } = scene.instance(TOGETHER);
+    const firsts = await Promise.all(given.map((parcel) => bookTogether(parcel)));
+    for (let time = 0; time < 6; time++) {
+      const [fresh = '', other = ''] = await parcels(2);
+      const outcomes = await Promise.all([
+        ...given.map((parcel) => bookTogether(parcel)),
+        ...given.map((parcel) => bookTogether(parcel, { key: `${parcel}-${time}` })),
+        bookTogether(fresh),
+        bookTogether(other),
+      ]);
+      given.forEach((parcel, index) => {
+        expect(told(outcomes[index] as never)).toEqual({
+          ...(told(firsts[index] as never) as object),
+          replayed: true,
+        });
+        expect(outcomes[given.length + index], parcel).toEqual(refused('wrong-state'));
+      });
+      for (const parcel of [fresh, other]) await expectBookedOnce(parcel);
+    }
+  });
+
   test('whose record is gone has lost his fence, and is told so at once', async () => {
     const parcel = await scene.parcel();
     scene.receiver.script('send', (async (honestly: () => unknown) => {

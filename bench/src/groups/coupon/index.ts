@@ -30,7 +30,7 @@ export interface CouponScale {
 }
 
 const FULL: CouponScale = { roundMs: 1_500, peers: true };
-const QUICK: CouponScale = { roundMs: 250, peers: false };
+const QUICK: CouponScale = { roundMs: 400, peers: false };
 
 /** The sale that every row must get right: two requests of each member, at about the same time. */
 const SALE = { stock: 40, members: 60, callers: 64 };

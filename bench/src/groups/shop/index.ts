@@ -14,7 +14,7 @@ export interface ShopScale {
 }
 
 const FULL: ShopScale = { roundMs: 2_000 };
-const QUICK: ShopScale = { roundMs: 300 };
+const QUICK: ShopScale = { roundMs: 500 };
 
 const CONNECTIONS = 64;
 const CONTENDERS = new URL('./contenders.ts', import.meta.url);
