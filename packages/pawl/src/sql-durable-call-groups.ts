@@ -26,8 +26,11 @@ export interface DurableCallGroupOptions extends Omit<GroupCommitOptions, 'name'
   readonly sql: SqlPort;
 }
 
-/** A call is claimed and then settled: see `maxShare`. */
-const HALF = 0.5;
+/**
+ * A call is claimed and then settled: see `maxShare`. On PostgreSQL what two transactions cost more than one, beside their rows, is more than is
+ * won by it.
+ */
+const shares = { postgres: 1, mysql: 0.5 };
 
 /** How much the latest batch says of the next. */
 const RECENT = 0.2;
@@ -36,10 +39,11 @@ export function sqlDurableCallGroups(
   table: string,
   { sql, ...options }: DurableCallGroupOptions,
 ): DurableCallGroups {
+  const maxShare = shares[sql.dialect.name];
   return {
     claims(name, grouped) {
       const group = groupCommit(sql, new ClaimWork(sql, table, name, grouped), {
-        maxShare: HALF,
+        maxShare,
         ...options,
         name: `${name}.claim`,
       });
@@ -54,7 +58,7 @@ export function sqlDurableCallGroups(
     },
     settlements(name, grouped) {
       const group = groupCommit(sql, new SettleWork(sql, table, grouped), {
-        maxShare: HALF,
+        maxShare,
         ...options,
         name: `${name}.settle`,
       });
