@@ -366,13 +366,35 @@ const recovering: readonly Mutant[] = [
 const together: readonly Mutant[] = [
   {
     file: 'src/sql-durable-call-groups.ts',
-    line: `if (known.has(textOf(id))) return refused('already-done');`,
+    line: 'this.#claimedInVain.add(item);',
+    why: 'whose record is there after all is looked up',
+    test: groups('an attempt that is on record is not claimed again, and spoils nobody else’s'),
+  },
+  {
+    file: 'src/sql-durable-call-groups.ts',
+    line: `return waited ? refused('fenced') : HELD;`,
+    replacement: 'return HELD;',
+    why: 'a record that was waited for and is not there is gone',
+    test: groups('whose record is gone has lost his fence, and is told so at once'),
+  },
+  {
+    file: 'src/sql-durable-call-groups.ts',
+    line: 'const own = isLookedUp ? read.slice(0, -1) : read;',
+    replacement: 'const own = read;',
+    why: 'the definition decides by what it has read itself',
+    test: groups(
+      'while most are refused all are looked up at once, and those who come for the first time are booked',
+    ),
+  },
+  {
+    file: 'src/sql-durable-call-groups.ts',
+    line: 'if (calls.has(id)) return knownCall(calls.get(id));',
     why: 'a key that is known claims nothing, whatever it is for',
     test: groups('the same request, its key, and its parcel again, in one transaction: one is booked'),
   },
   {
     file: 'src/sql-durable-call-groups.ts',
-    line: 'if (call.attempt <= (lastAttempts.get(call.subject) ?? 0)) throw new AttemptTaken(call);',
+    line: 'if (attempts.has(attempt)) throw new AttemptTaken(call);',
     why: 'an attempt that is on record is refused, and is no failure',
     test: groups('an attempt that is on record is not claimed again, and spoils nobody else’s'),
   },

@@ -13,6 +13,32 @@ const ports = (name: string): NamedTest => ({
 const commit: readonly Mutant[] = [
   {
     file: 'src/group-commit.ts',
+    line: 'outcomes(restores ? written.slice(0, -1) : written)',
+    replacement: 'outcomes(written)',
+    why: 'the work is given the results of its own writes',
+    test: {
+      file: 'test/durable-call-groups.test.ts',
+      name: 'postgres > those who waited for a row are told apart: one claims, one replays, and one finds it taken',
+    },
+  },
+  {
+    file: 'src/group-commit.ts',
+    line: `if (isCode(error, 'DUPLICATE_KEY') && !foundKeys) {`,
+    replacement: `if (isCode(error, 'DUPLICATE_KEY') && attempt === 1) {`,
+    why: 'a key is looked for again, whatever came before',
+    test: groups('a batch > whose key is there after all is decided again, also after a conflict'),
+  },
+  {
+    file: 'src/group-commit.ts',
+    line: 'if (!(outcomes instanceof Broken) && !outcomes.includes(HELD)) return settle;',
+    replacement: '',
+    why: 'callers go on while the next batch is on its way',
+    test: groups(
+      'a batch > leaves a part of those that wait where it is to, and what it came to is told while the next is in flight',
+    ),
+  },
+  {
+    file: 'src/group-commit.ts',
     line: `if (this.#waiting >= this.#settings.maxWaiting) return Promise.resolve(refused('overloaded'));`,
     why: 'memory is bounded',
     test: groups('a batch > whoever finds too many waiting is refused, and those who wait are not'),
@@ -56,7 +82,8 @@ const commit: readonly Mutant[] = [
   },
   {
     file: 'src/group-commit.ts',
-    line: 'if (line.some((entry) => tried.has(entry))) await sleep(HELD_PAUSE_MS);',
+    line: 'if (entries.some((entry) => tried.has(entry))) await sleep(HELD_PAUSE_MS);',
+    replacement: 'if (entries.length < 0) await nextTurn();',
     why: 'who waits asks with pauses',
     test: groups(
       'a row that somebody else has > that stays another’s is waited for as long as it may be, with pauses',
@@ -112,6 +139,15 @@ const adapters: readonly Mutant[] = [
     test: {
       file: 'test/read-then-write.test.ts',
       name: 'values written into a statement > below zero a number is in parentheses: two minus signs in a row may begin a comment',
+    },
+  },
+  {
+    file: 'src/adapters/pg-exchange.ts',
+    line: `if (this.#prepared.get(name) === null) connection.close({ type: 'S', name });`,
+    why: 'what the server may have prepared in a message that failed is prepared anew',
+    test: {
+      file: 'test/pg-exchange.test.ts',
+      name: 'statements that are prepared > are prepared once in a session, also twice in a message, and again where that failed',
     },
   },
   {

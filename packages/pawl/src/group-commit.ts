@@ -241,7 +241,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   #joinsLine(entry: Entry<Item, Result>): boolean {
     const line = this.#lines.get(entry.key)?.entries;
     if (line === undefined) return false;
-    entry.heldAtMs = entry.arrivedAtMs;
+    entry.heldAtMs = performance.now();
     line.push(entry);
     return true;
   }
@@ -257,7 +257,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     do {
       // Whoever comes in the same turn of the event loop comes along.
       await nextTurn();
-      const batch = this.#take(this.#queue);
+      const batch = this.#take(this.#queue, this.#settings.maxShare);
       const committed = batch.length > 0 ? this.#commit(batch, false) : undefined;
       // While the database is at the next: what callers make of their outcomes takes about as long as it does.
       setImmediate(tell);
@@ -268,8 +268,8 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   }
 
   /** The next batch of a queue. */
-  #take(queue: Entry<Item, Result>[]): Entry<Item, Result>[] {
-    const { maxBatch, maxBatchBytes, maxShare, name } = this.#settings;
+  #take(queue: Entry<Item, Result>[], maxShare: number): Entry<Item, Result>[] {
+    const { maxBatch, maxBatchBytes, name } = this.#settings;
     const part = Math.max(WHOLE_BATCH, Math.ceil(queue.length * maxShare));
     let size = Math.min(queue.length, maxBatch, part);
     let bytes = 0;
@@ -337,18 +337,18 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
         return { writes: decided.writes, next: (written) => decisionOf(decided.next(written)) };
       }
       const { writes, outcomes } = decided;
+      // A port that rolls back what has nothing to write restores the limit with that, and no COMMIT is waited for.
+      const restores = wait && (writes.length > 0 || this.#sql.readThenWrite === undefined);
       const result = (written: readonly SqlResult[]) => {
         // It may be committed: what throws here must not have it done once more.
         try {
-          const settled = outcomes(written);
+          const settled = outcomes(restores ? written.slice(0, -1) : written);
           if (settled.length === items.length) return settled;
           return new Broken(new MisuseError(`${settled.length} outcomes for ${items.length} items`));
         } catch (error) {
           return new Broken(error);
         }
       };
-      // A port that rolls back what has nothing to write restores the limit with that, and no COMMIT is waited for.
-      const restores = wait && (writes.length > 0 || this.#sql.readThenWrite === undefined);
       return { writes: restores ? [...writes, dialect.restoreLockWait] : writes, result };
     };
     return readThenWrite(this.#sql, limited, (read) =>
@@ -456,7 +456,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   async #serve(key: string, line: Line<Item, Result>): Promise<void> {
     const { entries } = line;
     await nextTurn();
-    const batch = this.#take(entries);
+    const batch = this.#take(entries, 1);
     const tried = new Set(batch);
     // Whose time is over gets what is free by now.
     (await this.#commit(batch, this.#waitMs(batch) > 0))();

@@ -30,6 +30,12 @@ export type GroupedIdempotencyStoreOptions = SqlIdempotencyStoreOptions & Partia
 /** A key is claimed and then completed: see `maxShare`. */
 const HALF = 0.5;
 
+/**
+ * How long a batch waits for others who insert one of its records, in milliseconds: until they commit, if they are a batch too; and
+ * not for a transaction of somebody who has it in the other mode. InnoDB counts whole seconds.
+ */
+const MOMENT_MS = 50;
+
 /** How much the latest claim says of the next. */
 const RECENT = 0.05;
 
@@ -82,7 +88,7 @@ export function groupedIdempotencyStore(
       let row: Row | undefined;
       if (looks) row = await submitted(lookups, claim);
       if (row === undefined) {
-        const told = await submitted(inserts, claim);
+        const told = await inserted(claim);
         if (told === 'claimed') {
           freshness += (1 - freshness) * RECENT;
           return { claimed: true, attempt: 1 };
@@ -98,6 +104,17 @@ export function groupedIdempotencyStore(
       return { claimed: false, record };
     }
     throw new StoreError('SERIALIZATION_FAILURE', 'none', 'others came in between too often');
+  }
+
+  /** Where others insert and give back in turn, its insertion may fail more often than its batch is tried. */
+  async function inserted(claim: IdempotencyClaim): Promise<'claimed' | 'late' | Row> {
+    try {
+      return await submitted(inserts, claim);
+    } catch (error) {
+      if (error instanceof StoreError && error.code === 'DUPLICATE_KEY' && error.effect === 'none')
+        return 'late';
+      throw error;
+    }
   }
 
   async function changed(change: IdempotencyChange): Promise<boolean> {
@@ -197,24 +214,24 @@ function inserting(
   table: string,
 ): GroupWork<IdempotencyClaim, Done<'claimed' | 'late' | Row>> {
   const { find, insert, insertsWaitForLocks } = dialect.idempotencyBatch;
-  /** In an insertion that failed: somebody has inserted one of its records. */
-  const inVain = new WeakSet<IdempotencyClaim>();
   return {
     keyOf,
     sizeOf,
     // Whoever waits, waits in the insertion itself. By then it may be there.
-    read: (items, wait) =>
-      wait || insertsWaitForLocks || items.some((item) => inVain.has(item))
-        ? [find(table, [...firsts(items).values()])]
-        : [],
-    decide(items, [found], waited) {
+    read(items, wait) {
+      if (!wait && !insertsWaitForLocks) return [];
+      const look = find(table, [...firsts(items).values()]);
+      return wait ? [look] : [dialect.limitLockWait(MOMENT_MS), look];
+    },
+    decide(items, read, waited) {
+      const found = read.at(-1);
       const rows = new Map(found?.rows.map((row) => [rowKey(row), row]));
       const claims = [...firsts(items)].filter(([key]) => !rows.has(key)).map(([, claim]) => claim);
-      for (const claim of claims) inVain.add(claim);
       const { writes, result }: Decision<readonly boolean[]> =
         claims.length === 0 ? { writes: [], result: () => [] } : insert(table, claims, waited);
+      const isLimited = !waited && insertsWaitForLocks && writes.length > 0;
       return {
-        writes,
+        writes: isLimited ? [...writes, dialect.restoreLockWait] : writes,
         outcomes(written) {
           const inserted = result(written);
           const won = new Set(claims.filter((_, index) => inserted[index]));

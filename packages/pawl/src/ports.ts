@@ -165,7 +165,8 @@ export interface IdempotencyBatchStatements {
   readonly insertsWaitForLocks: boolean;
   /**
    * Inserts records, of which some may be there, one result for each: whether it was inserted. It may fail with `DUPLICATE_KEY` instead.
-   * Without `wait` it waits no longer than for a moment for somebody who inserts one of them too; then `LOCK_TIMEOUT`.
+   * Without `wait` it waits no longer than for a moment for somebody who inserts one of them too; then `LOCK_TIMEOUT`. (Where insertions
+   * wait for locks, whoever finds the records first limits that too.)
    */
   insert(table: string, claims: readonly IdempotencyClaim[], wait: boolean): Decision<readonly boolean[]>;
   /** Read first: with `wait` the records are locked then, and waited for. */

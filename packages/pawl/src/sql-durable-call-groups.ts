@@ -338,12 +338,17 @@ function attemptOf(subject: string, attempt: number): string {
 
 /** Undefined: it has to be read by itself, as its answer is long. */
 function callsFrom(found: SqlResult | undefined): ReadonlyMap<string, DurableCall | undefined> {
-  return new Map(
-    (found?.rows ?? []).map((row) => [
-      textOf(durableCallId(row)),
-      Number(row.is_long) === 1 ? undefined : durableCallFromRow(row),
-    ]),
-  );
+  return new Map((found?.rows ?? []).map((row) => [textOf(durableCallId(row)), callFrom(row)]));
+}
+
+function callFrom(row: Row): DurableCall | undefined {
+  if (Number(row.is_long) === 1) return undefined;
+  try {
+    return durableCallFromRow(row);
+  } catch {
+    // Nobody else's outcome may hang on it, and it may be committed by now: whoever asks for it reads it, and is told.
+    return undefined;
+  }
 }
 
 function knownCall(found: DurableCall | undefined): KnownCall {

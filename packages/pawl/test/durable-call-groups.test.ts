@@ -263,6 +263,28 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
     }
   });
 
+  test('those who waited for a row are told apart: one claims, one replays, and one finds it taken', async () => {
+    const parcel = await scene.parcel();
+    const { bookTogether } = scene.instance(TOGETHER);
+    const first = told(await bookTogether(parcel));
+    // As if somebody had set the row back to an attempt of its own.
+    await stage.database.query(`UPDATE parcel SET state = 'WAITING', attempt = 2 WHERE id = ?`, parcel);
+    const holder = await stage.database.connect();
+    await holder.begin('READ COMMITTED');
+    await holder.query('SELECT 1 FROM parcel WHERE id = ? FOR UPDATE', parcel);
+    const stuck = bookTogether(parcel, { key: `${parcel}-second` });
+    await until(async () => (await stage.database.waitingForLocks()) === 1);
+    const others = [bookTogether(parcel, { key: `${parcel}-third` }), bookTogether(parcel)];
+    await holder.query('COMMIT');
+    const outcomes = await Promise.all([stuck, ...others]);
+    const words = outcomes.map((outcome) =>
+      outcome.outcome === 'refused' ? outcome.reason : outcome.outcome,
+    );
+    expect(words.slice(0, 2).toSorted()).toEqual(['done', 'wrong-state']);
+    expect(told(outcomes[2] as never)).toEqual({ ...(first as object), replayed: true });
+    expect(scene.receiver.made(parcel)).toBe(2);
+  });
+
   test('whose record is gone has lost his fence, and is told so at once', async () => {
     const parcel = await scene.parcel();
     scene.receiver.script('send', (async (honestly: () => unknown) => {

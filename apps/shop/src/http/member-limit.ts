@@ -90,6 +90,8 @@ export function memberLimit({ most, windowMs }: MemberLimitOptions): MemberLimit
     while (oldest !== undefined && oldest.endMs <= nowMs) {
       const one = oldest;
       oldest = one.next;
+      // Or one that is under way for ever would keep all that came after it in memory.
+      one.next = undefined;
       one.isWithinWindow = false;
       if (!one.isUnderWay) discount(one);
     }

@@ -29,12 +29,6 @@ export const find: IdempotencyBatchStatements['find'] = (table, ids) => {
   );
 };
 
-/**
- * How long a batch waits for others who insert one of its records: InnoDB counts whole seconds. MySQL, which passes over the comment,
- * waits as long as its session says.
- */
-const MOMENT = '/*M! SET STATEMENT innodb_lock_wait_timeout = 1 FOR */';
-
 /** One that is there is locked while it is found to be. */
 export const insertsWaitForLocks = true;
 
@@ -44,7 +38,7 @@ export const insertsWaitForLocks = true;
  *
  * In the order of their keys: two batches that share several records wait for one another in one direction only.
  */
-export const insert: IdempotencyBatchStatements['insert'] = (table, claims, wait) => {
+export const insert: IdempotencyBatchStatements['insert'] = (table, claims) => {
   const sorted = claims.toSorted((a, b) => compare(a.scope, b.scope) || compare(a.key, b.key));
   const sql = new SqlText();
   const rows = sorted.map((claim) => {
@@ -62,7 +56,7 @@ export const insert: IdempotencyBatchStatements['insert'] = (table, claims, wait
     return `(${values.join(', ')})`;
   });
   const inserted = sql.statement(
-    `${wait ? '' : `${MOMENT} `}INSERT INTO ${quote(table)}
+    `INSERT INTO ${quote(table)}
        (scope, idempotency_key, mode, fingerprint, owner, attempt, lease_until, expires_at, created_at)
      VALUES ${rows.join(', ')}`,
   );

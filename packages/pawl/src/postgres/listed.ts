@@ -58,20 +58,31 @@ function binaryArray(type: ListedType, values: readonly SqlValue[]): Buffer {
   return array;
 }
 
+/** @throws StoreError  `REJECTED` */
 function sizeOf(type: ListedType, value: NonNullable<SqlValue>): number {
-  if (type === 'integer') return 4;
-  if (type === 'double precision') return 8;
-  if (type === 'bytea' && value instanceof Uint8Array) return value.byteLength;
-  if (type === 'text' && typeof value === 'string') return Buffer.byteLength(value);
+  switch (type) {
+    case 'integer':
+      if (typeof value === 'number' && value === (value | 0)) return 4;
+      break;
+    case 'double precision':
+      if (typeof value === 'number') return 8;
+      break;
+    case 'bytea':
+      if (value instanceof Uint8Array) return value.byteLength;
+      break;
+    case 'text':
+      // Otherwise two texts that differ would be stored as one.
+      if (typeof value === 'string' && value.isWellFormed()) return Buffer.byteLength(value);
+  }
   throw unfit(type);
 }
 
+/** What `sizeOf` has found to be of its type. */
 function write(array: Buffer, at: number, type: ListedType, value: NonNullable<SqlValue>): void {
   if (typeof value === 'string') array.write(value, at);
   else if (value instanceof Uint8Array) array.set(value, at);
-  else if (type === 'double precision') array.writeDoubleBE(Number(value), at);
-  else if (value === (Number(value) | 0)) array.writeInt32BE(Number(value), at);
-  else throw unfit(type);
+  else if (type === 'integer') array.writeInt32BE(Number(value), at);
+  else array.writeDoubleBE(Number(value), at);
 }
 
 function unfit(type: ListedType): StoreError {
