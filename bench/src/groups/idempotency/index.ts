@@ -34,7 +34,7 @@ const FEW = 1;
 const MANY = 64;
 
 const FULL: IdempotencyScale = { roundMs: 1_500, peers: true, callers: [MANY, FEW] };
-const QUICK: IdempotencyScale = { roundMs: 500, peers: false, callers: [MANY] };
+const QUICK: IdempotencyScale = { roundMs: 400, peers: false, callers: [MANY] };
 
 /** What every row must get right: so many keys, each asked with so often at about the same time. */
 const RACE = { keys: 16, requests: 8, callers: 64 };

@@ -20,7 +20,7 @@ export interface PurchaseScale {
 }
 
 const FULL: PurchaseScale = { roundMs: 1_500, peers: true };
-const QUICK: PurchaseScale = { roundMs: 500, peers: false };
+const QUICK: PurchaseScale = { roundMs: 400, peers: false };
 
 const FEW = 1;
 const MANY = 64;

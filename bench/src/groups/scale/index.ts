@@ -22,7 +22,7 @@ export interface ScaleScale {
 
 const databases: readonly DatabaseName[] = ['postgres', 'mariadb'];
 const FULL: ScaleScale = { roundMs: 2_000, shops: databases };
-const QUICK: ScaleScale = { roundMs: 500, shops: ['postgres'] };
+const QUICK: ScaleScale = { roundMs: 400, shops: ['postgres'] };
 
 /** Of each instance: that is what one serves, and four are there to serve more. */
 const CALLERS = 64;

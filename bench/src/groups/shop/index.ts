@@ -14,7 +14,7 @@ export interface ShopScale {
 }
 
 const FULL: ShopScale = { roundMs: 2_000 };
-const QUICK: ShopScale = { roundMs: 500 };
+const QUICK: ShopScale = { roundMs: 400 };
 
 const CONNECTIONS = 64;
 const CONTENDERS = new URL('./contenders.ts', import.meta.url);
