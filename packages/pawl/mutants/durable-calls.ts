@@ -379,9 +379,9 @@ const together: readonly Mutant[] = [
   },
   {
     file: 'src/sql-durable-call-groups.ts',
-    line: 'const own = isLookedUp ? read.slice(0, -1) : read;',
-    replacement: 'const own = read;',
-    why: 'the definition decides by what it has read itself',
+    line: 'const calls = isLookedUp ? callsFrom(read.at(-1)) : nothingKnown.calls;',
+    replacement: 'const calls = nothingKnown.calls;',
+    why: 'who was looked up first is answered from his record',
     test: groups(
       'while most are refused all are looked up at once, and those who come for the first time are booked',
     ),

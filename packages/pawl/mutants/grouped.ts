@@ -107,7 +107,7 @@ const recordStore: readonly Mutant[] = [
     file: 'src/postgres/idempotency-batch.ts',
     line: 'ON CONFLICT DO NOTHING',
     why: 'who comes second is no failure of the others',
-    test: store('postgres', 'instances that all found the same keys free share them out'),
+    test: store('postgres', 'instances that claim the same keys at the same time share them out'),
   },
   {
     file: 'src/postgres/idempotency-batch.ts',
@@ -132,8 +132,8 @@ const recordStore: readonly Mutant[] = [
   },
   {
     file: 'src/postgres/idempotency-batch.ts',
-    line: 'WHERE ${ITS} AND own.owner = given.owner::uuid AND own.status IS NULL AND own.expires_at > ${NOW}`;',
-    replacement: 'WHERE ${ITS} AND own.status IS NULL AND own.expires_at > ${NOW}`;',
+    line: 'own.owner = given.owner::uuid AND own.status IS NULL AND own.expires_at > ${NOW}\n    RETURNING',
+    replacement: 'own.status IS NULL AND own.expires_at > ${NOW}\n    RETURNING',
     why: 'only its owner changes a record',
     test: store('postgres', CHANGES),
   },
@@ -161,8 +161,8 @@ const recordStore: readonly Mutant[] = [
     file: 'src/mysql/idempotency-batch.ts',
     line: 'export const insertsWaitForLocks = true;',
     replacement: 'export const insertsWaitForLocks = false;',
-    why: 'who comes second is told so, and waits for no lock',
-    test: store('mariadb', 'a replay waits for no lock, and looks first where many are replays'),
+    why: 'what is there is found before it would be waited for',
+    test: store('mariadb', INSERTING),
   },
   {
     file: 'src/mysql/idempotency-batch.ts',

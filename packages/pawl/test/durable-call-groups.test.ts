@@ -272,9 +272,13 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
     const holder = await stage.database.connect();
     await holder.begin('READ COMMITTED');
     await holder.query('SELECT 1 FROM parcel WHERE id = ? FOR UPDATE', parcel);
+    const sizes = batchSizes();
     const stuck = bookTogether(parcel, { key: `${parcel}-second` });
     await until(async () => (await stage.database.waitingForLocks()) === 1);
     const others = [bookTogether(parcel, { key: `${parcel}-third` }), bookTogether(parcel)];
+    // Their turn is over after a second, and in the next they wait together.
+    await until(() => [...sizes.values()].flat().includes(3));
+    await until(async () => (await stage.database.waitingForLocks()) === 1);
     await holder.query('COMMIT');
     const outcomes = await Promise.all([stuck, ...others]);
     const words = outcomes.map((outcome) =>
