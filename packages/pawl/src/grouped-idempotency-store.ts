@@ -59,7 +59,7 @@ const TURNS = 10;
  * (`maxWaiting`), and `LOCK_TIMEOUT` where somebody has had the record for `lockWaitMs`.
  *
  * Cost: a fresh operation has its part in two round trips and two commits (on MySQL four round trips), a replay in one round trip, or in two
- * where it is an exception. Three connections, and one more for each record that is waited for
+ * (on MySQL three) where it is an exception. Three connections, and one more for each record that is waited for
  * (`maxHeldKeys`) and for each takeover at the same time.
  *
  * @param options.name  In front of what each of its three groups is called: `look`, `claim`, `change`. Default: `idempotency-key`.
