@@ -23,10 +23,12 @@ export interface DownloadWindow {
  * they show twice is the first (RFC 5545, section 3.3.5).
  */
 export function atMoment(window: DownloadWindow, now: Date): AtMoment {
-  const last = known.get(now);
-  if (last !== undefined && isSame(last.window, window)) return last.at;
+  const second = Math.floor(now.getTime() / SECOND_MS);
+  if (second !== known.second) known = { second, answers: [] };
+  const found = known.answers.find((one) => one.window === window || isSame(one.window, window));
+  if (found !== undefined) return found.at;
   const at = lookUp(window, now);
-  known.set(now, { window, at });
+  if (known.answers.length < MOST_KNOWN) known.answers.push({ window, at });
   return at;
 }
 
@@ -36,8 +38,18 @@ export interface AtMoment {
   readonly open: boolean;
 }
 
-/** What was last asked of a moment: hundreds share one who share a transaction, and the calendar takes longer than all else. */
-const known = new WeakMap<Date, { readonly window: DownloadWindow; readonly at: AtMoment }>();
+const SECOND_MS = 1_000;
+/** Windows that are looked through for each question. */
+const MOST_KNOWN = 16;
+
+/**
+ * What was last asked of a second, within which nothing changes: clocks are moved, days end and windows open with a whole one. Thousands
+ * share it where many ask, and the calendar takes longer than all else.
+ */
+let known: {
+  readonly second: number;
+  readonly answers: { readonly window: DownloadWindow; readonly at: AtMoment }[];
+} = { second: Number.NaN, answers: [] };
 
 function isSame(one: DownloadWindow, other: DownloadWindow): boolean {
   return (
