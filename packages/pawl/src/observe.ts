@@ -9,6 +9,7 @@ import type {
   ObservedClaim,
   ObservedEvent,
   Observer,
+  Operation,
   StoreKind,
 } from './observer.ts';
 import type { RefusalReason } from './outcome.ts';
@@ -64,11 +65,12 @@ export function observed<A, B, Result>(
 }
 
 async function watched<Result>(
-  { guard, step, endingOf = endingOfOutcome }: ObservedOperation<Result>,
+  observed: ObservedOperation<Result>,
   store: StoreKind | undefined,
   work: (seen: Seen) => Promise<Result>,
 ): Promise<Result> {
-  const operation = { guard, ...(step && { step }), ...(store && { store }) };
+  const operation = operationOf(observed, store);
+  const { endingOf = endingOfOutcome } = observed;
   const observations = observers.flatMap(({ observer }) => begun(() => observer.began(operation)));
   const seen = new Seen(observations);
   let running: Promise<Result> | undefined;
@@ -84,6 +86,20 @@ async function watched<Result>(
     seen.ended(endingOfError(error));
     throw error;
   }
+}
+
+/** What is told of each operation at its begin, for as long as its guard is there. */
+const operations = new WeakMap<ObservedOperation<never>, Map<StoreKind | undefined, Operation>>();
+
+/** The same object each time, so that whoever watches may keep by it what he makes of it. */
+function operationOf<Result>(observed: ObservedOperation<Result>, store: StoreKind | undefined): Operation {
+  const known = operations.get(observed)?.get(store);
+  if (known !== undefined) return known;
+  const { guard, step } = observed;
+  const operation = Object.freeze({ guard, ...(step && { step }), ...(store && { store }) });
+  const stores = operations.get(observed) ?? new Map<StoreKind | undefined, Operation>();
+  operations.set(observed, stores.set(store, operation));
+  return operation;
 }
 
 /** Whoever throws instead of observing does not observe. */
@@ -102,6 +118,7 @@ function runWithin<Result>(
   observations: readonly Observation[],
   run: () => Promise<Result>,
 ): Promise<Result> {
+  if (observations.every(({ around }) => around === undefined)) return run();
   let enter: () => void = run;
   for (const observation of observations.toReversed()) {
     if (observation.around === undefined) continue;

@@ -40,7 +40,7 @@ export interface Observation {
    * Calls `run`, before it returns, where something is to be in effect while the operation runs: an asynchronous context, say. The
    * operation runs once, whether or not this calls it. Its end is told to `ended`, and not here.
    */
-  around?(run: () => void): void;
+  around?: ((run: () => void) => void) | undefined;
   /** The guard has let it through; its work begins. More than once where the work runs again. */
   claimed?(claim: ObservedClaim): void;
   /** A transaction that is tried again after conflicts begins for the `attempt`-th time. */

@@ -130,16 +130,29 @@ export function instrumentPawl({
     span?.addEvent(EVENT_COUNTERS[event.kind].name, attributes);
   };
 
+  /** Of the operations that have been seen: there are as many as guards have steps. */
+  const known = new WeakMap<Operation, OperationAttributes>();
+  const attributesFor = (operation: Operation): OperationAttributes => {
+    const found = known.get(operation);
+    if (found !== undefined) return found;
+    const attributes = attributesOf(operation);
+    known.set(operation, attributes);
+    return attributes;
+  };
+
   return observe({
     began(operation) {
-      const attributes = attributesOf(operation);
+      const attributes = attributesFor(operation);
       const beganAtMs = performance.now();
-      const span = tracer.startSpan(spanName(operation), {
+      const span = tracer.startSpan(attributes.spanName, {
         kind: SpanKind.INTERNAL,
-        attributes: { ...attributes, ...(operation.store && { 'pawl.store': operation.store }) },
+        attributes: attributes.begun,
       });
       return {
-        around: (run) => context.with(trace.setSpan(context.active(), span), run),
+        // Where nobody traces there is no trace to be in.
+        around: trace.isSpanContextValid(span.spanContext())
+          ? (run) => context.with(trace.setSpan(context.active(), span), run)
+          : undefined,
         claimed(claim) {
           const claimed: Attributes = {};
           if (claim.attempt !== undefined) claimed['pawl.attempt'] = claim.attempt;
@@ -151,11 +164,10 @@ export function instrumentPawl({
         // One that comes late counts all the same, and finds its span at its end.
         happened: (event) => happened(event, span.isRecording() ? span : undefined),
         ended(ending) {
-          const ended = endingAttributes(ending);
-          operations.add(1, { ...attributes, ...ended });
-          const { 'pawl.outcome': outcome } = ended;
-          duration.record(performance.now() - beganAtMs, { ...attributes, 'pawl.outcome': outcome });
-          span.setAttributes(ended);
+          const ended = endingFor(attributes, ending);
+          operations.add(1, ended.counted);
+          duration.record(performance.now() - beganAtMs, ended.timed);
+          span.setAttributes(ended.ofSpan);
           if (ending.outcome === 'failed') fail(span, ending);
           span.end();
         },
@@ -175,8 +187,54 @@ function spanName({ guard, step }: Operation): string {
   return step === undefined ? `pawl.${guard}` : `pawl.${guard}.${step}`;
 }
 
-function attributesOf({ guard, step }: Operation): Attributes {
-  return { 'pawl.guard': guard, ...(step && { 'pawl.step': step }) };
+/** What is said of an operation each time: all of closed sets, so it is made once. */
+interface OperationAttributes {
+  readonly spanName: string;
+  readonly begun: Attributes;
+  readonly counted: Attributes;
+  readonly endings: Map<string, EndingAttributes>;
+}
+
+interface EndingAttributes {
+  readonly counted: Attributes;
+  readonly timed: Attributes;
+  readonly ofSpan: Attributes;
+}
+
+function attributesOf(operation: Operation): OperationAttributes {
+  const { guard, step, store } = operation;
+  const counted = { 'pawl.guard': guard, ...(step && { 'pawl.step': step }) };
+  const begun = { ...counted, ...(store && { 'pawl.store': store }) };
+  return { spanName: spanName(operation), begun, counted, endings: new Map() };
+}
+
+function endingFor({ counted, endings }: OperationAttributes, ending: Ending): EndingAttributes {
+  const name = nameOf(ending);
+  const known = endings.get(name);
+  if (known !== undefined) return known;
+  const ofSpan = endingAttributes(ending);
+  const { 'pawl.outcome': outcome } = ofSpan;
+  const attributes = {
+    counted: { ...counted, ...ofSpan },
+    timed: { ...counted, 'pawl.outcome': outcome },
+    ofSpan,
+  };
+  endings.set(name, attributes);
+  return attributes;
+}
+
+/** Another for each that is told otherwise. */
+function nameOf(ending: Ending): string {
+  switch (ending.outcome) {
+    case 'done':
+      return ending.replayed ? 'replayed' : 'done';
+    case 'refused':
+      return `refused ${ending.reason ?? ''}`;
+    case 'unknown':
+      return 'unknown';
+    case 'failed':
+      return `failed ${ending.code}`;
+  }
 }
 
 function endingAttributes(ending: Ending): Attributes & { readonly 'pawl.outcome': Ending['outcome'] } {
