@@ -1,4 +1,4 @@
-import type { Meter } from '@opentelemetry/api';
+import type { Attributes, Meter } from '@opentelemetry/api';
 import { StoreError } from 'pawl';
 import { crowdedOut } from '../http/failures.ts';
 import { ConcurrencyFailure } from '../store/unit-of-work.ts';
@@ -34,8 +34,8 @@ export interface Operations {
 const BOUNDARIES = [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000];
 
 export interface OperationLog {
-  /** The line: what the operation is called, and what there is to say. */
-  write(details: Readonly<Record<string, unknown>>, name: string): void;
+  /** The line: what the operation is called, and what there is to say, which is asked for where it is written. */
+  write(details: () => Readonly<Record<string, unknown>>, name: string): void;
   /** Told of an operation whose outcome could not be told. Must not throw. */
   untold(details: Readonly<Record<string, unknown>>, name: string): void;
 }
@@ -55,15 +55,13 @@ export function operations(name: 'purchase' | 'coupon.issue', meter: Meter, log:
     async run({ strategy, about }, work, came) {
       const beganMs = performance.now();
       const tell = ({ outcome, reason, replayed, code }: Came, tookMs: number) => {
-        counter.add(1, {
-          strategy,
-          outcome,
-          ...(reason === undefined ? {} : { reason }),
-          ...(replayed === undefined ? {} : { replayed }),
-        });
+        const counted: Attributes = { strategy, outcome };
+        if (reason !== undefined) counted.reason = reason;
+        if (replayed !== undefined) counted.replayed = replayed;
+        counter.add(1, counted);
         duration.record(tookMs, { strategy, outcome });
         const durationMs = Math.round(tookMs * 10) / 10;
-        log.write({ ...about, strategy, outcome, reason, code, replayed, durationMs }, name);
+        log.write(() => ({ ...about, strategy, outcome, reason, code, replayed, durationMs }), name);
       };
       const tryToTell = (whatCame: () => Came) => {
         const tookMs = performance.now() - beganMs;

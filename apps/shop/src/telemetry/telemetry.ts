@@ -29,10 +29,14 @@ export function openTelemetry(
   measureRequests(app, meter);
   const endProcess = measureProcess(meter, poolUse);
   const endPawl = instrumentPawl({ meterProvider: meters.provider });
+  const shopLog: StrictServer['log'] & { isLevelEnabled?(level: string): boolean } = app.log;
   const log: OperationLog = {
-    write: (details, name) => app.log.info({ ...details, instance: serverName }, name),
+    write(details, name) {
+      if (shopLog.isLevelEnabled?.('info') !== false)
+        shopLog.info({ ...details(), instance: serverName }, name);
+    },
     untold: (details, operation) =>
-      app.log.error({ ...details, operation, instance: serverName }, 'what came of an operation is not told'),
+      shopLog.error({ ...details, operation, instance: serverName }, 'what came of an operation is not told'),
   };
   const ofPurchases = operations('purchase', meter, log);
   const ofIssues = operations('coupon.issue', meter, log);
