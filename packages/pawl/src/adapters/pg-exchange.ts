@@ -9,9 +9,9 @@ export interface PgResult {
   readonly rows: Record<string, unknown>[];
 }
 
-/** What an exchange needs of the connection of a client of `pg`: what `pg-cursor` needs of it, and that it can be corked. */
+/** What an exchange needs of the connection of a client of `pg`: what `pg-cursor` needs of it, and where it writes to. */
 export interface PgConnection {
-  readonly stream: { cork?(): void; uncork?(): void; destroy(): unknown };
+  readonly stream: { readonly writable: boolean; write(bytes: Buffer): unknown; destroy(): unknown };
   parse(statement: { readonly name: string; readonly text: string }): void;
   bind(values: { readonly statement: string; readonly values: readonly (string | Buffer | null)[] }): void;
   describe(what: { readonly type: 'P'; readonly name: string }): void;
@@ -104,24 +104,25 @@ class Exchange {
   }
 
   submit(connection: PgConnection): void {
-    // In one piece: each piece would wake the server.
-    connection.stream.cork?.();
+    const pieces: Buffer[] = [];
+    const message = gathering(connection, pieces);
     for (const { name, text, values } of this.#statements) {
       const columns = this.#columnsOf(name);
       if (columns === undefined) {
-        if (this.#prepared.get(name) === null) connection.close({ type: 'S', name });
-        connection.parse({ name, text });
+        if (this.#prepared.get(name) === null) message.close({ type: 'S', name });
+        message.parse({ name, text });
         if (name !== '') {
           this.#preparing.set(name, []);
           this.#prepared.set(name, null);
         }
       }
-      connection.bind({ statement: name, values });
-      if (columns === undefined) connection.describe({ type: 'P', name: '' });
-      connection.execute();
+      message.bind({ statement: name, values });
+      if (columns === undefined) message.describe({ type: 'P', name: '' });
+      message.execute();
     }
-    connection.sync();
-    connection.stream.uncork?.();
+    message.sync();
+    // In one piece: each would wake the server, and cost as much as the whole.
+    if (connection.stream.writable) connection.stream.write(Buffer.concat(pieces));
     this.#begin();
   }
 
@@ -197,6 +198,12 @@ class Exchange {
     this.#rows = [];
     this.#columns = this.#columnsOf(this.#current.name) ?? [];
   }
+}
+
+/** Another of the same class, which writes what it is told to write into `pieces`. */
+function gathering(connection: PgConnection, pieces: Buffer[]): PgConnection {
+  const stream = { writable: true, write: (piece: Buffer) => pieces.push(piece) };
+  return Object.create(Object.getPrototypeOf(connection), { stream: { value: stream } });
 }
 
 interface PgField {
