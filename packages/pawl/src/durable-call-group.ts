@@ -35,6 +35,17 @@ export interface GroupedCallClaims<Claim, Request extends Json, Objection extend
     read: readonly SqlResult[],
     waited: boolean,
   ): DecidedClaims<Claim, Request, Objection>;
+  /**
+   * As `GroupWork.optimistic`: what the claims are where all their rows are as they usually are, in statements that fail where one
+   * is not (`BatchStatements.changeRows`). No two of them have a subject in common.
+   */
+  optimistic?(claims: readonly Claim[]): OptimisticClaims<Request> | undefined;
+}
+
+export interface OptimisticClaims<Request extends Json> {
+  /** One for each claim, in their order. */
+  readonly claimed: readonly ClaimedAttempt<Request>[];
+  readonly writes: readonly SqlStatement[];
 }
 
 /** The claims of one transaction, as far as they have been decided. */
@@ -65,6 +76,14 @@ export interface GroupedCallSettlements<Request extends Json, Value extends Json
     read: readonly SqlResult[],
     waited: boolean,
   ): DecidedSettlements<Request, Value>;
+  /** As `GroupedCallClaims.optimistic`. The records are looked at and changed after it. */
+  optimistic?(settlements: readonly Settlement<Request, Value>[]): OptimisticSettlements | undefined;
+}
+
+export interface OptimisticSettlements {
+  /** One for each settlement, in their order. */
+  readonly answers: readonly Answer[];
+  readonly writes: readonly SqlStatement[];
 }
 
 export interface DecidedSettlements<Request extends Json, Value extends Json> {

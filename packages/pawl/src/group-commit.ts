@@ -61,6 +61,16 @@ export interface GroupWork<Item, Result extends Settled> {
     read: readonly SqlResult[],
     waited: boolean,
   ): BatchDecision<Result> | InterimBatchDecision<Result>;
+  /**
+   * What the items come to where all is as it usually is, in statements that see to it themselves, and fail where it is not so: then
+   * nothing was committed, and they are read for and decided as always. It saves a round trip, and the reading. An item that would not
+   * be `done` is no reason to fail, but for nobody being held. Must not wait for the rows of others for longer than a moment, and not
+   * change anything outside. Undefined: not for these.
+   *
+   * @see Kung and Robinson, "On Optimistic Methods for Concurrency Control" (1981): to go on as if nobody were in the way, and to check
+   *   before the commit
+   */
+  optimistic?(items: readonly Item[]): BatchDecision<Result> | undefined;
   /** What the item's caller is told where the answer to the batch's COMMIT was lost: `unknown`, to be resolved by reading. */
   unknown(item: Item, cause: unknown): Result;
 }
@@ -145,6 +155,11 @@ const MOST_REFUSED_ALONE = 16;
  * each time costs a transaction that finds nothing.
  */
 const MOST_TURNS = 16;
+/**
+ * After this many batches at most one is tried optimistically again: where it fails each time that is what it costs, one transaction among
+ * so many.
+ */
+const MOST_PESSIMISTIC = 64;
 /** Before a row is tried again that was another's once more although it had been waited for, in milliseconds. */
 const HELD_PAUSE_MS = 10;
 
@@ -185,6 +200,8 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   readonly #lines = new Map<string, Line<Item, Result>>();
   /** The keys of the lines whose turn is to come, in order. */
   readonly #turns: string[] = [];
+  /** How many batches are not tried optimistically now, and how many after the next that fails. */
+  #pessimistic = { left: 0, next: 1 };
   #serving = 0;
   /** All that have no outcome yet and are in no transaction. */
   #waiting = 0;
@@ -294,11 +311,14 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
    */
   async #commit(batch: readonly Entry<Item, Result>[], wait: boolean, split?: Split): Promise<() => void> {
     const { retry } = this.#settings;
-    let outcomes: readonly (Result | typeof HELD)[] | Broken;
+    let outcomes: Outcomes<Result>;
     let foundKeys = false;
     for (let attempt = 1; ; attempt++) {
       try {
-        outcomes = await this.#transact(batch, wait);
+        const isFirst = attempt === 1 && !foundKeys && split === undefined;
+        outcomes =
+          (isFirst && !wait ? await this.#tryOptimistic(batch) : undefined) ??
+          (await this.#transact(batch, wait));
         break;
       } catch (error) {
         // A key that was not looked for, or that somebody has inserted since, is there when it is looked for again, at once.
@@ -321,39 +341,52 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     return nothing;
   }
 
-  #transact(
-    batch: readonly Entry<Item, Result>[],
-    wait: boolean,
-  ): Promise<readonly (Result | typeof HELD)[] | Broken> {
+  #transact(batch: readonly Entry<Item, Result>[], wait: boolean): Promise<Outcomes<Result>> {
     const items = batch.map(({ item }) => item);
     const { dialect } = this.#sql;
     const reads = this.#work.read(items, wait);
     const limited = wait ? [dialect.limitLockWait(Math.max(1, this.#waitMs(batch))), ...reads] : reads;
-    type Outcomes = readonly (Result | typeof HELD)[] | Broken;
     const decisionOf = (
       decided: BatchDecision<Result> | InterimBatchDecision<Result>,
-    ): Decision<Outcomes> | InterimDecision<Outcomes> => {
+    ): Decision<Outcomes<Result>> | InterimDecision<Outcomes<Result>> => {
       if ('next' in decided) {
         return { writes: decided.writes, next: (written) => decisionOf(decided.next(written)) };
       }
       const { writes, outcomes } = decided;
       // A port that rolls back what has nothing to write restores the limit with that, and no COMMIT is waited for.
       const restores = wait && (writes.length > 0 || this.#sql.readThenWrite === undefined);
-      const result = (written: readonly SqlResult[]) => {
-        // It may be committed: what throws here must not have it done once more.
-        try {
-          const settled = outcomes(restores ? written.slice(0, -1) : written);
-          if (settled.length === items.length) return settled;
-          return new Broken(new MisuseError(`${settled.length} outcomes for ${items.length} items`));
-        } catch (error) {
-          return new Broken(error);
-        }
+      return {
+        writes: restores ? [...writes, dialect.restoreLockWait] : writes,
+        result: (written) => outcomesFrom(outcomes, restores ? written.slice(0, -1) : written, items.length),
       };
-      return { writes: restores ? [...writes, dialect.restoreLockWait] : writes, result };
     };
     return readThenWrite(this.#sql, limited, (read) =>
       decisionOf(this.#work.decide(items, wait ? read.slice(1) : read, wait)),
     );
+  }
+
+  /** @returns undefined: nothing took effect. */
+  async #tryOptimistic(batch: readonly Entry<Item, Result>[]): Promise<Outcomes<Result> | undefined> {
+    if (this.#pessimistic.left > 0) {
+      this.#pessimistic.left--;
+      return undefined;
+    }
+    const decided = this.#work.optimistic?.(batch.map(({ item }) => item));
+    if (decided === undefined) return undefined;
+    const { writes, outcomes } = decided;
+    try {
+      const settled = await readThenWrite(this.#sql, [], () => ({
+        writes,
+        result: (written) => outcomesFrom(outcomes, written, batch.length),
+      }));
+      this.#pessimistic.next = 1;
+      return settled;
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.effect === 'unknown' || isNobodysFault(error)) throw error;
+      const { next } = this.#pessimistic;
+      this.#pessimistic = { left: next, next: Math.min(2 * next, MOST_PESSIMISTIC) };
+      return undefined;
+    }
   }
 
   /** How long these may wait for their row now. Those who come without a group have no others to let pass. */
@@ -364,7 +397,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     return Math.ceil(Math.min(HELD_TURN_MS, lockWaitMs - waitedMs));
   }
 
-  #settle(batch: readonly Entry<Item, Result>[], outcomes: readonly (Result | typeof HELD)[] | Broken): void {
+  #settle(batch: readonly Entry<Item, Result>[], outcomes: Outcomes<Result>): void {
     if (outcomes instanceof Broken) {
       for (const entry of batch) this.#tellUnknown(entry, outcomes.cause);
       return;
@@ -396,8 +429,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     // apart, and those who are in nobody's way are served there.
     if (isCode(error, 'LOCK_TIMEOUT')) return this.#hold(batch);
     if (batch.length === 1) split.refusedAlone++;
-    const isNobodys =
-      NOBODYS_FAULT.some((code) => isCode(error, code)) || split.refusedAlone >= MOST_REFUSED_ALONE;
+    const isNobodys = isNobodysFault(error) || split.refusedAlone >= MOST_REFUSED_ALONE;
     if (isNobodys || batch.length === 1) {
       for (const entry of batch) entry.reject(error);
       return;
@@ -486,6 +518,10 @@ interface Line<Item, Result> {
 /** Whatever is wrong is so for all of a batch, and to ask again for each of them would make it worse. */
 const NOBODYS_FAULT = ['UNAVAILABLE', 'CONNECTION_LOST', 'STATEMENT_CANCELED'] as const;
 
+function isNobodysFault(error: unknown): boolean {
+  return NOBODYS_FAULT.some((code) => isCode(error, code));
+}
+
 /** A batch that is being split. */
 interface Split {
   /** In a row. */
@@ -498,6 +534,23 @@ class Broken {
 
   constructor(cause: unknown) {
     this.cause = cause;
+  }
+}
+
+type Outcomes<Result> = readonly (Result | typeof HELD)[] | Broken;
+
+/** It may be committed: what throws here must not have it done once more. */
+function outcomesFrom<Result>(
+  outcomes: BatchDecision<Result>['outcomes'],
+  written: readonly SqlResult[],
+  items: number,
+): Outcomes<Result> {
+  try {
+    const settled = outcomes(written);
+    if (settled.length === items) return settled;
+    return new Broken(new MisuseError(`${settled.length} outcomes for ${items} items`));
+  } catch (error) {
+    return new Broken(error);
   }
 }
 

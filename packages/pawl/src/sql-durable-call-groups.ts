@@ -1,5 +1,5 @@
 import type { GroupedCallClaims, GroupedCallSettlements, Settlement } from './durable-call-group.ts';
-import type { DurableCall, Json, NewDurableCall } from './durable-call-record.ts';
+import type { ClaimedAttempt, DurableCall, Json, NewDurableCall } from './durable-call-record.ts';
 import {
   durableCallFromRow,
   durableCallId,
@@ -26,24 +26,23 @@ export interface DurableCallGroupOptions extends Omit<GroupCommitOptions, 'name'
   readonly sql: SqlPort;
 }
 
-/**
- * A call is claimed and then settled: see `maxShare`. On PostgreSQL what two transactions cost more than one, beside their rows, is more than is
- * won by it.
- */
-const shares = { postgres: 1, mysql: 0.5 };
+/** A call is claimed and then settled: see `maxShare`. */
+const HALF = 0.5;
 
 /** How much the latest batch says of the next. */
 const RECENT = 0.2;
+
+/** With a tenth of the latest refused, a batch of ten would be one in three. */
+const FEW = 0.01;
 
 export function sqlDurableCallGroups(
   table: string,
   { sql, ...options }: DurableCallGroupOptions,
 ): DurableCallGroups {
-  const maxShare = shares[sql.dialect.name];
   return {
     claims(name, grouped) {
       const group = groupCommit(sql, new ClaimWork(sql, table, name, grouped), {
-        maxShare,
+        maxShare: HALF,
         ...options,
         name: `${name}.claim`,
       });
@@ -58,7 +57,7 @@ export function sqlDurableCallGroups(
     },
     settlements(name, grouped) {
       const group = groupCommit(sql, new SettleWork(sql, table, grouped), {
-        maxShare,
+        maxShare: HALF,
         ...options,
         name: `${name}.settle`,
       });
@@ -101,6 +100,36 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
 
   sizeOf({ claim }: ClaimItem<Claim, Request>): number {
     return this.#grouped.sizeOf?.(claim) ?? 0;
+  }
+
+  /** Of those that are refused the fewest are looked up. */
+  optimistic(items: readonly ClaimItem<Claim, Request>[]): BatchDecision<ClaimResult<Objection>> | undefined {
+    if (
+      this.#grouped.optimistic === undefined ||
+      this.#refusals > FEW ||
+      !areDistinct(items, (item) => this.keyOf(item))
+    )
+      return undefined;
+    const decided = this.#grouped.optimistic(items.map(({ claim }) => claim));
+    if (decided === undefined) return undefined;
+    const calls = items.map((item, index) => {
+      const call = item.record(decided.claimed[index] as ClaimedAttempt<Request>);
+      requireTimes(call);
+      return call;
+    });
+    return {
+      writes: [...decided.writes, this.#insertion(calls)],
+      outcomes: () => {
+        this.#refusals -= this.#refusals * RECENT;
+        return calls.map((call) => done(recordedCall(call)));
+      },
+    };
+  }
+
+  /** In the same order by all instances: who inserts a key waits for who has inserted it before, and must not wait for him in turn. */
+  #insertion(calls: readonly NewDurableCall[]): SqlStatement {
+    const inOrder = calls.toSorted((one, other) => (textOf(one.id) < textOf(other.id) ? -1 : 1));
+    return this.#sql.dialect.durableCallBatch.insert(this.#table, inOrder);
   }
 
   read(items: readonly ClaimItem<Claim, Request>[], wait: boolean): readonly SqlStatement[] {
@@ -183,9 +212,7 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
 
     const writes = () => {
       if (claimed.length === 0) return [];
-      // In the same order by all instances: who inserts a key waits for who has inserted it before, and must not wait for him in turn.
-      claimed.sort((one, other) => (textOf(one.id) < textOf(other.id) ? -1 : 1));
-      return [...decided.writes(), durableCallBatch.insert(this.#table, claimed)];
+      return [...decided.writes(), this.#insertion(claimed)];
     };
     const refusals = 1 - claimed.length / items.length;
     this.#refusals += (refusals - this.#refusals) * RECENT;
@@ -246,6 +273,23 @@ class SettleWork<Request extends Json, Value extends Json>
     return this.#grouped.sizeOf?.(settlement) ?? 0;
   }
 
+  optimistic(items: readonly SettleItem<Request, Value>[]): BatchDecision<SettleResult> | undefined {
+    if (this.#grouped.optimistic === undefined || !areDistinct(items, (item) => this.keyOf(item)))
+      return undefined;
+    const decided = this.#grouped.optimistic(settlementsOf(items));
+    if (decided === undefined) return undefined;
+    const { answers, writes } = decided;
+    const calls = items.map((item, index) => ({
+      id: item.id,
+      fence: item.fence,
+      ...item.completed(answers[index] as Answer),
+    }));
+    return {
+      writes: [...writes, ...this.#sql.dialect.durableCallBatch.completeFenced(this.#table, calls)],
+      outcomes: () => answers.map((answer) => done(answer)),
+    };
+  }
+
   read(items: readonly SettleItem<Request, Value>[], wait: boolean): readonly SqlStatement[] {
     const { durableCallBatch } = this.#sql.dialect;
     const lock = durableCallBatch.lock(this.#table, idsOf(items), wait);
@@ -303,6 +347,16 @@ class SettleWork<Request extends Json, Value extends Json>
   unknown(_item: SettleItem<Request, Value>, cause: unknown): never {
     throw cause;
   }
+}
+
+/** The same subject twice, or the same record, is decided one after the other. */
+function areDistinct<Item extends { readonly id: IdempotencyRecordId }>(
+  items: readonly Item[],
+  keyOf: (item: Item) => string,
+): boolean {
+  if (items.length === 1) return true;
+  const ids = new Set(items.map(({ id }) => textOf(id)));
+  return ids.size === items.length && new Set(items.map(keyOf)).size === items.length;
 }
 
 type AnswerOf = Answer | ((written: readonly SqlResult[]) => Answer);

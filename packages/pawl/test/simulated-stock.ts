@@ -59,6 +59,9 @@ const statements: BatchStatements = {
       ? operation({ op: 'halls', halls: hallsOf(keys), nowAs: nowAs ?? '' })
       : operation({ op: 'seats', keys }),
   updateRows: ({ keys, set }) => [operation({ op: 'set', keys, set })],
+  changeRows() {
+    throw new TypeError('a stock reads first');
+  },
   insertRows: ({ rows }) => operation({ op: 'insert', rows }),
 };
 

@@ -151,8 +151,9 @@ export function pgPort(pool: PgPool, { prepared = true }: PgPortOptions = {}): S
   };
 }
 
-const BEGIN: SqlStatement = { text: 'BEGIN ISOLATION LEVEL READ COMMITTED', values: [] };
+const BEGIN: SqlStatement = { text: 'BEGIN ISOLATION LEVEL READ COMMITTED', values: [], prepared: true };
 const COMMIT: SqlStatement = { text: 'COMMIT', values: [] };
+
 /** PostgreSQL answers ROLLBACK, and no error, to the COMMIT of a transaction in which a statement failed. */
 function requireCommitted({ command }: PgResult): void {
   if (command === 'COMMIT') return;

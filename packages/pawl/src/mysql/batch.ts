@@ -104,11 +104,15 @@ function setAlike(keys: readonly Columns[], set: readonly Columns[]): readonly C
   }));
 }
 
-export const insertRows: BatchStatements['insertRows'] = ({ table, rows }) => {
+export const insertRows: BatchStatements['insertRows'] = ({ table, rows, now = [] }) => {
   const sql = new SqlText();
   const names = columnsOf(rows);
-  const values = rows.map((row) => `(${names.map((name) => sql.value(row[name] ?? null)).join(', ')})`);
-  const columns = names.map(quote).join(', ');
+  // By the session's clock, as a statement that is written by hand would have it.
+  const moments = now.map(() => 'CURRENT_TIMESTAMP(6)');
+  const values = rows.map(
+    (row) => `(${[...names.map((name) => sql.value(row[name] ?? null)), ...moments].join(', ')})`,
+  );
+  const columns = [...names, ...now].map(quote).join(', ');
   return sql.statement(`INSERT INTO ${quote(table)} (${columns}) VALUES ${values.join(', ')}`);
 };
 

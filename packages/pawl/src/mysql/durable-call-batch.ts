@@ -7,6 +7,7 @@ import {
 } from '../idempotency-record.ts';
 import type { DurableCallBatchStatements } from '../ports.ts';
 import { anyOf, lockRows, updatesOf } from './batch.ts';
+import { lockingAll } from './change-rows.ts';
 import { callColumns } from './durable-call.ts';
 import { NOW, quote, SqlText } from './sql.ts';
 
@@ -67,6 +68,17 @@ export const complete: DurableCallBatchStatements['complete'] = (table, calls) =
     ),
   );
 };
+
+export const completeFenced: DurableCallBatchStatements['completeFenced'] = (table, calls) => [
+  ...[...Map.groupBy(calls, ({ fence }) => fence)].map(([fence, those]) =>
+    lockingAll(
+      table,
+      those.map(({ id }) => idColumns(id)),
+      (sql) => [sql.matches({ fence, expires_at: null })],
+    ),
+  ),
+  ...complete(table, calls),
+];
 
 function answerColumns(answer: StoredAnswer) {
   const { status } = answer;

@@ -1,5 +1,6 @@
 import type { SqlDialect } from '../ports.ts';
 import * as batch from './batch.ts';
+import { changeRows } from './change-rows.ts';
 import { conditionalUpdate } from './conditional-update.ts';
 import * as sessionLock from './distributed-lock.ts';
 import * as durableCall from './durable-call.ts';
@@ -31,7 +32,7 @@ export const mysql: SqlDialect = {
   idempotencyBatch,
   durableCall,
   durableCallBatch,
-  batch,
+  batch: { ...batch, changeRows },
   limitLockWait,
   restoreLockWait,
   lockRow,

@@ -1,6 +1,7 @@
 import { columnsOf, requireChanges } from '../columns.ts';
 import { StoreError } from '../errors.ts';
-import type { BatchStatements, Columns, SqlStatement, SqlValue } from '../ports.ts';
+import type { BatchStatements, Columns, ColumnTypes, SqlStatement, SqlValue } from '../ports.ts';
+import { listed } from './listed.ts';
 import { NOW, quote, SqlText } from './sql.ts';
 
 /**
@@ -41,7 +42,7 @@ export const readRows: BatchStatements['readRows'] = ({ table, keys, columns, no
   );
 };
 
-export const updateRows: BatchStatements['updateRows'] = ({ table, keys, set }) => {
+export const updateRows: BatchStatements['updateRows'] = ({ table, keys, set, types }) => {
   requireChanges(keys, set);
   const names = columnsOf(keys);
   const changed = columnsOf(set);
@@ -57,21 +58,25 @@ export const updateRows: BatchStatements['updateRows'] = ({ table, keys, set }) 
   const rows = keys.map((key, index) => ({ ...key, ...set[index] }));
   // No key is NULL: said so, the planner expects few of them, and finds each by an index. For a hundred it would read the whole table,
   // for ever, where that was small when it was asked.
-  const few = `SELECT * FROM ${given(table)} WHERE num_nonnulls(${names.map(quote).join(', ')}) = ${names.length}`;
-  return [statement(`${update} ${assignments} FROM (${few}) AS given WHERE ${matches(names)}`, rows)];
+  const { from, values: given } = source(table, rows, types);
+  const few = `SELECT * FROM ${from} WHERE num_nonnulls(${names.map(quote).join(', ')}) = ${names.length}`;
+  const text = `${update} ${assignments} FROM (${few}) AS given WHERE ${matches(names)}`;
+  return [{ text, values: given, prepared: true }];
 };
 
-export const insertRows: BatchStatements['insertRows'] = ({ table, rows }) => {
+export const insertRows: BatchStatements['insertRows'] = ({ table, rows, now = [], types }) => {
   const names = columnsOf(rows);
   const columns = names.map(quote).join(', ');
-  const insert = `INSERT INTO ${quote(table)} (${columns})`;
+  const insert = `INSERT INTO ${quote(table)} (${[columns, ...now.map(quote)].join(', ')})`;
+  const moments = now.map(() => `, ${NOW}`).join('');
   const [row, another] = rows;
   if (row !== undefined && another === undefined && isPlain(row)) {
     const sql = new SqlText();
     const values = names.map((name) => sql.value(row[name] ?? null)).join(', ');
-    return { ...sql.statement(`${insert} VALUES (${values})`), prepared: true };
+    return { ...sql.statement(`${insert} VALUES (${values}${moments})`), prepared: true };
   }
-  return statement(`${insert} SELECT ${columns} FROM ${given(table)}`, rows);
+  const { from, values } = source(table, rows, types);
+  return { text: `${insert} SELECT ${columns}${moments} FROM ${from}`, values, prepared: true };
 };
 
 function nowIn(nowAs: string | undefined): string {
@@ -141,14 +146,34 @@ function isPlain(row: Columns): boolean {
   );
 }
 
-/** By hand, since all rows have the same columns. */
+/** Where rows come from, in a FROM. */
+function source(
+  table: string,
+  rows: readonly Columns[],
+  types: ColumnTypes | undefined,
+): { readonly from: string; readonly values: readonly SqlValue[] } {
+  const names = columnsOf(rows);
+  const typed = names.flatMap((name) => {
+    const type = types?.[name];
+    return type === undefined ? [] : [[name, type] as const];
+  });
+  if (typed.length < names.length) return { from: given(table), values: [jsonList(names, rows)] };
+  const { text, values } = listed(Object.fromEntries(typed), rows);
+  return { from: text, values };
+}
+
 function statement(text: string, rows: readonly Columns[]): SqlStatement {
-  const names = columnsOf(rows).map((name) => ({ name, json: `${JSON.stringify(name)}:` }));
+  return { text, values: [jsonList(columnsOf(rows), rows)], prepared: true };
+}
+
+/** By hand, since all rows have the same columns. */
+function jsonList(columns: readonly string[], rows: readonly Columns[]): string {
+  const names = columns.map((name) => ({ name, json: `${JSON.stringify(name)}:` }));
   const objects = rows.map((row) => {
     const members = names.map(({ name, json }) => json + jsonOf(row[name] ?? null));
     return `{${members.join(',')}}`;
   });
-  return { text, values: [`[${objects.join(',')}]`], prepared: true };
+  return `[${objects.join(',')}]`;
 }
 
 function jsonOf(value: SqlValue): string {

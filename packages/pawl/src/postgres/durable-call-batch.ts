@@ -1,9 +1,10 @@
 import { newColumns } from '../durable-call-row.ts';
 import { encodedHeaders, type IdempotencyRecordId, LONGEST_BODY } from '../idempotency-record.ts';
-import type { DurableCallBatchStatements } from '../ports.ts';
+import type { ColumnType, CompletedCall, DurableCallBatchStatements } from '../ports.ts';
 import { lockRows } from './batch.ts';
+import { changing } from './change-rows.ts';
 import { callColumns } from './durable-call.ts';
-import { type ListedType, listed } from './listed.ts';
+import { listed } from './listed.ts';
 import { NOW, quote } from './sql.ts';
 
 /*
@@ -83,30 +84,45 @@ const NEW = {
   value: 'text',
   compensation_try: 'integer',
   code: 'text',
-} as const satisfies Record<string, ListedType>;
+} as const satisfies Record<string, ColumnType>;
+
+const DONE = {
+  ...ID,
+  status: 'integer',
+  headers: 'text',
+  body: 'bytea',
+  retention_ms: 'double precision',
+} as const satisfies Record<string, ColumnType>;
+
+export const complete: DurableCallBatchStatements['complete'] = (table, calls) => {
+  const given = listed(DONE, calls.map(doneColumns));
+  return [{ text: completing(table, given.text), values: given.values, prepared: true }];
+};
+
+export const completeFenced: DurableCallBatchStatements['completeFenced'] = (table, calls) => {
+  const rows = calls.map((call) => ({ ...doneColumns(call), fence: call.fence }));
+  const given = listed({ ...DONE, fence: 'integer' }, rows);
+  // Not `expires_at IS NULL`: a partial index has that, and all calls that are not settled would be looked through for each.
+  const update = `${completing(table, given.text)} AND own.fence = given.fence AND num_nulls(own.expires_at) = 1`;
+  return [changing(update, given.values, calls.length)];
+};
 
 /** No id is NULL: that makes the planner expect few, and so find them by their index, and never read the whole table. */
-export const complete: DurableCallBatchStatements['complete'] = (table, calls) => {
-  const given = listed(
-    { ...ID, status: 'integer', headers: 'text', body: 'bytea', retention_ms: 'double precision' },
-    calls.map(({ id, answer, retentionMs }) => ({
-      ...idColumns(id),
-      status: answer.status,
-      headers: encodedHeaders(answer),
-      body: answer.body,
-      retention_ms: retentionMs,
-    })),
-  );
-  return [
-    {
-      text: `UPDATE ${quote(table)} AS own SET state = 'done', status = given.status, headers = given.headers,
-          body = given.body, lease_until = NULL, changed_at = ${NOW}, expires_at = ${later('retention_ms')}
-        FROM (SELECT * FROM ${given.text} WHERE num_nonnulls(scope, idempotency_key) = 2) AS given WHERE ${ITS}`,
-      values: given.values,
-      prepared: true,
-    },
-  ];
-};
+function completing(table: string, given: string): string {
+  return `UPDATE ${quote(table)} AS own SET state = 'done', status = given.status, headers = given.headers,
+      body = given.body, lease_until = NULL, changed_at = ${NOW}, expires_at = ${later('retention_ms')}
+    FROM (SELECT * FROM ${given} WHERE num_nonnulls(scope, idempotency_key) = 2) AS given WHERE ${ITS}`;
+}
+
+function doneColumns({ id, answer, retentionMs }: CompletedCall) {
+  return {
+    ...idColumns(id),
+    status: answer.status,
+    headers: encodedHeaders(answer),
+    body: answer.body,
+    retention_ms: retentionMs,
+  };
+}
 
 function later(column: string): string {
   return `${NOW} + given.${column} * interval '1 millisecond'`;

@@ -2,13 +2,15 @@ import { encodedHeaders, LONGEST_BODY, RETENTION_SLACK } from '../idempotency-re
 import type {
   ChangedRecord,
   Columns,
+  ColumnType,
   Decision,
   IdempotencyBatchStatements,
   IdempotencyChange,
   SqlStatement,
 } from '../ports.ts';
+import { MOMENT } from './change-rows.ts';
 import { recordColumns } from './idempotency-key.ts';
-import { type ListedType, listed } from './listed.ts';
+import { listed } from './listed.ts';
 import { NOW, quote } from './sql.ts';
 
 /*
@@ -39,13 +41,6 @@ export const find: IdempotencyBatchStatements['find'] = (table, ids) => {
 
 /** A record that is there is left alone, and who has locked it is not waited for. */
 export const insertsWaitForLocks = false;
-
-/**
- * How long a batch waits for others who insert one of its records, in milliseconds: until they commit, if they are a batch too; and
- * not for a transaction of somebody who has it in the other mode. The limit is in effect from then on, within this statement alone.
- */
-const MOMENT_MS = 50;
-const MOMENT = `(SELECT set_config('lock_timeout', '${MOMENT_MS}ms', true)) IS NOT NULL`;
 
 /** In the order of their keys: two batches that share several records wait for one another in one direction only. */
 export const insert: IdempotencyBatchStatements['insert'] = (table, claims, wait) => {
@@ -104,7 +99,7 @@ const CHANGE = {
   status: 'integer',
   headers: 'text',
   body: 'bytea',
-} as const satisfies Record<string, ListedType>;
+} as const satisfies Record<string, ColumnType>;
 
 /** Records in progress that are their changers'. */
 const mine = (table: string) =>

@@ -25,13 +25,24 @@ type Objection = Refused<'wrong-state'>;
 const TABLE = 'ticket_order';
 const NOW = 'now_ms';
 const COLUMNS = ['id', 'status', 'attempt'];
+const TYPES = {
+  id: 'bigint',
+  status: 'text',
+  payment_key: 'text',
+  approval: 'text',
+  order_id: 'bigint',
+  amount: 'integer',
+} as const;
 
 /** Claims and settlements of all callers of the process share transactions. */
 export function pawlGrouped(database: DatabaseName): OpenOperation {
   return async (urls) => {
     const { sql, close } = openGroupPort(database, urls);
     const store = sqlDurableCallStore(sql, { groups: { sql } });
-    const calls = durableCalls(store, { ...purchaseWith(openGateway()), grouped: groupedWith(sql) });
+    const calls = durableCalls(store, {
+      ...purchaseWith(openGateway()),
+      grouped: groupedWith(sql),
+    });
     return {
       operate: async (order) => wordOf(await calls.runGrouped(requestOf(order), order)),
       close,
@@ -48,6 +59,16 @@ function groupedWith({ dialect }: SqlPort): GroupedDurableCall<number, null, App
   return {
     claims: {
       subjectOf: String,
+      optimistic: (orders) => ({
+        claimed: orders.map((id) => ({ subject: String(id), attempt: 1, request: null })),
+        writes: batch.changeRows({
+          table: TABLE,
+          types: TYPES,
+          keys: orders.map((id) => ({ id })),
+          expect: { status: 'PENDING', attempt: 1 },
+          set: orders.map((id) => ({ status: 'PAYING', payment_key: paymentKeyOf(id) })),
+        }),
+      }),
       read: locking,
       decide(_claims, read, waited) {
         const orders = ordersFrom(read);
@@ -63,12 +84,33 @@ function groupedWith({ dialect }: SqlPort): GroupedDurableCall<number, null, App
           writes() {
             const keys = [...moved].map((id) => ({ id }));
             const set = [...moved].map((id) => ({ status: 'PAYING', payment_key: paymentKeyOf(id) }));
-            return batch.updateRows({ table: TABLE, keys, set });
+            return batch.updateRows({ table: TABLE, keys, set, types: TYPES });
           },
         };
       },
     },
     settlements: {
+      optimistic(settlements) {
+        const paid = settlements.map(({ call, value }) => ({ id: Number(call.subject), ...value }));
+        return {
+          answers: paid.map(({ approval }) => answerOf(approval)),
+          writes: [
+            ...batch.changeRows({
+              table: TABLE,
+              types: TYPES,
+              keys: paid.map(({ id }) => ({ id })),
+              expect: { status: 'PAYING' },
+              set: paid.map(({ approval }) => ({ status: 'PAID', approval })),
+            }),
+            batch.insertRows({
+              table: 'bill',
+              types: TYPES,
+              rows: paid.map(({ id, approval }) => ({ order_id: id, amount: AMOUNT, approval })),
+              now: ['paid_at'],
+            }),
+          ],
+        };
+      },
       read: (settlements, wait) =>
         locking(
           settlements.map(({ call }) => Number(call.subject)),
@@ -93,7 +135,7 @@ function groupedWith({ dialect }: SqlPort): GroupedDurableCall<number, null, App
               ({ id, approval, at }): Columns => ({ order_id: id, amount: AMOUNT, approval, paid_at: at }),
             );
             return [
-              ...batch.updateRows({ table: TABLE, keys, set }),
+              ...batch.updateRows({ table: TABLE, keys, set, types: TYPES }),
               batch.insertRows({ table: 'bill', rows: bills }),
             ];
           },
