@@ -71,6 +71,114 @@ describe.each(['postgres', 'mariadb'] as const)('statements about many rows on %
     expect(() => batch.updateRows({ table: 'seat', keys: seats(['A', 1]), set: moved })).toThrow(MisuseError);
   });
 
+  describe('change rows that are as they are expected, or none', () => {
+    const guestsOf = (batch: SqlPort['dialect']['batch'], keys: readonly Columns[], guest: string | null) =>
+      batch.changeRows({ table: 'seat', keys, expect: { guest }, set: keys.map(() => ({ price: 5 })) });
+    const changed = async (statements: readonly SqlStatement[]) =>
+      readThenWrite(sql, [], () => ({ writes: statements, result: () => 'changed' }));
+    const prices = async () =>
+      (await store.query('SELECT price FROM seat ORDER BY hall, seat')).rows.map(({ price }) => price);
+
+    beforeEach(() => store.query("UPDATE seat SET guest = 'ann' WHERE hall = 'A'"));
+
+    test.each([
+      ['all are', seats(['A', 2], ['A', 1]), 'ann', [5, 5, null, null]],
+      ['the one is', seats(['A', 2]), 'ann', [null, 5, null, null]],
+      ['one is not', seats(['A', 1], ['B', 1]), 'ann', undefined],
+      ['the one is not', seats(['B', 1]), 'ann', undefined],
+      ['one is not there', seats(['A', 1], ['C', 1]), 'ann', undefined],
+      ['one holds nothing', seats(['A', 1]), null, undefined],
+    ] as const)('%s', async (_how, keys, guest, expected) => {
+      const changing = changed(guestsOf(sql.dialect.batch, keys, guest));
+      if (expected === undefined)
+        await expect(changing).rejects.toMatchObject({ code: 'REJECTED', effect: 'none' });
+      else expect(await changing).toBe('changed');
+      expect(await prices()).toEqual(expected ?? [null, null, null, null]);
+    });
+
+    test('that hold NULL, where that is expected', async () => {
+      await store.query('UPDATE seat SET guest = NULL');
+      await changed(guestsOf(sql.dialect.batch, seats(['A', 1], ['B', 2]), null));
+      expect(await prices()).toEqual([5, null, null, 5]);
+    });
+
+    test('and do not wait for long for one that is another’s', async () => {
+      const holder = await store.connect();
+      await holder.begin('READ COMMITTED');
+      await holder.query("SELECT * FROM seat WHERE hall = 'A' AND seat = 1 FOR UPDATE");
+      const began = performance.now();
+      const changing = changed(guestsOf(sql.dialect.batch, seats(['A', 1], ['A', 2]), 'ann'));
+      await expect(changing).rejects.toMatchObject({ effect: 'none' });
+      expect(performance.now() - began).toBeLessThan(1_000);
+      await holder.query('ROLLBACK');
+      expect(await prices()).toEqual([null, null, null, null]);
+    });
+
+    test('also by what they hold when they are no longer another’s', async () => {
+      const holder = await store.connect();
+      await holder.begin('READ COMMITTED');
+      await holder.query("UPDATE seat SET guest = 'zoe' WHERE hall = 'A' AND seat = 1");
+      const changing = changed(guestsOf(sql.dialect.batch, seats(['A', 1]), 'ann'));
+      const settled = expect(changing).rejects.toMatchObject({ effect: 'none' });
+      if (on === 'postgres') await until(async () => (await store.waitingForLocks()) === 1);
+      await holder.query('COMMIT');
+      await settled;
+      expect(await prices()).toEqual([null, null, null, null]);
+    });
+  });
+
+  test('are told the types of columns, and store the same', async () => {
+    const { batch } = sql.dialect;
+    const types = {
+      hall: 'text',
+      seat: 'bigint',
+      guest: 'text',
+      mark: 'bytea',
+      price: 'double precision',
+    } as const;
+    const rows = [1n, 2, 9_007_199_254_740_993n].map((seat, index) => ({
+      hall: 'T',
+      seat,
+      guest: index === 1 ? null : `"guest’s" \\ ${index}`,
+      mark: Buffer.from([0, 255, index]),
+      price: index / 3,
+    }));
+    const stored = async () =>
+      (await store.query("SELECT hall, seat, guest, mark, price FROM seat WHERE hall = 'T' ORDER BY seat"))
+        .rows;
+    const [one] = rows as [(typeof rows)[number]];
+    for (const given of [rows, [one]]) {
+      await run(batch.insertRows({ table: 'seat', rows: given }));
+      const untyped = await stored();
+      await store.query("DELETE FROM seat WHERE hall = 'T'");
+      await run(batch.insertRows({ table: 'seat', rows: given, types }));
+      expect(await stored()).toEqual(untyped);
+      const keys = given.map(({ seat }) => ({ hall: 'T', seat }));
+      const set = given.map((_, index) => ({ guest: `typed ${index}`, price: 1.5 }));
+      for (const update of batch.updateRows({ table: 'seat', keys, set, types })) await sql.execute(update);
+      expect((await stored()).map(({ guest, price }) => [guest, price])).toEqual(
+        given.map((_, index) => [`typed ${index}`, 1.5]),
+      );
+      await store.query("DELETE FROM seat WHERE hall = 'T'");
+    }
+  });
+
+  test('set columns to the time of the store', async () => {
+    const { batch } = sql.dialect;
+    const type = on === 'postgres' ? 'timestamptz' : 'timestamp(6)';
+    await store.query(`CREATE TABLE arrival (hall varchar(20), at ${type} NULL)`);
+    onTestFinished(() => store.query('DROP TABLE arrival').then(() => undefined));
+    for (const rows of [[{ hall: 'A' }], [{ hall: 'A' }, { hall: 'B' }]]) {
+      await run(batch.insertRows({ table: 'arrival', rows, now: ['at'] }));
+    }
+    const moment =
+      on === 'postgres'
+        ? "clock_timestamp() - interval '1 minute'"
+        : 'CURRENT_TIMESTAMP(6) - INTERVAL 1 MINUTE';
+    const { rows } = await store.query(`SELECT hall FROM arrival WHERE at > ${moment} ORDER BY hall`);
+    expect(rows.map(({ hall }) => hall)).toEqual(['A', 'A', 'B']);
+  });
+
   test('set many rows to values of their own', async () => {
     const { batch } = sql.dialect;
     const all = Array.from({ length: 150 }, (_, index) => ['C', index + 1] as [string, number]);

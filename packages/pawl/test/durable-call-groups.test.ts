@@ -18,7 +18,12 @@ import {
 const TOGETHER = { groups: {} } satisfies InstanceOptions;
 const ALONE = { groups: { together: false } } satisfies InstanceOptions;
 
-describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
+describe.each([
+  { name: 'postgres', isOptimistic: false },
+  { name: 'postgres', isOptimistic: true },
+  { name: 'mariadb', isOptimistic: false },
+  { name: 'mariadb', isOptimistic: true },
+] as const)('$name, optimistic: $isOptimistic', ({ name, isOptimistic }) => {
   let stage: Stage;
   let scene: Scene;
 
@@ -29,7 +34,7 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
   afterAll(() => stage.close());
 
   beforeEach(() => {
-    scene = stage.scene();
+    scene = stage.scene({ isOptimistic });
   });
 
   async function parcels(count: number): Promise<string[]> {
@@ -67,6 +72,44 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
     expect(replayed.map((outcome) => told(outcome))).toEqual(
       bodies.map((body) => ({ ...(body as object), replayed: true })),
     );
+  });
+
+  test(`what is as it usually is ${isOptimistic ? 'needs no reading' : 'is read first'}, and what is not is read`, async () => {
+    const given = await parcels(5);
+    const reads: string[] = [];
+    const { bookTogether } = scene.instance({
+      ...TOGETHER,
+      definition: ({ grouped }) => ({
+        ...(grouped && {
+          grouped: {
+            claims: {
+              ...grouped.claims,
+              read(claims, wait) {
+                reads.push(`claims ${claims.length}`);
+                return grouped.claims.read(claims, wait);
+              },
+            },
+            settlements: {
+              ...grouped.settlements,
+              read(settlements, wait) {
+                reads.push(`settlements ${settlements.length}`);
+                return grouped.settlements.read(settlements, wait);
+              },
+            },
+          },
+        }),
+      }),
+    });
+    const all = ['claims 5', 'settlements 5'];
+    await Promise.all(given.map((parcel) => bookTogether(parcel)));
+    expect(reads.splice(0)).toEqual(isOptimistic ? [] : all);
+    for (const parcel of given) await expectBookedOnce(parcel);
+    // Its claims cannot be as they usually are, and its settlements are in another attempt.
+    const second = await parcels(5);
+    await stage.database.query(`UPDATE parcel SET attempt = 2 WHERE id = ?`, second[3] ?? '');
+    await Promise.all(second.map((parcel) => bookTogether(parcel)));
+    expect(reads).toEqual(all);
+    expect(await stage.rows(second[3] ?? '')).toEqual({ state: 'BOOKED', attempt: 2, receipts: 1 });
   });
 
   test.each([
@@ -411,6 +454,8 @@ describe.each(['postgres', 'mariadb'] as const)('%s', (name) => {
             ...grouped,
             settlements: {
               ...grouped.settlements,
+              // What is not known before it is written.
+              optimistic: () => undefined,
               decide(settlements, read, waited) {
                 const decided = grouped.settlements.decide(settlements, read, waited);
                 const reading = stage.database.statement(

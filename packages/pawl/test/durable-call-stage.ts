@@ -100,8 +100,15 @@ export interface Scene {
 
 export interface Stage {
   readonly database: Store;
-  /** @param repeat  Of its calls; where it is `never`, its receiver does not honour tokens. */
-  scene(options?: { readonly repeat?: Repeat; readonly compensates?: boolean }): Scene;
+  /**
+   * @param repeat  Of its calls; where it is `never`, its receiver does not honour tokens.
+   * @param isOptimistic  Whether its groups try first without reading.
+   */
+  scene(options?: {
+    readonly repeat?: Repeat;
+    readonly compensates?: boolean;
+    readonly isOptimistic?: boolean;
+  }): Scene;
   rows(parcel: string): Promise<Parcel>;
   /** The lease of what is unsettled of a parcel is over, as if nobody had been heard of for long. */
   endLease(parcel: string): Promise<void>;
@@ -239,6 +246,8 @@ export async function openStage(name: 'postgres' | 'mariadb'): Promise<Stage> {
     };
   }
 
+  const spoil = database.statement('UPDATE no_such_table SET state = 1');
+
   const grouped: NonNullable<Definition['grouped']> = {
     claims: {
       subjectOf: ({ parcel }) => parcel,
@@ -258,7 +267,7 @@ export async function openStage(name: 'postgres' | 'mariadb'): Promise<Stage> {
             isSpoiled ||= spoiled;
             return done({ subject: parcel, attempt: Number(row.attempt), request: { parcel }, ...more });
           },
-          writes: () => (isSpoiled ? [database.statement('UPDATE no_such_table SET state = 1')] : writes()),
+          writes: () => (isSpoiled ? [spoil] : writes()),
         };
       },
     },
@@ -285,11 +294,58 @@ export async function openStage(name: 'postgres' | 'mariadb'): Promise<Stage> {
     },
   };
 
+  /** Of parcels that are all in their first attempt. */
+  const optimistic: NonNullable<Definition['grouped']> = {
+    claims: {
+      ...grouped.claims,
+      optimistic: (claims) => ({
+        claimed: claims.map(({ parcel, spoiled: _, ...more }) => ({
+          subject: parcel,
+          attempt: 1,
+          request: { parcel },
+          ...more,
+        })),
+        writes: [
+          ...batch.changeRows({
+            table: 'parcel',
+            keys: claims.map(({ parcel }) => ({ id: parcel })),
+            expect: { state: 'WAITING', attempt: 1 },
+            set: claims.map(() => ({ state: 'BOOKING' })),
+            types: { id: 'text', state: 'text' },
+          }),
+          ...(claims.some(({ spoiled }) => spoiled) ? [spoil] : []),
+        ],
+      }),
+    },
+    settlements: {
+      ...grouped.settlements,
+      optimistic(settlements) {
+        if (settlements.some(({ call }) => call.attempt !== 1)) return undefined;
+        return {
+          answers: settlements.map(({ value }) => answer(201, `booked ${value.booking}`)),
+          writes: [
+            ...batch.changeRows({
+              table: 'parcel',
+              keys: settlements.map(({ call }) => ({ id: call.subject })),
+              expect: { state: 'BOOKING', attempt: 1 },
+              set: settlements.map(() => ({ state: 'BOOKED' })),
+            }),
+            batch.insertRows({
+              table: 'receipt',
+              rows: settlements.map(({ call, value }) => ({ parcel: call.subject, booking: value.booking })),
+            }),
+          ],
+        };
+      },
+    },
+  };
+
   const definitionOf = (
     name: string,
     repeat: Repeat,
     compensates: boolean,
     receiver: Receiver,
+    isOptimistic: boolean,
   ): Definition => ({
     name,
     repeat,
@@ -306,7 +362,7 @@ export async function openStage(name: 'postgres' | 'mariadb'): Promise<Stage> {
       return answer(402, `${why.reason} ${'code' in why ? why.code : ''}`.trim());
     },
     forget: (transaction, { subject, attempt }) => give(transaction, subject, attempt),
-    grouped,
+    grouped: isOptimistic ? optimistic : grouped,
     ...(compensates
       ? { compensation: { ...compensation, send: receiver.cancel, lookUp: receiver.lookUpCancel } }
       : {}),
@@ -332,7 +388,7 @@ export async function openStage(name: 'postgres' | 'mariadb'): Promise<Stage> {
   return {
     database,
 
-    scene({ repeat = 'idempotent', compensates = true } = {}) {
+    scene({ repeat = 'idempotent', compensates = true, isOptimistic = false } = {}) {
       const name = `book ${++names}`;
       const receiver = new Receiver(repeat === 'idempotent');
       let instances = 0;
@@ -344,7 +400,7 @@ export async function openStage(name: 'postgres' | 'mariadb'): Promise<Stage> {
           const sql = pool === undefined ? pools[instances++ % pools.length] : database.open(pool);
           if (sql === undefined) throw new Error('no pool');
           const events: DurableCallEvent[] = [];
-          const given = definitionOf(name, repeat, compensates, receiver);
+          const given = definitionOf(name, repeat, compensates, receiver, isOptimistic);
           const calls = durableCalls(
             around(sqlDurableCallStore(sql, groups === undefined ? {} : { groups: groupsOf(groups) }), sql),
             { ...given, ...definition?.(given) },

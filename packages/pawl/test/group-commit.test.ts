@@ -345,6 +345,101 @@ describe('a batch', () => {
     expect(decided).toBe(1);
   });
 
+  describe('that may be as it usually is', () => {
+    /** What each transaction has tried first, and what becomes of the first that do. */
+    function optimistic(...fates: (StoreError | undefined)[]) {
+      const tried: string[] = [];
+      const { work, batches } = noted();
+      const port = waitingPort(async () => undefined);
+      const group = groupCommit<string, Settled>(
+        {
+          ...port,
+          readThenWrite(reads, decide) {
+            if (reads.length > 0) return port.readThenWrite?.(reads, decide) as never;
+            const fate = fates.shift();
+            if (fate !== undefined) return Promise.reject(fate);
+            return port.readThenWrite?.(reads, decide) as never;
+          },
+        },
+        {
+          ...work,
+          optimistic(items) {
+            tried.push(items.join());
+            return { writes: [], outcomes: () => items.map(() => done(undefined)) };
+          },
+        },
+        OPTIONS,
+      );
+      return { group, tried, batches };
+    }
+    const refusal = (code: StoreError['code']) => new StoreError(code, 'none', 'it was not so');
+
+    test('is not read for', async () => {
+      const { group, tried, batches } = optimistic();
+      await Promise.all(['a', 'b'].map((item) => group.submit(item)));
+      expect([tried, batches]).toEqual([['a,b'], []]);
+    });
+
+    test.each(['REJECTED', 'LOCK_TIMEOUT', 'DUPLICATE_KEY', 'DEADLOCK', 'SERIALIZATION_FAILURE'] as const)(
+      'is read for where it was not so (%s), and decided as always',
+      async (code) => {
+        const { group, tried, batches } = optimistic(refusal(code));
+        expect(await Promise.all(['a', 'b'].map((item) => group.submit(item)))).toEqual(
+          [1, 2].map(() => done(undefined)),
+        );
+        expect([tried, batches]).toEqual([['a,b'], [['a', 'b']]]);
+      },
+    );
+
+    test('is unknown where nobody knows whether it was committed, and not done again', async () => {
+      const { group, batches } = optimistic(new StoreError('CONNECTION_LOST', 'unknown', 'silence'));
+      expect(await group.submit('a')).toMatchObject({ outcome: 'unknown' });
+      expect(batches).toEqual([]);
+    });
+
+    test('is not asked for once more where nobody is there', async () => {
+      const { group, batches } = optimistic(refusal('UNAVAILABLE'));
+      await expect(group.submit('a')).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+      expect(batches).toEqual([]);
+    });
+
+    test('is tried less and less where it never is, and always where it is again', async () => {
+      const { group, tried } = optimistic(...Array.from({ length: 8 }, () => refusal('REJECTED')));
+      const triedAt: number[] = [];
+      for (let batch = 0; batch < 260; batch++) {
+        await group.submit(`${batch}`);
+        if (tried.splice(0).length > 0) triedAt.push(batch);
+      }
+      expect(triedAt.slice(0, 9)).toEqual([0, 2, 5, 10, 19, 36, 69, 134, 199]);
+      expect(triedAt.slice(9)).toEqual(Array.from({ length: 60 }, (_, index) => 200 + index));
+    });
+
+    test('is not tried for what is split, nor for those who wait for a row', async () => {
+      const { work } = noted();
+      const tried: string[] = [];
+      const read: string[] = [];
+      const group = groupCommit<string, Settled>(
+        waitingPort(nextTurn),
+        {
+          ...work,
+          optimistic(items) {
+            tried.push(items.join());
+            return undefined;
+          },
+          decide(items, _read, waited) {
+            read.push(items.join());
+            if (items.includes('spoils')) throw new TypeError('a bug');
+            return { writes: [], outcomes: () => items.map(() => (waited ? done(undefined) : HELD)) };
+          },
+        },
+        OPTIONS,
+      );
+      await Promise.allSettled(['a', 'spoils', 'b'].map((item) => group.submit(item)));
+      expect(tried).toEqual(['a,spoils,b']);
+      expect(read.length).toBeGreaterThan(5);
+    });
+  });
+
   test('is told to whoever observes', async () => {
     const seen: ObservedBatch[] = [];
     const stop = observe({ began: () => undefined, batched: (batch) => seen.push(batch) });
