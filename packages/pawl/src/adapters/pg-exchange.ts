@@ -217,7 +217,9 @@ const names = new Map<string, string>();
 function nameOf(text: string): string {
   let name = names.get(text);
   if (name === undefined) {
-    name = `pawl_${createHash('sha256').update(text).digest('hex').slice(0, 24)}`;
+    // One word names itself: whoever looks at what is on its way still sees a COMMIT.
+    const isWord = /^[A-Z]+$/.test(text);
+    name = `pawl-${isWord ? text.toLowerCase() : createHash('sha256').update(text).digest('hex').slice(0, 24)}`;
     names.set(text, name);
   }
   return name;

@@ -152,7 +152,7 @@ export function pgPort(pool: PgPool, { prepared = true }: PgPortOptions = {}): S
 }
 
 const BEGIN: SqlStatement = { text: 'BEGIN ISOLATION LEVEL READ COMMITTED', values: [], prepared: true };
-const COMMIT: SqlStatement = { text: 'COMMIT', values: [] };
+const COMMIT: SqlStatement = { text: 'COMMIT', values: [], prepared: true };
 
 /** PostgreSQL answers ROLLBACK, and no error, to the COMMIT of a transaction in which a statement failed. */
 function requireCommitted({ command }: PgResult): void {
