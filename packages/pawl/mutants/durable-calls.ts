@@ -12,7 +12,11 @@ const loop = (name: string): NamedTest => ({ file: 'test/durable-call-loop.test.
 const deaths = (name: string): NamedTest => ({ file: 'test/durable-call-deaths.test.ts', name });
 const groups = (name: string): NamedTest => ({
   file: 'test/durable-call-groups.test.ts',
-  name: `postgres > ${name}`,
+  name: `postgres, optimistic: false > ${name}`,
+});
+const optimistic = (name: string, on = 'postgres'): NamedTest => ({
+  file: 'test/durable-call-groups.test.ts',
+  name: `${on}, optimistic: true > ${name}`,
 });
 
 const rules: readonly Mutant[] = [
@@ -364,6 +368,38 @@ const recovering: readonly Mutant[] = [
 ];
 
 const together: readonly Mutant[] = [
+  {
+    file: 'src/sql-durable-call-groups.ts',
+    line: 'return ids.size === items.length && new Set(items.map(keyOf)).size === items.length;',
+    replacement: 'return true;',
+    why: 'two that are about the same are decided one after the other',
+    test: optimistic(
+      'nobody tries without reading for two that are about the same, nor while many are refused',
+    ),
+  },
+  {
+    file: 'src/sql-durable-call-groups.ts',
+    line: 'this.#refusals > FEW ||',
+    replacement: 'false ||',
+    why: 'while many are refused, nobody tries without reading',
+    test: optimistic(
+      'nobody tries without reading for two that are about the same, nor while many are refused',
+    ),
+  },
+  {
+    file: 'src/postgres/durable-call-batch.ts',
+    line: 'AND own.fence = given.fence AND',
+    replacement: 'AND',
+    why: 'who has lost his fence settles nothing, also without reading',
+    test: optimistic('who has lost his fence settles nothing, and those beside him do'),
+  },
+  {
+    file: 'src/mysql/durable-call-batch.ts',
+    line: '(sql) => [sql.matches({ fence, expires_at: null })],',
+    replacement: '() => [],',
+    why: 'who has lost his fence settles nothing, also without reading',
+    test: optimistic('who has lost his fence settles nothing, and those beside him do', 'mariadb'),
+  },
   {
     file: 'src/sql-durable-call-groups.ts',
     line: 'this.#claimedInVain.add(item);',

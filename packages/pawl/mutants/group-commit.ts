@@ -10,6 +10,11 @@ const ports = (name: string): NamedTest => ({
   name: `reading, then writing: ${name}`,
 });
 
+const statements = (name: string): NamedTest => ({
+  file: 'test/batch-statements.test.ts',
+  name: `statements about many rows on ${name}`,
+});
+
 const commit: readonly Mutant[] = [
   {
     file: 'src/group-commit.ts',
@@ -18,7 +23,7 @@ const commit: readonly Mutant[] = [
     why: 'the work is given the results of its own writes',
     test: {
       file: 'test/durable-call-groups.test.ts',
-      name: 'postgres > those who waited for a row are told apart: one claims, one replays, and one finds it taken',
+      name: 'postgres, optimistic: false > those who waited for a row are told apart: one claims, one replays, and one finds it taken',
     },
   },
   {
@@ -59,14 +64,72 @@ const commit: readonly Mutant[] = [
   },
   {
     file: 'src/group-commit.ts',
-    line: 'NOBODYS_FAULT.some((code) => isCode(error, code)) || split',
-    replacement: 'split',
+    line: 'const isNobodys = isNobodysFault(error) || split',
+    replacement: 'const isNobodys = split',
     why: 'a server that is gone is not asked once for each',
     test: groups('a batch > that cannot be sent is not split: nobody can be told more of it one by one'),
   },
   {
     file: 'src/group-commit.ts',
-    line: 'if (settled.length === items.length) return settled;',
+    line: `if (!(error instanceof StoreError) || error.effect === 'unknown' || isNobodysFault(error)) throw error;`,
+    replacement: 'if (!(error instanceof StoreError)) throw error;',
+    why: 'what may have been committed is not done again',
+    test: groups(
+      'a batch > that may be as it usually is > is unknown where nobody knows whether it was committed, and not done again',
+    ),
+  },
+  {
+    file: 'src/group-commit.ts',
+    line: 'this.#pessimistic = { left: next, next: Math.min(2 * next, MOST_PESSIMISTIC) };',
+    why: 'what never is as it usually is costs little',
+    test: groups(
+      'a batch > that may be as it usually is > is tried less and less where it never is, and always where it is again',
+    ),
+  },
+  {
+    file: 'src/group-commit.ts',
+    line: 'const isFirst = attempt === 1 && !foundKeys && split === undefined;',
+    replacement: 'const isFirst = true;',
+    why: 'whoever spoils a batch is found by reading',
+    test: groups(
+      'a batch > that may be as it usually is > is not tried for what is split, nor for those who wait for a row',
+    ),
+  },
+  {
+    file: 'src/postgres/change-rows.ts',
+    line: `return value === null ? \`\${column} IS NULL\` : \`\${column} = $\${values.push(value)}\`;`,
+    replacement: `return 'true';`,
+    why: 'a row is changed as it is expected, or not at all',
+    test: statements('postgres > change rows that are as they are expected, or none > one is not'),
+  },
+  {
+    file: 'src/postgres/change-rows.ts',
+    line: `\${update} AND \${MOMENT} RETURNING`,
+    replacement: `\${update} RETURNING`,
+    why: 'the rows of others are waited for for a moment, and no longer',
+    test: statements(
+      'postgres > change rows that are as they are expected, or none > and do not wait for long for one that is another’s',
+    ),
+  },
+  {
+    file: 'src/mysql/change-rows.ts',
+    line: '(sql) => [sql.matches(expect)]',
+    replacement: '() => []',
+    why: 'a row is changed as it is expected, or not at all',
+    test: statements('mariadb > change rows that are as they are expected, or none > one is not'),
+  },
+  {
+    file: 'src/mysql/change-rows.ts',
+    line: 'FOR UPDATE SKIP LOCKED`,',
+    replacement: 'FOR UPDATE`,',
+    why: 'the rows of others are not waited for',
+    test: statements(
+      'mariadb > change rows that are as they are expected, or none > and do not wait for long for one that is another’s',
+    ),
+  },
+  {
+    file: 'src/group-commit.ts',
+    line: 'if (settled.length === items) return settled;',
     replacement: 'return settled;',
     why: 'what is committed is not told to the wrong one',
     test: groups(

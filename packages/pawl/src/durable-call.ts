@@ -153,7 +153,8 @@ export const defaultDurableCallTimes = {
  * end. And recovery runs only while some instance does.
  *
  * Cost: two commits for a call that succeeds; one statement of its own in each, beside those of the definition. Calls that are run by
- * `runGrouped` share both with others, in the two round trips of `groupCommit`, and of those that come again some take a third.
+ * `runGrouped` share both with others, in the two round trips of `groupCommit`, or in one where its `optimistic` holds; and of those that
+ * come again some take a third.
  *
  * @throws MisuseError  A setting, or the name.
  * @see Helland, "Life beyond Distributed Transactions" (2007); Gray and Cheriton, "Leases" (1989); Kleppmann, "How to do

@@ -23,6 +23,12 @@ export interface BatchDecision<Result> {
   readonly outcomes: (written: readonly SqlResult[]) => readonly (Result | typeof HELD)[];
 }
 
+/** What a batch comes to that nothing is read for. */
+export interface OptimisticDecision<Result> extends BatchDecision<Result> {
+  /** Nobody is passed over. */
+  readonly outcomes: (written: readonly SqlResult[]) => readonly Result[];
+}
+
 /** Where what is written next depends on what the database made of `writes`. */
 export interface InterimBatchDecision<Result> {
   readonly writes: readonly SqlStatement[];
@@ -70,7 +76,7 @@ export interface GroupWork<Item, Result extends Settled> {
    * @see Kung and Robinson, "On Optimistic Methods for Concurrency Control" (1981): to go on as if nobody were in the way, and to check
    *   before the commit
    */
-  optimistic?(items: readonly Item[]): BatchDecision<Result> | undefined;
+  optimistic?(items: readonly Item[]): OptimisticDecision<Result> | undefined;
   /** What the item's caller is told where the answer to the batch's COMMIT was lost: `unknown`, to be resolved by reading. */
   unknown(item: Item, cause: unknown): Result;
 }
@@ -175,7 +181,7 @@ const HELD_PAUSE_MS = 10;
  * It protects nothing by itself: the locks and the conditions of the work do, against batches of other processes and against those who
  * come without a group. What dies with the process is what was not acknowledged, and each batch took effect whole or not at all.
  *
- * Cost: two round trips and one commit for each batch, where the port has `readThenWrite`. One connection, and one more for each row
+ * Cost: two round trips and one commit for each batch, where the port has `readThenWrite`; one where `optimistic` holds. One connection, and one more for each row
  * that is waited for. Give it a pool for itself, lest it wait behind whoever has connections for longer.
  *
  * @throws MisuseError  An option. Nothing was begun.

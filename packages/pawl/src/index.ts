@@ -91,6 +91,7 @@ export {
   groupCommit,
   HELD,
   type InterimBatchDecision,
+  type OptimisticDecision,
 } from './group-commit.ts';
 export { type GroupedClaims, groupedClaims } from './grouped-claims.ts';
 export {

@@ -15,6 +15,7 @@ import {
   groupCommit,
   HELD,
   type InterimBatchDecision,
+  type OptimisticDecision,
 } from './group-commit.ts';
 import type { Answer, IdempotencyRecordId } from './idempotency-record.ts';
 import { type Done, done, type Refused, refused } from './outcome.ts';
@@ -103,7 +104,9 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
   }
 
   /** Of those that are refused the fewest are looked up. */
-  optimistic(items: readonly ClaimItem<Claim, Request>[]): BatchDecision<ClaimResult<Objection>> | undefined {
+  optimistic(
+    items: readonly ClaimItem<Claim, Request>[],
+  ): OptimisticDecision<ClaimResult<Objection>> | undefined {
     if (
       this.#grouped.optimistic === undefined ||
       this.#refusals > FEW ||
@@ -273,7 +276,7 @@ class SettleWork<Request extends Json, Value extends Json>
     return this.#grouped.sizeOf?.(settlement) ?? 0;
   }
 
-  optimistic(items: readonly SettleItem<Request, Value>[]): BatchDecision<SettleResult> | undefined {
+  optimistic(items: readonly SettleItem<Request, Value>[]): OptimisticDecision<SettleResult> | undefined {
     if (this.#grouped.optimistic === undefined || !areDistinct(items, (item) => this.keyOf(item)))
       return undefined;
     const decided = this.#grouped.optimistic(settlementsOf(items));

@@ -112,6 +112,37 @@ describe.each([
     expect(await stage.rows(second[3] ?? '')).toEqual({ state: 'BOOKED', attempt: 2, receipts: 1 });
   });
 
+  test('nobody tries without reading for two that are about the same, nor while many are refused', async () => {
+    const [twice = '', once = '', other = ''] = await parcels(3);
+    const tried: string[] = [];
+    const { bookTogether } = scene.instance({
+      ...TOGETHER,
+      definition: ({ grouped }) => ({
+        ...(grouped && {
+          grouped: {
+            ...grouped,
+            claims: {
+              ...grouped.claims,
+              optimistic(claims) {
+                tried.push(claims.map(({ parcel }) => parcel).join());
+                return grouped.claims.optimistic?.(claims);
+              },
+            },
+          },
+        }),
+      }),
+    });
+    const again = { key: `${twice}-again` };
+    await Promise.all([bookTogether(twice), bookTogether(once), bookTogether(twice, again)]);
+    expect(tried).toEqual([]);
+    await bookTogether(once);
+    await bookTogether(other);
+    expect(tried).toEqual([]);
+    for (const parcel of [twice, once, other]) await expectBookedOnce(parcel);
+    for (const parcel of await parcels(20)) await bookTogether(parcel);
+    expect(tried.length).toBeGreaterThan(0);
+  });
+
   test.each([
     ['in one transaction', TOGETHER],
     ['each in a transaction of his own', ALONE],

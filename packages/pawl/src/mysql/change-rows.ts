@@ -18,7 +18,6 @@ export function lockingAll(
 ): SqlStatement {
   const sql = new SqlText();
   const its = [`(${anyOf(sql, keys)})`, ...expected(sql)].join(' AND ');
-  // Never the whole table, however small: rows are locked on the way, also such as are others'.
   return sql.statement(
     `SELECT IF(COUNT(*) = ${keys.length}, 1, (SELECT 1 UNION ALL SELECT 2)) AS locked
      FROM ${quote(table)} WHERE ${its} FOR UPDATE SKIP LOCKED`,
