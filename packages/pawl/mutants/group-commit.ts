@@ -206,7 +206,7 @@ const adapters: readonly Mutant[] = [
   },
   {
     file: 'src/adapters/pg-exchange.ts',
-    line: `if (this.#prepared.get(name) === null) connection.close({ type: 'S', name });`,
+    line: `if (this.#prepared.get(name) === null) message.close({ type: 'S', name });`,
     why: 'what the server may have prepared in a message that failed is prepared anew',
     test: {
       file: 'test/pg-exchange.test.ts',
