@@ -20,6 +20,22 @@ export function nameParts(name: string): readonly string[] {
   return parts;
 }
 
+/** The names of a program are few; whoever makes up others costs no more than time. */
+const MOST_QUOTED = 1_000;
+
+/** Puts every part of a plain name in `mark`s. Those that have been asked for are known: each statement of a batch names the same. */
+export function quoter(mark: string): (name: string) => string {
+  const quoted = new Map<string, string>();
+  return (name) => {
+    const known = quoted.get(name);
+    if (known !== undefined) return known;
+    const parts = nameParts(name).map((part) => mark + part + mark);
+    const whole = parts.join('.');
+    if (quoted.size < MOST_QUOTED) quoted.set(name, whole);
+    return whole;
+  };
+}
+
 /** A guard without a condition would take any row for the one that it guards. */
 export function requireCondition(columns: Columns): void {
   if (Object.keys(columns).length === 0) {

@@ -1,4 +1,4 @@
-import { nameParts, requireCondition } from '../columns.ts';
+import { quoter, requireCondition } from '../columns.ts';
 import type { Columns, SqlStatement, SqlValue } from '../ports.ts';
 
 /**
@@ -74,8 +74,4 @@ export class SqlText {
 }
 
 /** Quotes a name, with its database where it has one. */
-export function quote(name: string): string {
-  return nameParts(name)
-    .map((part) => `\`${part}\``)
-    .join('.');
-}
+export const quote = quoter('`');
