@@ -1,4 +1,4 @@
-import { trace } from '@opentelemetry/api';
+import { context, createContextKey, ProxyTracerProvider, trace } from '@opentelemetry/api';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { until } from '../../../test/barrier.ts';
 import { instrumentPawl } from '../src/adapters/opentelemetry.ts';
@@ -101,6 +101,18 @@ describe('spans', () => {
       return [name, parent?.name];
     });
   };
+
+  test('where nobody traces, the work is in the very context of the caller', async () => {
+    const { meterProvider } = openTelemetry();
+    onTestFinished(instrumentPawl({ meterProvider, tracerProvider: new ProxyTracerProvider() }));
+    const callers = context.active().setValue(createContextKey('caller'), 'the caller');
+    await context.with(callers, () =>
+      keysOver().run(newRequest(), async () => {
+        expect(context.active()).toBe(callers);
+        return work();
+      }),
+    );
+  });
 
   test('without it, a query of the work is below the caller’s span', async () => {
     const telemetry = openTelemetry();

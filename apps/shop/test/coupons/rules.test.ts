@@ -56,6 +56,38 @@ describe('the window, by points in time', () => {
     for (const [window, expected] of windows) expect(atMoment(window, moment)).toEqual(expected);
   });
 
+  test('many windows may be asked about in one second', () => {
+    const moment = at('2026-11-22T01:00:00Z');
+    const times = Array.from({ length: 50 }, (_, minute) => `09:${String(minute + 10)}:00`);
+    for (const _again of [1, 2]) {
+      for (const openingTime of [...times, '10:00:01']) {
+        expect(atMoment({ ...seoul, openingTime }, moment).open).toBe(openingTime < '10:00:01');
+      }
+    }
+  });
+
+  test('nothing changes within a second, wherever and whenever it is', () => {
+    const zones = [
+      'Asia/Seoul',
+      'America/St_Johns',
+      'Africa/Cairo',
+      'Australia/Lord_Howe',
+      'Africa/Monrovia',
+    ];
+    const seconds = fc.integer({ min: Date.UTC(1970, 0) / 1_000, max: Date.UTC(2037, 0) / 1_000 });
+    const ofDay = fc.integer({ min: 0, max: 24 * 60 * 60 - 1 });
+    fc.assert(
+      fc.property(fc.constantFrom(...zones), seconds, ofDay, (timeZone, second, opening) => {
+        const openingTime = new Date(opening * 1_000).toISOString().slice(11, 19);
+        const window = { startDate: '1970-01-01', endDate: '2037-12-31', openingTime, timeZone };
+        const first = atMoment(window, new Date(second * 1_000));
+        // So that it is looked up anew.
+        atMoment(window, new Date(0));
+        expect(atMoment(window, new Date(second * 1_000 + 999))).toEqual(first);
+      }),
+    );
+  });
+
   test('an opening time that the clocks skip is as much later as they skip', () => {
     const spring = {
       ...seoul,
