@@ -65,7 +65,7 @@ test('the group shop starts a shop, pays an order, and everybody is answered as 
   const { signal } = new AbortController();
   const servers = { redis: inject('redisUrl'), postgres: await newDatabase(), mariadb: inject('mariadbUrl') };
   const context = { servers, guardian, directory: '', rounds: 1, signal, progress: () => undefined };
-  const { parts, ratios } = await measureShop(context, { roundMs: 100 }, ['postgres']);
+  const { parts, ratios } = await measureShop(context, { warmUpMs: 100, roundMs: 100 }, ['postgres']);
 
   expect(parts.map(({ part }) => part)).toEqual(['postgres, 64 connections']);
   const rows = parts.flatMap((part) => part.rows);
