@@ -388,8 +388,8 @@ const together: readonly Mutant[] = [
   },
   {
     file: 'src/postgres/durable-call-batch.ts',
-    line: 'AND own.fence = given.fence AND',
-    replacement: 'AND',
+    line: ' AND own.fence = given.fence AND',
+    replacement: ' AND',
     why: 'who has lost his fence settles nothing, also without reading',
     test: optimistic('who has lost his fence settles nothing, and those beside him do'),
   },

@@ -17,9 +17,19 @@ const statements = (name: string): NamedTest => ({
 
 const commit: readonly Mutant[] = [
   {
+    file: 'src/adapters/pg.ts',
+    line: 'if (!begun && (writes.length === 1 || canExchange(client))) {',
+    replacement: 'if (!begun) {',
+    why: 'where each statement is sent by itself, each would be a transaction',
+    test: {
+      file: 'test/pg-exchange.test.ts',
+      name: 'over a client that pipelines, each statement is sent by itself, and comes to the same',
+    },
+  },
+  {
     file: 'src/group-commit.ts',
-    line: 'outcomes(restores ? written.slice(0, -1) : written)',
-    replacement: 'outcomes(written)',
+    line: 'outcomesFrom(outcomes, restores ? written.slice(0, -1) : written, items.length)',
+    replacement: 'outcomesFrom(outcomes, written, items.length)',
     why: 'the work is given the results of its own writes',
     test: {
       file: 'test/durable-call-groups.test.ts',
@@ -97,15 +107,15 @@ const commit: readonly Mutant[] = [
   },
   {
     file: 'src/postgres/change-rows.ts',
-    line: `return value === null ? \`\${column} IS NULL\` : \`\${column} = $\${values.push(value)}\`;`,
-    replacement: `return 'true';`,
+    line: 'for (const [name, value] of Object.entries(expect)) {',
+    replacement: 'for (const [name, value] of [] as [string, null][]) {',
     why: 'a row is changed as it is expected, or not at all',
     test: statements('postgres > change rows that are as they are expected, or none > one is not'),
   },
   {
     file: 'src/postgres/change-rows.ts',
-    line: `\${update} AND \${MOMENT} RETURNING`,
-    replacement: `\${update} RETURNING`,
+    line: `AND \${MOMENT}\`;`,
+    replacement: '`;',
     why: 'the rows of others are waited for for a moment, and no longer',
     test: statements(
       'postgres > change rows that are as they are expected, or none > and do not wait for long for one that is another’s',

@@ -68,8 +68,8 @@ export interface SqlPort<Transaction extends SqlTransaction = SqlTransaction> ex
    * COMMIT and what `decide` makes of their results. Nothing is held while anything else is waited for. Where the last decision
    * has no `writes`, or one throws, it is rolled back, and a limit of `limitLockWait` with it.
    *
-   * Without `reads` it is one round trip where it can be. A single write is then a transaction by itself, at the session's
-   * own isolation level.
+   * Without `reads` it is one round trip where it can be. The writes, or a single one, may then be a transaction by themselves, at the
+   * session's own isolation level.
    *
    * Absent where the driver, or the way in which it was set up, sends but one statement at a time: use `readThenWrite`, which
    * does the same in more round trips there.

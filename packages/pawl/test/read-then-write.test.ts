@@ -112,6 +112,15 @@ describe.each(forms)('reading, then writing: $on, $over', ({ on, over }) => {
     expect(await sessionOf(sql)).toBe(session);
   });
 
+  test('nothing is read: several statements are committed together, or none of them', async () => {
+    const sql = open();
+    const twice = readThenWrite(sql, [], () => writing(insert('first'), insert('twice'), insert('twice')));
+    await expect(twice).rejects.toMatchObject({ code: 'DUPLICATE_KEY', effect: 'none' });
+    expect(await stored()).toEqual([]);
+    expect(await readThenWrite(sql, [], () => writing(insert('one'), insert('two')))).toBe('committed');
+    expect(await stored()).toEqual(['one', 'two']);
+  });
+
   // Elsewhere it is the driver's: what it sends, or does not.
   if (over === 'together')
     test('a value that cannot be sent is refused before anything is written, and spoils no connection', async () => {

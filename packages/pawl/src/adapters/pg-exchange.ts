@@ -104,8 +104,7 @@ class Exchange {
   }
 
   submit(connection: PgConnection): void {
-    const pieces: Buffer[] = [];
-    const message = gathering(connection, pieces);
+    const { message, pieces } = gathering(connection);
     for (const { name, text, values } of this.#statements) {
       const columns = this.#columnsOf(name);
       if (columns === undefined) {
@@ -200,10 +199,25 @@ class Exchange {
   }
 }
 
-/** Another of the same class, which writes what it is told to write into `pieces`. */
-function gathering(connection: PgConnection, pieces: Buffer[]): PgConnection {
-  const stream = { writable: true, write: (piece: Buffer) => pieces.push(piece) };
-  return Object.create(Object.getPrototypeOf(connection), { stream: { value: stream } });
+/** Another of the same class, which writes what it is told to write into `pieces`: until those are sent, one exchange's alone. */
+interface Gathering {
+  readonly message: PgConnection;
+  readonly pieces: Buffer[];
+}
+
+const gatheringFor = new WeakMap<PgConnection, Gathering>();
+
+function gathering(connection: PgConnection): Gathering {
+  let known = gatheringFor.get(connection);
+  if (known === undefined) {
+    const pieces: Buffer[] = [];
+    const stream = { writable: true, write: (piece: Buffer) => pieces.push(piece) };
+    const message = Object.create(Object.getPrototypeOf(connection), { stream: { value: stream } });
+    known = { message, pieces };
+    gatheringFor.set(connection, known);
+  }
+  known.pieces.length = 0;
+  return known;
 }
 
 interface PgField {

@@ -186,8 +186,8 @@ async function readThenWrite<T>(
       if (begun) broken = await rollback(client).then(...endings);
       return result([]);
     }
-    // By itself it is a transaction, and needs no COMMIT.
-    if (!begun && writes.length === 1) {
+    // Up to its Sync a message is a transaction by itself, as a statement is.
+    if (!begun && (writes.length === 1 || canExchange(client))) {
       return result((await together(client, writes, prepared)).map(normalise));
     }
     const written = await send([...writes, COMMIT]);

@@ -1,8 +1,9 @@
 import { columnsOf, requireChanges } from '../columns.ts';
 import { StoreError } from '../errors.ts';
-import type { BatchStatements, Columns, ColumnTypes, SqlStatement, SqlValue } from '../ports.ts';
-import { listed } from './listed.ts';
+import type { BatchStatements, Columns, ColumnType, ColumnTypes, SqlStatement, SqlValue } from '../ports.ts';
+import { listedText, listedValues } from './listed.ts';
 import { NOW, quote, SqlText } from './sql.ts';
+import { madeOnce } from './texts.ts';
 
 /**
  * Rows come as one parameter, JSON, and have the types of their table's columns: so the statement is the same for a batch of every size,
@@ -54,29 +55,35 @@ export const updateRows: BatchStatements['updateRows'] = ({ table, keys, set, ty
     const statement = sql.statement(`${update} ${sql.assigns(values).join(', ')} WHERE ${sql.matches(key)}`);
     return [{ ...statement, prepared: true }];
   }
-  const assignments = changed.map((name) => `${quote(name)} = given.${quote(name)}`).join(', ');
   const rows = keys.map((key, index) => ({ ...key, ...set[index] }));
-  // No key is NULL: said so, the planner expects few of them, and finds each by an index. For a hundred it would read the whole table,
-  // for ever, where that was small when it was asked.
-  const { from, values: given } = source(table, rows, types);
-  const few = `SELECT * FROM ${from} WHERE num_nonnulls(${names.map(quote).join(', ')}) = ${names.length}`;
-  const text = `${update} ${assignments} FROM (${few}) AS given WHERE ${matches(names)}`;
+  const { shape, from, values: given } = source(table, rows, types);
+  const text = madeOnce(`update ${table} ${names} ${changed} ${shape}`, () => {
+    const assignments = changed.map((name) => `${quote(name)} = given.${quote(name)}`).join(', ');
+    // No key is NULL: said so, the planner expects few of them, and finds each by an index. For a hundred it would read the whole table,
+    // for ever, where that was small when it was asked.
+    const few = `SELECT * FROM ${from()} WHERE num_nonnulls(${names.map(quote).join(', ')}) = ${names.length}`;
+    return `${update} ${assignments} FROM (${few}) AS given WHERE ${matches(names)}`;
+  });
   return [{ text, values: given, prepared: true }];
 };
 
 export const insertRows: BatchStatements['insertRows'] = ({ table, rows, now = [], types }) => {
   const names = columnsOf(rows);
-  const columns = names.map(quote).join(', ');
-  const insert = `INSERT INTO ${quote(table)} (${[columns, ...now.map(quote)].join(', ')})`;
+  const columns = () => names.map(quote).join(', ');
+  const insert = () => `INSERT INTO ${quote(table)} (${[columns(), ...now.map(quote)].join(', ')})`;
   const moments = now.map(() => `, ${NOW}`).join('');
   const [row, another] = rows;
   if (row !== undefined && another === undefined && isPlain(row)) {
     const sql = new SqlText();
     const values = names.map((name) => sql.value(row[name] ?? null)).join(', ');
-    return { ...sql.statement(`${insert} VALUES (${values}${moments})`), prepared: true };
+    return { ...sql.statement(`${insert()} VALUES (${values}${moments})`), prepared: true };
   }
-  const { from, values } = source(table, rows, types);
-  return { text: `${insert} SELECT ${columns}${moments} FROM ${from}`, values, prepared: true };
+  const { shape, from, values } = source(table, rows, types);
+  const text = madeOnce(
+    `insert ${table} ${names} ${now} ${shape}`,
+    () => `${insert()} SELECT ${columns()}${moments} FROM ${from()}`,
+  );
+  return { text, values, prepared: true };
 };
 
 function nowIn(nowAs: string | undefined): string {
@@ -151,15 +158,21 @@ function source(
   table: string,
   rows: readonly Columns[],
   types: ColumnTypes | undefined,
-): { readonly from: string; readonly values: readonly SqlValue[] } {
+): { readonly shape: string; readonly from: () => string; readonly values: readonly SqlValue[] } {
   const names = columnsOf(rows);
-  const typed = names.flatMap((name) => {
+  const typed: [string, ColumnType][] = [];
+  for (const name of names) {
     const type = types?.[name];
-    return type === undefined ? [] : [[name, type] as const];
-  });
-  if (typed.length < names.length) return { from: given(table), values: [jsonList(names, rows)] };
-  const { text, values } = listed(Object.fromEntries(typed), rows);
-  return { from: text, values };
+    if (type === undefined) {
+      return { shape: 'json', from: () => given(table), values: [jsonList(names, rows)] };
+    }
+    typed.push([name, type]);
+  }
+  return {
+    shape: `${rows.length === 1 ? 'one' : 'many'} ${typed}`,
+    from: () => listedText(typed, rows.length),
+    values: listedValues(typed, rows),
+  };
 }
 
 function statement(text: string, rows: readonly Columns[]): SqlStatement {

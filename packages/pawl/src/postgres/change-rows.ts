@@ -16,18 +16,32 @@ const areSo = (parameter: string) => `SELECT 1 / (count(*) = ${parameter}::bigin
 export const changeRows: BatchStatements['changeRows'] = ({ table, keys, expect, set, types }) => {
   const [update] = updateRows({ table, keys, set, types }) as [SqlStatement];
   const values: SqlValue[] = [...update.values];
-  const conditions = Object.entries(expect).map(([name, value]) => {
-    const column = `own.${quote(name)}`;
-    return value === null ? `${column} IS NULL` : `${column} = $${values.push(value)}`;
-  });
-  return [changing([update.text, ...conditions].join(' AND '), values, keys.length)];
+  let conditions = '';
+  for (const [name, value] of Object.entries(expect)) {
+    conditions += ` AND own.${quote(name)} ${value === null ? 'IS NULL' : `= $${values.push(value)}`}`;
+  }
+  return [changing(update.text, conditions, values, keys.length)];
 };
 
-/** @param update  Ends in a condition. @param rows  So many must be changed, or it fails. */
-export function changing(update: string, values: readonly SqlValue[], rows: number): SqlStatement {
-  return {
-    text: `WITH changed AS (${update} AND ${MOMENT} RETURNING 1) ${areSo(`$${values.length + 1}`)}`,
-    values: [...values, rows],
-    prepared: true,
-  };
+const texts = new Map<string, Map<string, string>>();
+
+/**
+ * @param update  Ends in a condition, of which `conditions` are more.
+ * @param rows  So many must be changed, or it fails.
+ */
+export function changing(
+  update: string,
+  conditions: string,
+  values: readonly SqlValue[],
+  rows: number,
+): SqlStatement {
+  const ofUpdate = texts.get(update) ?? new Map<string, string>();
+  texts.set(update, ofUpdate);
+  let text = ofUpdate.get(conditions);
+  if (text === undefined) {
+    const its = `${update}${conditions} AND ${MOMENT}`;
+    text = `WITH changed AS (${its} RETURNING 1) ${areSo(`$${values.length + 1}`)}`;
+    ofUpdate.set(conditions, text);
+  }
+  return { text, values: [...values, rows], prepared: true };
 }

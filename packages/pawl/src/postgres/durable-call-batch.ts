@@ -4,8 +4,9 @@ import type { ColumnType, CompletedCall, DurableCallBatchStatements } from '../p
 import { lockRows } from './batch.ts';
 import { changing } from './change-rows.ts';
 import { callColumns } from './durable-call.ts';
-import { listed } from './listed.ts';
+import { listed, listedText, listedValues } from './listed.ts';
 import { NOW, quote } from './sql.ts';
+import { madeOnce } from './texts.ts';
 
 /*
  * What is given is a list for each column, so that the statement is the same for a batch of every size, and is prepared once. Records
@@ -61,14 +62,13 @@ export const insert: DurableCallBatchStatements['insert'] = (table, calls) => {
     lease_ms: call.leaseMs ?? null,
     final_after_ms: call.finalAfterMs ?? null,
   }));
-  const columns = Object.keys(NEW).join(', ');
-  const given = listed({ ...NEW, lease_ms: 'double precision', final_after_ms: 'double precision' }, rows);
-  return {
-    text: `INSERT INTO ${quote(table)} (${columns}, lease_until, final_after, created_at, changed_at)
-      SELECT ${columns}, ${later('lease_ms')}, ${later('final_after_ms')}, ${NOW}, ${NOW} FROM ${given.text}`,
-    values: given.values,
-    prepared: true,
-  };
+  const text = madeOnce(`claim ${table} ${rows.length === 1}`, () => {
+    const columns = Object.keys(NEW).join(', ');
+    return `INSERT INTO ${quote(table)} (${columns}, lease_until, final_after, created_at, changed_at)
+      SELECT ${columns}, ${later('lease_ms')}, ${later('final_after_ms')}, ${NOW}, ${NOW}
+      FROM ${listedText(CLAIMED, rows.length)}`;
+  });
+  return { text, values: listedValues(CLAIMED, rows), prepared: true };
 };
 
 const NEW = {
@@ -86,32 +86,47 @@ const NEW = {
   code: 'text',
 } as const satisfies Record<string, ColumnType>;
 
-const DONE = {
-  ...ID,
-  status: 'integer',
-  headers: 'text',
-  body: 'bytea',
-  retention_ms: 'double precision',
-} as const satisfies Record<string, ColumnType>;
+const CLAIMED: readonly [string, ColumnType][] = [
+  ...Object.entries(NEW),
+  ['lease_ms', 'double precision'],
+  ['final_after_ms', 'double precision'],
+];
 
-export const complete: DurableCallBatchStatements['complete'] = (table, calls) => {
-  const given = listed(DONE, calls.map(doneColumns));
-  return [{ text: completing(table, given.text), values: given.values, prepared: true }];
-};
+const DONE: readonly [string, ColumnType][] = [
+  ...Object.entries(ID),
+  ['status', 'integer'],
+  ['headers', 'text'],
+  ['body', 'bytea'],
+  ['retention_ms', 'double precision'],
+];
+
+const FENCED: typeof DONE = [...DONE, ['fence', 'integer']];
+
+export const complete: DurableCallBatchStatements['complete'] = (table, calls) => [
+  {
+    text: completing(table, DONE, calls.length),
+    values: listedValues(DONE, calls.map(doneColumns)),
+    prepared: true,
+  },
+];
 
 export const completeFenced: DurableCallBatchStatements['completeFenced'] = (table, calls) => {
   const rows = calls.map((call) => ({ ...doneColumns(call), fence: call.fence }));
-  const given = listed({ ...DONE, fence: 'integer' }, rows);
   // Not `expires_at IS NULL`: a partial index has that, and all calls that are not settled would be looked through for each.
-  const update = `${completing(table, given.text)} AND own.fence = given.fence AND num_nulls(own.expires_at) = 1`;
-  return [changing(update, given.values, calls.length)];
+  const unsettled = ' AND own.fence = given.fence AND num_nulls(own.expires_at) = 1';
+  const values = listedValues(FENCED, rows);
+  return [changing(completing(table, FENCED, rows.length), unsettled, values, rows.length)];
 };
 
 /** No id is NULL: that makes the planner expect few, and so find them by their index, and never read the whole table. */
-function completing(table: string, given: string): string {
-  return `UPDATE ${quote(table)} AS own SET state = 'done', status = given.status, headers = given.headers,
+function completing(table: string, columns: typeof DONE, rows: number): string {
+  return madeOnce(
+    `complete ${table} ${columns.length} ${rows === 1}`,
+    () => `UPDATE ${quote(table)} AS own SET state = 'done', status = given.status, headers = given.headers,
       body = given.body, lease_until = NULL, changed_at = ${NOW}, expires_at = ${later('retention_ms')}
-    FROM (SELECT * FROM ${given} WHERE num_nonnulls(scope, idempotency_key) = 2) AS given WHERE ${ITS}`;
+    FROM (SELECT * FROM ${listedText(columns, rows)} WHERE num_nonnulls(scope, idempotency_key) = 2) AS given
+    WHERE ${ITS}`,
+  );
 }
 
 function doneColumns({ id, answer, retentionMs }: CompletedCall) {

@@ -25,35 +25,35 @@ export function listed(
   rows: readonly Columns[],
 ): Pick<SqlStatement, 'text' | 'values'> {
   const columns = Object.entries(types);
+  return { text: listedText(columns, rows.length), values: listedValues(columns, rows) };
+}
+
+type TypedColumns = readonly (readonly [name: string, type: ColumnType])[];
+
+/** What goes in a FROM, for so many rows: for one, and for any other number. */
+export function listedText(columns: TypedColumns, rows: number): string {
+  const names = columns.map(([name]) => quote(name)).join(', ');
+  const parameters = columns.map(([, type], index) => `$${index + 1}::${type}${rows === 1 ? '' : '[]'}`);
+  const given = rows === 1 ? `(VALUES (${parameters.join(', ')}))` : `unnest(${parameters.join(', ')})`;
+  return `${given} AS given (${names})`;
+}
+
+/** @throws StoreError  As `listed`. */
+export function listedValues(columns: TypedColumns, rows: readonly Columns[]): readonly SqlValue[] {
   const [row, another] = rows;
-  if (row !== undefined && another === undefined) return valuesOf(columns, row);
-  const parameters = columns.map(([, type], index) => `$${index + 1}::${type}[]`);
-  const names = columns.map(([name]) => quote(name));
-  return {
-    text: `unnest(${parameters.join(', ')}) AS given (${names.join(', ')})`,
-    values: columns.map(([name, type]) =>
+  if (row === undefined || another !== undefined) {
+    return columns.map(([name, type]) =>
       binaryArray(
         type,
         rows.map((row) => row[name] ?? null),
       ),
-    ),
-  };
-}
-
-function valuesOf(
-  columns: readonly (readonly [string, ColumnType])[],
-  row: Columns,
-): Pick<SqlStatement, 'text' | 'values'> {
-  const parameters = columns.map(([, type], index) => `$${index + 1}::${type}`);
-  const names = columns.map(([name]) => quote(name));
-  return {
-    text: `(VALUES (${parameters.join(', ')})) AS given (${names.join(', ')})`,
-    values: columns.map(([name, type]) => {
-      const value = row[name] ?? null;
-      if (value !== null) sizeOf(type, value);
-      return value;
-    }),
-  };
+    );
+  }
+  return columns.map(([name, type]) => {
+    const value = row[name] ?? null;
+    if (value !== null) sizeOf(type, value);
+    return value;
+  });
 }
 
 /** Dimensions, whether there are NULLs, the type; and of the one dimension its length and where it begins. */
