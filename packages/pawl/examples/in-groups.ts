@@ -10,7 +10,7 @@ function openForGroups(url: string): { sql: SqlPort; close: () => Promise<void> 
   if (isMysql(url)) {
     const pool = createPool({ uri: url, connectionLimit: 8, multipleStatements: true });
     const limits = { acquireTimeoutMs: 5_000, queryTimeoutMs: 22_000 };
-    return { sql: mysql2Port(pool, limits), close: () => pool.promise().end() };
+    return { sql: mysql2Port(pool, { ...limits, forGroups: true }), close: () => pool.promise().end() };
   }
   const limits = { connectionTimeoutMillis: 5_000, statement_timeout: 20_000, query_timeout: 22_000 };
   const pool = new pg.Pool({ connectionString: url, max: 8, ...limits });

@@ -152,7 +152,7 @@ const recordStore: readonly Mutant[] = [
   },
   {
     file: 'src/grouped-idempotency-store.ts',
-    line: 'return wait ? [look] : [dialect.limitLockWait(MOMENT_MS), look];',
+    line: 'return wait || !mustLimit ? [look] : [dialect.limitLockWait(MOMENT_MS), look];',
     replacement: 'return [look];',
     why: 'a batch waits but for a moment for an insertion of somebody else',
     test: store('mariadb', INSERTING),
@@ -170,6 +170,57 @@ const recordStore: readonly Mutant[] = [
     replacement: "return 'fenced';",
     why: 'a record that somebody has is waited for',
     test: store('mariadb', 'a record whose holder rolls back is renewed then'),
+  },
+];
+
+const FOR_GROUPS = 'mariadb in a pool for groups';
+const GONE = 'a record that is gone is completed for nobody, and those that come with it are';
+
+const inOneMessage: readonly Mutant[] = [
+  {
+    file: 'src/grouped-idempotency-store.ts',
+    line: "completed === items.length ? 'changed' : 'perhaps'",
+    replacement: "'changed'",
+    why: 'a record that is not there is completed for nobody',
+    test: store(FOR_GROUPS, GONE),
+  },
+  {
+    file: 'src/grouped-idempotency-store.ts',
+    line: 'return record?.owner === owner && record.answer !== undefined;',
+    replacement: 'return false;',
+    why: 'who comes with a record that is not there is told what became of his own',
+    test: store(FOR_GROUPS, GONE),
+  },
+  {
+    file: 'src/grouped-idempotency-store.ts',
+    line: "new StoreError(error.code, 'unknown', error.message, { cause: error })",
+    replacement: 'error',
+    why: 'a completion was sent before the look that has failed',
+    test: store(
+      FOR_GROUPS,
+      'whoever cannot look at the record, one of those with him being gone, is told that he does not know',
+    ),
+  },
+  {
+    file: 'src/grouped-idempotency-store.ts',
+    line: 'items.every(isCompletion) && firsts(items).size === items.length',
+    replacement: 'items.every(isCompletion)',
+    why: 'of several completions of one record one is made',
+    test: store(FOR_GROUPS, 'of two completions of one record, and nothing else, one ends it'),
+  },
+  {
+    file: 'src/mysql/idempotency-batch.ts',
+    line: '1, 0 * (attempt + 18446744073709551615))',
+    replacement: '1, 1)',
+    why: 'only a record in progress is completed, and by its owner',
+    test: store(FOR_GROUPS, 'of completions that come together each is told what became of his record'),
+  },
+  {
+    file: 'src/mysql/idempotency-batch.ts',
+    line: "const scope = isOfOneScope ? '' :",
+    replacement: "const scope = isOfOneScope || true ? '' :",
+    why: 'the same key in another scope is another key',
+    test: store(FOR_GROUPS, 'records of several scopes, with other owners each, are completed together'),
   },
 ];
 
@@ -251,4 +302,4 @@ const requests: readonly Mutant[] = [
   },
 ];
 
-export const groupedMutants: readonly Mutant[] = [...recordStore, ...requests];
+export const groupedMutants: readonly Mutant[] = [...recordStore, ...inOneMessage, ...requests];

@@ -58,8 +58,8 @@ const TURNS = 10;
  * Besides what `IdempotencyStore` says its methods throw a `StoreError` with `effect: 'none'` that is `UNAVAILABLE` where too many wait
  * (`maxWaiting`), and `LOCK_TIMEOUT` where somebody has had the record for `lockWaitMs`.
  *
- * Cost: a fresh operation has its part in two round trips and two commits (on MySQL four round trips), a replay in one round trip, or in two
- * (on MySQL three) where it is an exception. Three connections, and one more for each record that is waited for
+ * Cost: a fresh operation has its part in two round trips and two commits (on MySQL four round trips in a pool that is not `forGroups`), a
+ * replay in one round trip, or in two (on MySQL three) where it is an exception. Three connections, and one more for each record that is waited for
  * (`maxHeldKeys`) and for each takeover at the same time.
  *
  * @param options.name  In front of what each of its three groups is called: `look`, `claim`, `change`. Default: `idempotency-key`.
@@ -120,8 +120,30 @@ export function groupedIdempotencyStore(
   async function changed(change: IdempotencyChange): Promise<boolean> {
     for (;;) {
       const told = await submitted(changes, change);
+      if (told === 'perhaps') return wasCompleted(change);
       if (told !== 'again') return told === 'changed';
     }
+  }
+
+  /**
+   * Of a batch whose records were all their completers' and in progress, but for some that were not there: whether it was there. Nobody
+   * else shows its owner.
+   */
+  async function wasCompleted({ scope, key, owner }: IdempotencyChange): Promise<boolean> {
+    try {
+      const record = await read({ scope, key });
+      return record?.owner === owner && record.answer !== undefined;
+    } catch (error) {
+      throw error instanceof StoreError
+        ? new StoreError(error.code, 'unknown', error.message, { cause: error })
+        : error;
+    }
+  }
+
+  async function read(id: IdempotencyRecordId): Promise<IdempotencyRecord | undefined> {
+    const row = await submitted(lookups, id);
+    if (row === undefined || isExpired(row)) return undefined;
+    return isLong(row) ? alone.read(id) : recordFromRow(row);
   }
 
   return {
@@ -132,11 +154,7 @@ export function groupedIdempotencyStore(
     complete: ({ scope, key }, owner, answer, retentionMs) =>
       changed({ scope, key, owner, change: 'complete', answer, retentionMs }),
     release: ({ scope, key }, owner) => changed({ scope, key, owner, change: 'release' }),
-    async read(id) {
-      const row = await submitted(lookups, id);
-      if (row === undefined || isExpired(row)) return undefined;
-      return isLong(row) ? alone.read(id) : recordFromRow(row);
-    },
+    read,
   };
 }
 
@@ -210,18 +228,24 @@ function looking({ dialect }: SqlPort, table: string): GroupWork<IdempotencyReco
  * alone inserts: the others are as late as those of another process, and look.
  */
 function inserting(
-  { dialect }: SqlPort,
+  { dialect, waitsBriefly = false }: SqlPort,
   table: string,
 ): GroupWork<IdempotencyClaim, Done<'claimed' | 'late' | Row>> {
-  const { find, insert, insertsWaitForLocks } = dialect.idempotencyBatch;
+  const { find, insert, insertsWaitForLocks, insertAll } = dialect.idempotencyBatch;
+  const mustLimit = insertsWaitForLocks && !waitsBriefly;
   return {
     keyOf,
     sizeOf,
+    // Most are not there.
+    optimistic(items) {
+      if (insertAll === undefined || !waitsBriefly || firsts(items).size < items.length) return undefined;
+      return { writes: [insertAll(table, items)], outcomes: () => items.map(() => done('claimed')) };
+    },
     // Whoever waits, waits in the insertion itself. By then it may be there.
     read(items, wait) {
       if (!wait && !insertsWaitForLocks) return [];
       const look = find(table, [...firsts(items).values()]);
-      return wait ? [look] : [dialect.limitLockWait(MOMENT_MS), look];
+      return wait || !mustLimit ? [look] : [dialect.limitLockWait(MOMENT_MS), look];
     },
     decide(items, read, waited) {
       const found = read.at(-1);
@@ -229,7 +253,7 @@ function inserting(
       const claims = [...firsts(items)].filter(([key]) => !rows.has(key)).map(([, claim]) => claim);
       const { writes, result }: Decision<readonly boolean[]> =
         claims.length === 0 ? { writes: [], result: () => [] } : insert(table, claims, waited);
-      const isLimited = !waited && insertsWaitForLocks && writes.length > 0;
+      const isLimited = !waited && mustLimit && writes.length > 0;
       return {
         writes: isLimited ? [...writes, dialect.restoreLockWait] : writes,
         outcomes(written) {
@@ -243,15 +267,28 @@ function inserting(
   };
 }
 
+const isCompletion = (item: IdempotencyChange) => item.change === 'complete';
+
 /** Of several changes of one record in a batch the first alone is made; the others come again. */
 function changing(
-  { dialect }: SqlPort,
+  { dialect, waitsBriefly = false }: SqlPort,
   table: string,
-): GroupWork<IdempotencyChange, Done<'changed' | 'fenced' | 'again'>> {
-  const { readForChange, change } = dialect.idempotencyBatch;
+): GroupWork<IdempotencyChange, Done<'changed' | 'fenced' | 'again' | 'perhaps'>> {
+  const { readForChange, change, completeAll } = dialect.idempotencyBatch;
   return {
     keyOf,
     sizeOf: (item) => sizeOf(item) + (item.change === 'complete' ? 2 * item.answer.body.byteLength : 0),
+    optimistic(items) {
+      const isFit = items.every(isCompletion) && firsts(items).size === items.length;
+      if (completeAll === undefined || !waitsBriefly || !isFit) return undefined;
+      return {
+        writes: completeAll(table, items),
+        outcomes(written) {
+          const completed = written.reduce((sum, { affectedRows }) => sum + affectedRows, 0);
+          return items.map(() => done(completed === items.length ? 'changed' : 'perhaps'));
+        },
+      };
+    },
     read: (items, wait) => readForChange(table, [...firsts(items).values()], wait),
     decide(items, read) {
       const changes = [...firsts(items).values()];

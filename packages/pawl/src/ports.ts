@@ -80,6 +80,8 @@ export interface SqlPort<Transaction extends SqlTransaction = SqlTransaction> ex
     reads: readonly SqlStatement[],
     decide: (read: readonly SqlResult[]) => Decision<T> | InterimDecision<T>,
   ) => Promise<T>;
+  /** Its statements wait for what others have locked for a second at most, but where `limitLockWait` has said for how long. */
+  readonly waitsBriefly?: boolean;
 }
 
 /** What a transaction does upon what it has read. */
@@ -144,12 +146,21 @@ export interface IdempotencyStatements {
   read(table: string, id: IdempotencyRecordId): SqlStatement;
 }
 
+/** An owner's answer to his record in progress. */
+export type RecordCompletion = IdempotencyRecordId & {
+  readonly owner: string;
+  readonly change: 'complete';
+  readonly answer: StoredAnswer;
+  readonly retentionMs: number;
+};
+
 /** What an owner does to his record in progress. */
-export type IdempotencyChange = IdempotencyRecordId & { readonly owner: string } & (
-    | { readonly change: 'complete'; readonly answer: StoredAnswer; readonly retentionMs: number }
-    | { readonly change: 'renew'; readonly leaseMs: number; readonly retentionMs: number }
-    | { readonly change: 'release' }
-  );
+export type IdempotencyChange =
+  | RecordCompletion
+  | (IdempotencyRecordId & { readonly owner: string } & (
+        | { readonly change: 'renew'; readonly leaseMs: number; readonly retentionMs: number }
+        | { readonly change: 'release' }
+      ));
 
 /** `held`: somebody else has the row. */
 export type ChangedRecord = 'changed' | 'fenced' | 'held';
@@ -169,6 +180,11 @@ export interface IdempotencyBatchStatements {
    * wait for locks, whoever finds the records first limits that too.)
    */
   insert(table: string, claims: readonly IdempotencyClaim[], wait: boolean): Decision<readonly boolean[]>;
+  /**
+   * Inserts them all, or fails where one is there, or is being inserted by somebody, whom it waits for as long as the session does at
+   * most. Absent where `insert` looks for none first.
+   */
+  readonly insertAll?: (table: string, claims: readonly IdempotencyClaim[]) => SqlStatement;
   /** Read first: with `wait` the records are locked then, and waited for. */
   readForChange(table: string, changes: readonly IdempotencyChange[], wait: boolean): readonly SqlStatement[];
   /** By what `readForChange` has read. Records that somebody else has are passed over. One result for each, in their order. */
@@ -177,6 +193,12 @@ export interface IdempotencyBatchStatements {
     changes: readonly IdempotencyChange[],
     read: readonly SqlResult[],
   ): Decision<readonly ChangedRecord[]>;
+  /**
+   * Completes them all without reading them, or fails where one is somebody else's, is not in progress, or is locked by somebody, whom it
+   * waits for as long as the session does at most. Those that are not there are left out of its affected rows. Absent where `change` reads
+   * none.
+   */
+  readonly completeAll?: (table: string, changes: readonly RecordCompletion[]) => readonly SqlStatement[];
 }
 
 /**

@@ -674,6 +674,30 @@ describe('mysql2', () => {
     await store.query('DELETE FROM counter WHERE id > 1');
   });
 
+  test.each([true, false])(
+    'a pool for groups (%s) is at READ COMMITTED, and waits a second',
+    async (forGroups) => {
+      const settings = { tx_isolation: `'REPEATABLE-READ'`, innodb_lock_wait_timeout: '7' };
+      const sql = store.open({ over: 'together', forGroups, connections: 1, settings });
+      const asked =
+        'SELECT @@SESSION.innodb_lock_wait_timeout AS seconds, @@SESSION.tx_isolation AS isolation';
+      const expected = forGroups
+        ? { seconds: '1', isolation: 'READ-COMMITTED' }
+        : { seconds: '7', isolation: 'REPEATABLE-READ' };
+      expect((await run(sql, asked)).rows).toEqual([expected]);
+      const texts = `SELECT text FROM note`;
+      const readTwice = (written: string) =>
+        sql.transaction(async (transaction) => {
+          await run(transaction, texts);
+          await store.query(`INSERT INTO note VALUES ('${written}')`);
+          return (await run(transaction, texts)).rows.length;
+        });
+      // Each of its transactions, the second as the first.
+      expect(await readTwice('one')).toBe(1);
+      expect(await readTwice('two')).toBe(2);
+    },
+  );
+
   test('two limited waits at once do not leave their limit to the next', async () => {
     const sql = store.open({ connections: 1 });
     const lock = { table: 'counter', key: { id: 1 }, columns: ['n'], waitMs: 7_000 };

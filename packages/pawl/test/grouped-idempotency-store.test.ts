@@ -23,8 +23,16 @@ const TABLE = 'pawl_idempotency_key';
 const TIMES = { leaseMs: 60_000, retentionMs: 600_000 };
 const ITS = 'WHERE scope = ? AND idempotency_key = ?';
 
+/** Another pool for groups than one that others use too is had on MySQL alone. */
+const VARIANTS = [
+  { on: 'postgres', name: 'postgres', forGroups: false },
+  { on: 'mariadb', name: 'mariadb', forGroups: false },
+  { on: 'mariadb in a pool for groups', name: 'mariadb', forGroups: true },
+] as const;
+
 let store: Store;
 let sql: SqlPort;
+let forGroups: boolean;
 
 const newId = (): IdempotencyRecordId => ({ scope: '["member 1","POST /api/tickets"]', key: randomUUID() });
 
@@ -34,11 +42,19 @@ function claimOf(id: IdempotencyRecordId, more: Partial<IdempotencyClaim> = {}):
 
 const answerOf = (text: string) => ({ ...answer(text), headers: { 'content-type': 'text/plain' } });
 
+const openPort = (options: PortOptions = {}) =>
+  store.open({ over: 'together', forGroups, connections: 8, ...options });
+
 const grouped = (options: GroupedIdempotencyStoreOptions = {}, port: PortOptions = {}) =>
-  groupedIdempotencyStore(store.open({ over: 'together', connections: 8, ...port }), options);
+  groupedIdempotencyStore(openPort(port), options);
+
+interface Mine {
+  readonly id: IdempotencyRecordId;
+  readonly owner: string;
+}
 
 /** A record that is in progress. */
-async function inProgress(): Promise<{ id: IdempotencyRecordId; owner: string }> {
+async function inProgress(): Promise<Mine> {
   const id = newId();
   const claim = claimOf(id);
   expect(await sqlIdempotencyStore(sql).claim(claim)).toEqual({ claimed: true, attempt: 1 });
@@ -89,9 +105,10 @@ const settledSoon = async (work: Promise<unknown>) => {
   return settled;
 };
 
-describe.each(['postgres', 'mariadb'] as const)('callers share transactions on %s', (name) => {
+describe.each(VARIANTS)('callers share transactions on $on', (variant) => {
   beforeAll(async () => {
-    store = await openStore(name);
+    store = await openStore(variant.name);
+    ({ forGroups } = variant);
     sql = store.open({ connections: 8 });
     await migrate(sql);
   });
@@ -165,7 +182,7 @@ describe.each(['postgres', 'mariadb'] as const)('callers share transactions on %
   test('instances that claim the same keys at the same time share them out', async () => {
     const haveCome = barrier(3);
     const instances = Array.from({ length: 3 }, () => {
-      const port = store.open({ over: 'together', connections: 8 });
+      const port = openPort();
       let sent = 0;
       const readThenWrite: SqlPort['readThenWrite'] = async (reads, decide) => {
         sent++;
@@ -189,6 +206,121 @@ describe.each(['postgres', 'mariadb'] as const)('callers share transactions on %
     const winners = told.flat().filter((one) => one.told.claimed);
     expect(winners).toHaveLength(ids.length);
     expect(new Set(winners.map(({ id }) => id.key)).size).toBe(ids.length);
+  });
+
+  test('fresh claims and their completions are a message each', async () => {
+    const port = openPort();
+    const messages: number[] = [];
+    const records = groupedIdempotencyStore({
+      ...port,
+      readThenWrite: async (reads, decide) => {
+        if (reads.length > 0) messages.push(reads.length);
+        return port.readThenWrite?.(reads, (read) => {
+          const decided = decide(read);
+          messages.push(decided.writes.length);
+          return decided;
+        }) as never;
+      },
+    });
+    const claims = Array.from({ length: 10 }, () => claimOf(newId()));
+    await Promise.all(claims.map((claim) => records.claim(claim)));
+    await Promise.all(
+      claims.map((claim, index) => records.complete(claim, claim.owner, answerOf(`${index}`), 600_000)),
+    );
+    expect(messages).toEqual(variant.on === 'mariadb' ? [2, 2, 1, 1] : [1, 1]);
+  });
+
+  test('of claims that come together each is told what he would have been told alone', async () => {
+    const records = grouped();
+    const [taken, stored] = [await inProgress(), await inProgress()];
+    await records.complete(stored.id, stored.owner, answerOf('stored'), 600_000);
+    const ids = [newId(), taken.id, newId(), stored.id, newId()];
+    const told = await Promise.all(ids.map((id) => records.claim(claimOf(id))));
+    expect(told.map(({ claimed }) => claimed)).toEqual([true, false, true, false, true]);
+    expect(told[1]).toMatchObject({ record: { owner: taken.owner, answer: undefined } });
+    expect(told[3]).toMatchObject({ record: { owner: stored.owner, answer: { status: 200 } } });
+  });
+
+  test('of completions that come together each is told what became of his record', async () => {
+    const records = grouped();
+    const all = await Promise.all(Array.from({ length: 6 }, inProgress));
+    const [first, completed, takenOver, expired, , last] = all as [Mine, Mine, Mine, Mine, Mine, Mine];
+    expect(await records.complete(completed.id, completed.owner, answerOf('before'), 600_000)).toBe(true);
+    const its = (id: IdempotencyRecordId) => [id.scope, id.key] as const;
+    const successor = randomUUID();
+    await store.query(`UPDATE ${TABLE} SET owner = ? ${ITS}`, successor, ...its(takenOver.id));
+    await store.query(`UPDATE ${TABLE} SET expires_at = created_at ${ITS}`, ...its(expired.id));
+    const complete = ({ id, owner }: Mine) => records.complete(id, owner, answerOf(id.key), 600_000);
+    expect(await Promise.all(all.map(complete))).toEqual([true, false, false, false, true, true]);
+    // Those of a batch that nothing speaks against, and one of them has none of these again.
+    expect(await Promise.all([first, last].map(complete))).toEqual([false, false]);
+    const answers = await Promise.all(all.map(async ({ id }) => (await records.read(id))?.answer?.body));
+    expect(
+      answers.map((body, index) => (body && Buffer.from(body).toString()) === all[index]?.id.key),
+    ).toEqual([true, false, false, false, true, true]);
+    expect(await records.read(takenOver.id)).toMatchObject({ owner: successor, answer: undefined });
+  });
+
+  test('a record that is gone is completed for nobody, and those that come with it are', async () => {
+    const records = grouped();
+    const all = await Promise.all(Array.from({ length: 4 }, inProgress));
+    const gone = all[1] as Mine;
+    expect(await sqlIdempotencyStore(sql).release(gone.id, gone.owner)).toBe(true);
+    const told = all.map(({ id, owner }) => records.complete(id, owner, answerOf(id.key), 600_000));
+    expect(await Promise.all(told)).toEqual([true, false, true, true]);
+    for (const { id } of all.filter((one) => one !== gone)) {
+      expect((await records.read(id))?.answer).toEqual(expect.objectContaining({ status: 200 }));
+    }
+    expect(await records.read(gone.id)).toBeUndefined();
+  });
+
+  test('of two completions of one record, and nothing else, one ends it', async () => {
+    const records = grouped();
+    const { id, owner } = await inProgress();
+    const told = ['first', 'second'].map((text) => records.complete(id, owner, answerOf(text), 600_000));
+    expect(await Promise.all(told)).toEqual([true, false]);
+    const stored = (await records.read(id))?.answer;
+    expect(stored && shown(stored)).toEqual(shown(answerOf('first')));
+  });
+
+  test.runIf(variant.forGroups)(
+    'whoever cannot look at the record, one of those with him being gone, is told that he does not know',
+    async () => {
+      const proxy = await startProxy(
+        store.url,
+        () => 'answer-lost',
+        (data) => data.includes('is_long'),
+      );
+      onTestFinished(() => proxy.close());
+      const records = grouped({}, { port: proxy.port });
+      const all = [await inProgress(), await inProgress()];
+      const [one, gone] = all as [Mine, Mine];
+      expect(await sqlIdempotencyStore(sql).release(gone.id, gone.owner)).toBe(true);
+      const told = all.map(({ id, owner }) => records.complete(id, owner, answerOf('x'), 600_000));
+      for (const each of await Promise.allSettled(told)) {
+        expect(each).toMatchObject({ reason: { code: 'CONNECTION_LOST', effect: 'unknown' } });
+      }
+      expect((await sqlIdempotencyStore(sql).read(one.id))?.answer).toBeDefined();
+    },
+  );
+
+  test('records of several scopes, with other owners each, are completed together', async () => {
+    const records = grouped();
+    const key = randomUUID();
+    const claims = [
+      claimOf({ scope: '["member 1","POST /é"]', key }),
+      claimOf({ scope: '["member 2"]', key }),
+      claimOf({ scope: '["member 2"]', key: `'"\\ é ${key}` }),
+    ];
+    await Promise.all(claims.map((claim) => records.claim(claim)));
+    const completed = claims.map((claim) =>
+      records.complete(claim, claim.owner, answerOf(claim.owner), 600_000),
+    );
+    expect(await Promise.all(completed)).toEqual([true, true, true]);
+    for (const claim of claims) {
+      const body = (await records.read(claim))?.answer?.body;
+      expect(body && Buffer.from(body).toString()).toBe(claim.owner);
+    }
   });
 
   test('a claim that the database refuses is refused alone, and so is a completion', async () => {

@@ -101,7 +101,7 @@ export async function sqlCosts(url: string): Promise<Costs> {
     const committed = await commitCounter(store);
     const plain = store.open({ connections: 2 });
     const counted = store.open({ connections: 1, port: server.port });
-    const shared = store.open({ connections: 1, port: server.port, over: 'together' });
+    const shared = store.open({ connections: 1, port: server.port, over: 'together', forGroups: true });
     await migrate(plain);
     await store.query(
       'CREATE TABLE ticket (id integer PRIMARY KEY, status varchar(10), version integer, fence bigint)',
@@ -225,7 +225,7 @@ function sqlCases(sql: SqlPort, shared: SqlPort, plain: SqlPort, store: Store): 
   };
 
   const leased = idempotencyCases(sqlIdempotencyStore(sql), sqlIdempotencyStore(plain));
-  const grouped = idempotencyCases(groupedIdempotencyStore(shared), sqlIdempotencyStore(plain));
+  const grouped = idempotencyCases(() => groupedIdempotencyStore(shared), sqlIdempotencyStore(plain));
   const keys = idempotencyKeys(sqlIdempotencyStore(sql));
   const updates = groupedUpdates(shared, { name: 'tickets' });
   const claims = groupedClaims(shared, { name: 'claims' });
@@ -565,17 +565,22 @@ const ANSWER = { status: 200, body: Buffer.from('{"paid":true}') };
 const NEVER = (): Promise<never> => Promise.reject(new Error('the work ran'));
 
 /** By `store`, which is counted; prepared by `plain`, the same one past the counter. */
-function idempotencyCases(store: IdempotencyStore, plain: IdempotencyStore): Cases[string] {
-  const keys = idempotencyKeys(store);
+/** @param opened  Given anew for each call, where what came before has it try something else first. */
+function idempotencyCases(
+  opened: IdempotencyStore | (() => IdempotencyStore),
+  plain: IdempotencyStore,
+): Cases[string] {
+  const store = () => (typeof opened === 'function' ? opened() : opened);
+  const keysOf = () => idempotencyKeys(store());
   const fresh = () => newRequest({ key: randomUUID() });
   return {
-    fresh: ['done', async () => () => keys.run(fresh(), async () => done(ANSWER))],
+    fresh: ['done', async () => () => keysOf().run(fresh(), async () => done(ANSWER))],
     replayed: [
       'replayed',
       async () => {
         const request = fresh();
         await idempotencyKeys(plain).run(request, async () => done(ANSWER));
-        return () => keys.run(request, NEVER);
+        return () => keysOf().run(request, NEVER);
       },
     ],
     'in progress': [
@@ -583,10 +588,13 @@ function idempotencyCases(store: IdempotencyStore, plain: IdempotencyStore): Cas
       async () => {
         const request = fresh();
         await idempotencyKeys(plain, { leaseMs: 60_000 }).run(request, async () => ({ outcome: 'unknown' }));
-        return () => keys.run(request, NEVER);
+        return () => keysOf().run(request, NEVER);
       },
     ],
-    'work that refuses': ['declined', async () => () => keys.run(fresh(), async () => refused('declined'))],
+    'work that refuses': [
+      'declined',
+      async () => () => keysOf().run(fresh(), async () => refused('declined')),
+    ],
     'each renewal': [
       'true',
       async () => {
@@ -595,7 +603,7 @@ function idempotencyCases(store: IdempotencyStore, plain: IdempotencyStore): Cas
         const id = { scope: '["member 1"]', key: randomUUID() };
         const claim = { ...id, mode: 'leased', fingerprint: 'ab'.repeat(32), owner, ...times } as const;
         await plain.claim(claim);
-        return () => store.renew(id, owner, times);
+        return () => store().renew(id, owner, times);
       },
     ],
   };

@@ -19,6 +19,8 @@ export type Isolation = 'READ COMMITTED' | 'REPEATABLE READ' | 'SERIALIZABLE';
 export interface PortOptions {
   /** What the adapter is over. Absent: the bare driver. With `together` it sends several statements in one message. */
   readonly over?: 'driver' | 'kysely' | 'together';
+  /** As of `mysql2Port`. */
+  readonly forGroups?: boolean;
   /** Most connections. */
   readonly connections?: number;
   /** Another port of 127.0.0.1 than the server's: a proxy's, or nobody's. */
@@ -211,7 +213,7 @@ const MYSQL_VALUES = { timezone: 'Z', supportBigNumbers: true, bigNumberStrings:
 async function mysqlDriver(url: string): Promise<Driver> {
   return {
     kind: 'mysql',
-    open({ over, port, settings, user, ...limits }) {
+    open({ over, forGroups = false, port, settings, user, ...limits }) {
       const { connections, ...timeouts } = { ...DEFAULTS, ...limits };
       const { hostname, port: ownPort, username, password, pathname } = new URL(url);
       const pool = createPool({
@@ -228,7 +230,7 @@ async function mysqlDriver(url: string): Promise<Driver> {
       const setUp = Object.entries(idle).map(([name, value]) => `SET SESSION ${name} = ${value}`);
       const adapterOptions = { ...timeouts, setUp };
       if (over !== 'kysely')
-        return { sql: mysql2Port(pool, adapterOptions), close: () => pool.promise().end() };
+        return { sql: mysql2Port(pool, { ...adapterOptions, forGroups }), close: () => pool.promise().end() };
       const classified: Pool = classifiedMysql2Pool(pool, adapterOptions);
       const db = new Kysely<unknown>({ dialect: new MysqlDialect({ pool: classified }) });
       return { sql: kyselyPort(db, mysql), close: () => db.destroy() };

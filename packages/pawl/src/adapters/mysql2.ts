@@ -110,18 +110,39 @@ export function classifiedMysql2Pool<Pool extends Mysql2Pool>(pool: Pool, option
 /** Of each connection that is lent. */
 const sessionOf = new WeakMap<Mysql2Connection, Mysql2Session>();
 
+export interface Mysql2PortOptions extends Mysql2Options {
+  /**
+   * The pool is for groups (`groupCommit` and what is built on it), and for nothing else. Each new connection is set, after `setUp`, to
+   * READ COMMITTED, which is then not said to each transaction, and to wait for what others have locked for a second at most, but where a
+   * guard says for how long. Groups try then in one message what they would otherwise do in two. Default: false.
+   */
+  readonly forGroups?: boolean;
+}
+
+/** InnoDB counts whole seconds. */
+const FOR_GROUPS: readonly string[] = [
+  'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
+  'SET SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 1',
+];
+
 /**
  * The SQL port over a pool of `mysql2`. Where the pool has `multipleStatements: true`, transactions of two round trips are had
  * (`readThenWrite`); group commit needs them to be fast. Give it a pool for that alone: text that others put together, and should not,
  * may then hold several statements.
  */
-export function mysql2Port(pool: Mysql2Pool, options: Mysql2Options): SqlPort {
-  const classifiedPool = classifiedMysql2Pool(pool, options);
+export function mysql2Port(pool: Mysql2Pool, options: Mysql2PortOptions): SqlPort {
+  const { forGroups = false, setUp = [] } = options;
+  const classifiedPool = classifiedMysql2Pool(pool, {
+    ...options,
+    setUp: forGroups ? [...setUp, ...FOR_GROUPS] : setUp,
+  });
+  const begin = forGroups ? BEGIN.slice(1) : BEGIN;
 
   return {
     dialect: mysql,
+    waitsBriefly: forGroups,
     ...(takesSeveral(pool) && {
-      readThenWrite: (reads, decide) => readThenWrite(classifiedPool, reads, decide),
+      readThenWrite: (reads, decide) => readThenWrite(classifiedPool, begin, reads, decide),
     }),
 
     async execute(statement) {
@@ -138,8 +159,7 @@ export function mysql2Port(pool: Mysql2Pool, options: Mysql2Options): SqlPort {
       const control = (text: string) => run(connection, { text, values: [] });
       const { transaction, end } = transactionHandle(mysql, (statement) => run(connection, statement));
       try {
-        await neverCommitted(() => control('SET TRANSACTION ISOLATION LEVEL READ COMMITTED'));
-        await neverCommitted(() => control('START TRANSACTION'));
+        for (const { text } of begin) await neverCommitted(() => control(text));
         const result = await work(transaction).catch(async (error: unknown) => {
           end();
           // Where this fails the connection is not lent again, and the server rolls back with it.
@@ -171,6 +191,7 @@ const COMMIT: SqlStatement = { text: 'COMMIT', values: [] };
 
 async function readThenWrite<T>(
   pool: Mysql2Pool,
+  begin: readonly SqlStatement[],
   reads: readonly SqlStatement[],
   decide: (read: readonly SqlResult[]) => Decision<T> | InterimDecision<T>,
 ): Promise<T> {
@@ -186,7 +207,7 @@ async function readThenWrite<T>(
   /** With the first statements: the server goes no further than the first that fails. */
   const begunWith = async (statements: readonly SqlStatement[]) => {
     if (statements.length === 0) return [];
-    const before = begun ? [] : BEGIN;
+    const before = begun ? [] : begin;
     begun = true;
     const results = await neverCommitted(() => together([...before, ...statements]));
     return results.slice(before.length);
@@ -219,7 +240,7 @@ async function readThenWrite<T>(
     }
     try {
       if (!begun && decision.writes.length === 1) return decision.result(await together(decision.writes));
-      const before = begun ? [] : BEGIN;
+      const before = begun ? [] : begin;
       begun = true;
       const written = await together([...before, ...decision.writes, COMMIT]);
       return decision.result(written.slice(before.length, -1));

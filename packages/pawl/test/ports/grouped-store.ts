@@ -28,5 +28,5 @@ function postgres(url: string) {
 
 function mysql(url: string) {
   const pool = createPool({ ...addressOf(url), connectionLimit: CONNECTIONS, multipleStatements: true });
-  return { sql: mysql2Port(pool, limits), close: () => pool.promise().end() };
+  return { sql: mysql2Port(pool, { ...limits, forGroups: true }), close: () => pool.promise().end() };
 }
