@@ -24,7 +24,10 @@ export function mysqlDriver(options: DriverOptions): Driver {
 /** With the same limits. */
 export function mysqlGroups(options: DriverOptions): Groups {
   const pool = openPool(options, `${options.applicationName} groups`, { multipleStatements: true });
-  return { sql: mysql2Port(pool, limitsOf(options)), end: () => pool.promise().end() };
+  return {
+    sql: mysql2Port(pool, { ...limitsOf(options), forGroups: true }),
+    end: () => pool.promise().end(),
+  };
 }
 
 function openPool(options: DriverOptions, applicationName: string, more: PoolOptions = {}) {

@@ -34,6 +34,6 @@ function open(database: DatabaseName, urls: ServerUrls, connections: number, tog
     ...{ uri: urls.mariadb, connectionLimit: connections },
     ...{ multipleStatements: together, timezone: 'Z' },
   });
-  const sql = mysql2Port(pool, { acquireTimeoutMs: 5_000, queryTimeoutMs: 22_000 });
+  const sql = mysql2Port(pool, { acquireTimeoutMs: 5_000, queryTimeoutMs: 22_000, forGroups: together });
   return { sql, close: () => pool.promise().end() };
 }
