@@ -61,7 +61,7 @@ test('the group purchase measures what it is asked for, and every row is right',
   const rows = thorough
     ? contenders.map(({ row }) => row)
     : [...few, 'pawl postgres grouped', 'pawl mariadb grouped'];
-  const { parts, ratios } = await measurePurchase(context, { roundMs: 40, peers: true }, rows);
+  const { parts, ratios } = await measurePurchase(context, { warmUpMs: 40, roundMs: 40, peers: true }, rows);
 
   expect(new Set(parts.flatMap((part) => part.rows.map(({ row }) => row)))).toEqual(new Set(rows));
   for (const { row, wrong, firstError, figures } of parts.flatMap((part) => part.rows)) {

@@ -14,13 +14,15 @@ import { DONE, DUPLICATE, IN_PROGRESS } from './purchase.ts';
 
 /** How long it takes: what one round does with one row. */
 export interface PurchaseScale {
+  /** For the first round, which is not counted: what has just been started compiles while it answers. */
+  readonly warmUpMs: number;
   readonly roundMs: number;
   /** Whether the rows are measured that no ratio needs. */
   readonly peers: boolean;
 }
 
-const FULL: PurchaseScale = { roundMs: 1_500, peers: true };
-const QUICK: PurchaseScale = { roundMs: 400, peers: false };
+const FULL: PurchaseScale = { warmUpMs: 2_000, roundMs: 1_500, peers: true };
+const QUICK: PurchaseScale = { warmUpMs: 1_500, roundMs: 400, peers: false };
 
 const FEW = 1;
 const MANY = 64;
@@ -68,7 +70,7 @@ export async function measurePurchase(
   };
   const part = (database: DatabaseName, callers: number, kind: Kind): OperationPart<PurchaseSpec> => ({
     part: partOf(database, callers, kind),
-    setting: { callers, processes: 1, 'round ms': scale.roundMs },
+    setting: { callers, processes: 1, 'warm-up ms': scale.warmUpMs, 'round ms': scale.roundMs },
     limit: { row: byHandRow(database), figure: PER_SECOND },
     specs: specs.filter(
       (spec) => [database, null].includes(spec.database) && (kind === 'fresh' || spec.guards),
@@ -86,7 +88,7 @@ export async function measurePurchase(
         { spec, load, books: books[database], servers, freshOrders },
         kind,
         callers,
-        scale.roundMs,
+        round === 0 ? scale.warmUpMs : scale.roundMs,
         {
           isFirst: round === 0,
           roundTrips,
