@@ -111,8 +111,8 @@ const recordStore: readonly Mutant[] = [
   },
   {
     file: 'src/postgres/idempotency-batch.ts',
-    line: "FROM given ${wait ? '' : `WHERE ${MOMENT}`} ORDER BY",
-    replacement: 'FROM given ORDER BY',
+    line: "const limit = how === 'waiting' ? '' : ` WHERE ${MOMENT}`;",
+    replacement: "const limit = '';",
     why: 'a batch waits but for a moment for an insertion of somebody else',
     test: store('postgres', INSERTING),
   },
@@ -125,14 +125,14 @@ const recordStore: readonly Mutant[] = [
   },
   {
     file: 'src/postgres/idempotency-batch.ts',
-    line: 'return claims.map((_, item) => !late.has(item));',
+    line: 'return claims.map(({ scope, key }) => inserted.has(recordKey(scope, key)));',
     replacement: 'return claims.map(() => true);',
     why: 'who comes second is told so',
     test: store('postgres', 'instances that claim the same keys at the same time share them out'),
   },
   {
     file: 'src/postgres/idempotency-batch.ts',
-    line: 'own.owner = given.owner::uuid AND own.status IS NULL AND own.expires_at > ${NOW}\n    RETURNING',
+    line: 'own.owner = given.owner AND own.status IS NULL AND own.expires_at > ${NOW}\n    RETURNING',
     replacement: 'own.status IS NULL AND own.expires_at > ${NOW}\n    RETURNING',
     why: 'only its owner changes a record',
     test: store('postgres', CHANGES),

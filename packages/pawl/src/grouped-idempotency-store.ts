@@ -236,10 +236,11 @@ function inserting(
   return {
     keyOf,
     sizeOf,
-    // Most are not there.
+    // Most are not there. One by itself is a message anyway, where none is looked for first.
     optimistic(items) {
-      if (insertAll === undefined || !waitsBriefly || firsts(items).size < items.length) return undefined;
-      return { writes: [insertAll(table, items)], outcomes: () => items.map(() => done('claimed')) };
+      const isMessage = items.length === 1 && !insertsWaitForLocks;
+      if (mustLimit || isMessage || firsts(items).size < items.length) return undefined;
+      return { writes: insertAll(table, items), outcomes: () => items.map(() => done('claimed')) };
     },
     // Whoever waits, waits in the insertion itself. By then it may be there.
     read(items, wait) {

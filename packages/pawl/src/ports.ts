@@ -181,10 +181,10 @@ export interface IdempotencyBatchStatements {
    */
   insert(table: string, claims: readonly IdempotencyClaim[], wait: boolean): Decision<readonly boolean[]>;
   /**
-   * Inserts them all, or fails where one is there, or is being inserted by somebody, whom it waits for as long as the session does at
-   * most. Absent where `insert` looks for none first.
+   * Inserts them all, or fails where one is there, or is being inserted by somebody, whom it waits for but for a moment; where
+   * `insertsWaitForLocks`, as long as the session does at most.
    */
-  readonly insertAll?: (table: string, claims: readonly IdempotencyClaim[]) => SqlStatement;
+  insertAll(table: string, claims: readonly IdempotencyClaim[]): readonly SqlStatement[];
   /** Read first: with `wait` the records are locked then, and waited for. */
   readForChange(table: string, changes: readonly IdempotencyChange[], wait: boolean): readonly SqlStatement[];
   /** By what `readForChange` has read. Records that somebody else has are passed over. One result for each, in their order. */
@@ -351,7 +351,7 @@ export interface SessionLockStatements {
 }
 
 /** A type of PostgreSQL. */
-export type ColumnType = 'text' | 'bytea' | 'integer' | 'bigint' | 'double precision';
+export type ColumnType = 'text' | 'bytea' | 'integer' | 'bigint' | 'double precision' | 'uuid';
 
 /**
  * What their columns are, for PostgreSQL: where it is told the types of all that are given, it reads their values in a fraction of the time.

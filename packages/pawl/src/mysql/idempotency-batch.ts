@@ -42,8 +42,9 @@ export const insert: IdempotencyBatchStatements['insert'] = (table, claims) => (
   result: () => claims.map(() => true),
 });
 
-export const insertAll: NonNullable<IdempotencyBatchStatements['insertAll']> = (table, claims) =>
-  insertion(table, claims, WITHOUT_WAITING);
+export const insertAll: IdempotencyBatchStatements['insertAll'] = (table, claims) => [
+  insertion(table, claims, WITHOUT_WAITING),
+];
 
 /** Where it is known: MySQL has no such thing, and takes it for a comment. */
 const WITHOUT_WAITING = '/*M! SET STATEMENT innodb_lock_wait_timeout = 0 FOR */ ';

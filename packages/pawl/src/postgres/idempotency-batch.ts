@@ -1,4 +1,11 @@
-import { encodedHeaders, LONGEST_BODY, RETENTION_SLACK } from '../idempotency-record.ts';
+import {
+  encodedHeaders,
+  type IdempotencyClaim,
+  LONGEST_BODY,
+  RETENTION_SLACK,
+  recordKey,
+  rowKey,
+} from '../idempotency-record.ts';
 import type {
   ChangedRecord,
   Columns,
@@ -6,12 +13,14 @@ import type {
   Decision,
   IdempotencyBatchStatements,
   IdempotencyChange,
+  RecordCompletion,
   SqlStatement,
 } from '../ports.ts';
 import { MOMENT } from './change-rows.ts';
 import { recordColumns } from './idempotency-key.ts';
-import { listed } from './listed.ts';
+import { listed, listedText, listedValues } from './listed.ts';
 import { NOW, quote } from './sql.ts';
+import { madeOnce } from './texts.ts';
 
 /*
  * Records come as a list for each column: the statement is the same for a batch of every size, and is prepared once. LATERAL, with what keeps
@@ -42,46 +51,66 @@ export const find: IdempotencyBatchStatements['find'] = (table, ids) => {
 /** A record that is there is left alone, and who has locked it is not waited for. */
 export const insertsWaitForLocks = false;
 
-/** In the order of their keys: two batches that share several records wait for one another in one direction only. */
-export const insert: IdempotencyBatchStatements['insert'] = (table, claims, wait) => {
-  const given = listed(
-    {
-      ...ID,
-      ...{ item: 'integer', fingerprint: 'bytea', owner: 'text' },
-      ...{ lease_ms: 'double precision', expires_ms: 'double precision' },
-    },
-    claims.map(({ scope, key, fingerprint, owner, leaseMs, retentionMs }, item) => ({
-      ...{ scope, idempotency_key: key, item, fingerprint: Buffer.from(fingerprint, 'hex'), owner },
-      ...{ lease_ms: leaseMs, expires_ms: retentionMs * RETENTION_SLACK },
-    })),
-  );
-  const text = `WITH given AS MATERIALIZED (SELECT * FROM ${given.text}),
-     inserted AS (
-       INSERT INTO ${quote(table)} (scope, idempotency_key, mode, fingerprint, owner, attempt, lease_until, expires_at)
-       SELECT scope, idempotency_key, 'leased', fingerprint, owner::uuid, 1, ${later('lease_ms')}, ${later('expires_ms')}
-       FROM given ${wait ? '' : `WHERE ${MOMENT}`} ORDER BY scope, idempotency_key
-       ON CONFLICT DO NOTHING
-       RETURNING scope, idempotency_key
-     )
-     SELECT item FROM given WHERE (scope, idempotency_key) NOT IN (SELECT scope, idempotency_key FROM inserted)`;
-  return {
-    writes: [{ text, values: given.values, prepared: true }],
-    result([found]) {
-      const late = new Set(found?.rows.map(({ item }) => Number(item)));
-      return claims.map((_, item) => !late.has(item));
-    },
-  };
-};
+const NEW = columnsOf({ ...ID, fingerprint: 'bytea', owner: 'uuid' });
+
+/**
+ * In the order of their keys: two batches that share several records wait for one another in one direction only.
+ *
+ * What is the same for all is made once: when it is now, and when the leases are over.
+ */
+export const insert: IdempotencyBatchStatements['insert'] = (table, claims, wait) => ({
+  writes: insertions(table, claims, wait ? 'waiting' : 'those that are not there'),
+  result(results) {
+    const count = results.reduce((sum, { affectedRows }) => sum + affectedRows, 0);
+    if (count === claims.length) return claims.map(() => true);
+    const inserted = new Set(results.flatMap(({ rows }) => rows.map(rowKey)));
+    return claims.map(({ scope, key }) => inserted.has(recordKey(scope, key)));
+  },
+});
+
+/** To be ready for one that is there costs a fifth more for each. */
+export const insertAll: IdempotencyBatchStatements['insertAll'] = (table, claims) =>
+  insertions(table, claims, 'all');
+
+type Insertion = 'all' | 'those that are not there' | 'waiting';
+
+function insertions(
+  table: string,
+  claims: readonly IdempotencyClaim[],
+  how: Insertion,
+): readonly SqlStatement[] {
+  const alike = Map.groupBy(claims, ({ leaseMs, retentionMs }) => `${leaseMs} ${retentionMs}`);
+  return [...alike.values()].map((those) => {
+    const [{ leaseMs, retentionMs }] = those as [IdempotencyClaim];
+    const rows = those.map(({ scope, key, fingerprint, owner }) => ({
+      ...{ scope, idempotency_key: key, fingerprint: Buffer.from(fingerprint, 'hex'), owner },
+    }));
+    const values = [...listedValues(NEW, rows), interval(leaseMs), interval(retentionMs * RETENTION_SLACK)];
+    return { text: insertText(table, rows.length, how), values, prepared: true };
+  });
+}
+
+function insertText(table: string, rows: number, how: Insertion): string {
+  return madeOnce(`insert keys ${table} ${rows === 1} ${how}`, () => {
+    const [lease, retention] = [`$${NEW.length + 1}::interval`, `$${NEW.length + 2}::interval`];
+    const limit = how === 'waiting' ? '' : ` WHERE ${MOMENT}`;
+    const passingOver = how === 'all' ? '' : ' ON CONFLICT DO NOTHING RETURNING scope, idempotency_key';
+    return `INSERT INTO ${quote(table)}
+         (scope, idempotency_key, mode, fingerprint, owner, attempt, lease_until, expires_at, created_at)
+       SELECT scope, idempotency_key, 'leased', fingerprint, owner, 1, now + ${lease}, now + ${retention}, now
+       FROM (SELECT ${NOW} AS now${limit} OFFSET 0) AS clock CROSS JOIN ${listedText(NEW, rows)}
+       ORDER BY scope, idempotency_key${passingOver}`;
+  });
+}
 
 /** As it was claimed, where that is enough: an update that changes no index costs less than half (HOT). */
-const KEPT = `CASE WHEN own.expires_at BETWEEN ${later('given.retention_ms')}
-    AND ${later(`given.retention_ms * ${RETENTION_SLACK}`)}
-  THEN own.expires_at ELSE ${later('given.retention_ms')} END`;
+const kept = (least: string, most: string) =>
+  `CASE WHEN own.expires_at BETWEEN ${least} AND ${most} THEN own.expires_at ELSE ${least} END`;
 
 const CHANGES: Readonly<Record<IdempotencyChange['change'], (table: string) => string>> = {
   complete: (table) =>
     `UPDATE ${table} AS own SET status = given.status, headers = given.headers, body = given.body,
-       expires_at = ${KEPT}
+       expires_at = ${kept(later('given.retention_ms'), later(`given.retention_ms * ${RETENTION_SLACK}`))}
      FROM locked AS given`,
   renew: (table) =>
     `UPDATE ${table} AS own SET lease_until = ${later('given.lease_ms')}, expires_at = ${later('given.retention_ms')}
@@ -92,7 +121,7 @@ const CHANGES: Readonly<Record<IdempotencyChange['change'], (table: string) => s
 const CHANGE = {
   ...ID,
   item: 'integer',
-  owner: 'text',
+  owner: 'uuid',
   change: 'text',
   lease_ms: 'double precision',
   retention_ms: 'double precision',
@@ -104,7 +133,7 @@ const CHANGE = {
 /** Records in progress that are their changers'. */
 const mine = (table: string) =>
   `FROM ${quote(table)} AS own
-   WHERE ${ITS} AND own.owner = given.owner::uuid AND own.status IS NULL AND own.expires_at > ${NOW}`;
+   WHERE ${ITS} AND own.owner = given.owner AND own.status IS NULL AND own.expires_at > ${NOW}`;
 
 const locked = (table: string, lock: string) =>
   `SELECT given.* FROM (SELECT * FROM given ORDER BY scope, idempotency_key) AS given
@@ -123,7 +152,7 @@ export const readForChange: IdempotencyBatchStatements['readForChange'] = (table
  * moment. (A renewal meets the transaction in which its own operation is being completed.)
  */
 export const change: IdempotencyBatchStatements['change'] = (table, changes) => {
-  if (changes.every(({ change }) => change === 'complete')) return completions(table, changes);
+  if (changes.every(isCompletion)) return completions(table, changes);
   const kinds = (Object.keys(CHANGES) as IdempotencyChange['change'][]).filter((kind) =>
     changes.some(({ change }) => change === kind),
   );
@@ -173,24 +202,61 @@ function asRow(change: IdempotencyChange, item: number): Columns {
   }
 }
 
+const isCompletion = (change: IdempotencyChange) => change.change === 'complete';
+
+const COMPLETION = columnsOf({
+  ...ID,
+  ...{ item: 'integer', owner: 'uuid', status: 'integer', headers: 'text', body: 'bytea' },
+});
+
 function completions(
   table: string,
-  changes: readonly IdempotencyChange[],
+  changes: readonly RecordCompletion[],
 ): Decision<readonly ChangedRecord[]> {
-  const given = listed(CHANGE, changes.map(asRow));
-  const some = `SELECT * FROM ${given.text} WHERE num_nonnulls(scope, idempotency_key) = 2 AND ${MOMENT}`;
-  const text = `UPDATE ${quote(table)} AS own SET status = given.status, headers = given.headers, body = given.body,
-      expires_at = ${KEPT}
-    FROM (${some}) AS given
-    WHERE ${ITS} AND own.owner = given.owner::uuid AND own.status IS NULL AND own.expires_at > ${NOW}
-    RETURNING given.item`;
+  const items = changes.map((change, item) => ({ change, item }));
+  const alike = Map.groupBy(items, ({ change }) => change.retentionMs);
+  const writes = [...alike].map(([retentionMs, those]) => {
+    const rows = those.map(({ change: { scope, key, owner, answer }, item }) => ({
+      ...{ scope, idempotency_key: key, item, owner },
+      ...{ status: answer.status, headers: encodedHeaders(answer), body: answer.body },
+    }));
+    const times = [interval(retentionMs), interval(retentionMs * RETENTION_SLACK)];
+    const values = [...listedValues(COMPLETION, rows), ...times];
+    return { text: completionText(table, rows.length), values, prepared: true };
+  });
   return {
-    writes: [{ text, values: given.values, prepared: true }],
-    result([changed]) {
-      const done = new Set(changed?.rows.map(({ item }) => Number(item)));
-      return changes.map((_, item) => (done.has(item) ? 'changed' : 'fenced'));
+    writes,
+    result(results) {
+      const told: ChangedRecord[] = changes.map(() => 'fenced');
+      for (const { rows } of results) for (const { item } of rows) told[Number(item)] = 'changed';
+      return told;
     },
   };
+}
+
+function completionText(table: string, rows: number): string {
+  return madeOnce(`complete keys ${table} ${rows === 1}`, () => {
+    const [least, most] = [1, 2].map((nth) => `${NOW} + $${COMPLETION.length + nth}::interval`) as [
+      string,
+      string,
+    ];
+    return `UPDATE ${quote(table)} AS own SET status = given.status, headers = given.headers, body = given.body,
+      expires_at = ${kept(least, most)}
+    FROM (
+      SELECT * FROM ${listedText(COMPLETION, rows)} WHERE num_nonnulls(scope, idempotency_key) = 2 AND ${MOMENT}
+    ) AS given
+    WHERE ${ITS} AND own.owner = given.owner AND own.status IS NULL AND own.expires_at > ${NOW}
+    RETURNING given.item`;
+  });
+}
+
+/** As text: one that all rows share is read once. */
+function interval(ms: number): string {
+  return `${ms} milliseconds`;
+}
+
+function columnsOf(types: Readonly<Record<string, ColumnType>>): readonly (readonly [string, ColumnType])[] {
+  return Object.entries(types);
 }
 
 /** @param more  The rest of the statement, from its second common table expression on, or its query. */

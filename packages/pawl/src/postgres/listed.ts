@@ -9,6 +9,7 @@ const TYPES: Readonly<Record<ColumnType, number>> = {
   integer: 23,
   bigint: 20,
   'double precision': 701,
+  uuid: 2950,
 };
 
 /**
@@ -98,6 +99,9 @@ function sizeOf(type: ColumnType, value: NonNullable<SqlValue>): number {
     case 'bytea':
       if (value instanceof Uint8Array) return value.byteLength;
       break;
+    case 'uuid':
+      if (typeof value === 'string' && UUID.test(value)) return 16;
+      break;
     case 'text':
       // Otherwise two texts that differ would be stored as one.
       if (typeof value === 'string' && value.isWellFormed()) return Buffer.byteLength(value);
@@ -107,12 +111,16 @@ function sizeOf(type: ColumnType, value: NonNullable<SqlValue>): number {
 
 /** What `sizeOf` has found to be of its type. */
 function write(array: Buffer, at: number, type: ColumnType, value: NonNullable<SqlValue>): void {
-  if (typeof value === 'string') array.write(value, at);
+  if (type === 'uuid') array.write(String(value).replaceAll('-', ''), at, 'hex');
+  else if (typeof value === 'string') array.write(value, at);
   else if (value instanceof Uint8Array) array.set(value, at);
   else if (type === 'integer') array.writeInt32BE(Number(value), at);
   else if (type === 'bigint') array.writeBigInt64BE(BigInt(value as number | bigint), at);
   else array.writeDoubleBE(Number(value), at);
 }
+
+/** As the server writes it. */
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 function unfit(type: ColumnType): StoreError {
   return new StoreError('REJECTED', 'none', `a value that is no ${type}`);
