@@ -18,12 +18,17 @@ const STANDS_LIMIT_MS = 2_000;
 /** The round is drawn after so long, though not all of its orders are being paid. */
 const DRAW_LIMIT_MS = 650;
 
+/** The orders of a cell, which nobody has begun to pay. */
+export interface CellOrders {
+  prepared: readonly PreparedOrder[];
+  /** Absent: they are in the round that sells now. */
+  roundId?: number;
+}
+
 export interface CrewOptions {
-  orders: number;
+  given: CellOrders;
   racers: number;
   strategy: PurchaseStrategyName;
-  /** A number that no other crew on this cluster has. */
-  number: number;
   victim: ArmedInstance | undefined;
   /** Aborted when nobody need ask any more. */
   over: AbortSignal;
@@ -48,26 +53,41 @@ export interface RecoveryCrew {
 }
 
 /**
- * Orders for a cell, with whatever goes wrong at the provider for each of them.
+ * Orders for a cell. To be had before any instance is to die: it would, over what others have left, also while it answers an order.
  *
+ * @param options  `number`: one that no other cell's orders on this cluster have.
  * @throws PreparationError, the signal's reason, the driver's error
+ */
+export async function ordersFor(
+  { databaseUrl, sandbox, frontDoor }: Cluster,
+  { path }: RecoveryCell,
+  { orders, number, signal }: { orders: number; number: number; signal: AbortSignal },
+): Promise<CellOrders> {
+  const round = path.isDrawn ? { roundId: number + 1_000_000 } : {};
+  if (round.roundId !== undefined) await openRound(databaseUrl, round.roundId);
+  const prepared = await prepareOrders({
+    shopUrls: frontDoor.urls,
+    sandboxUrl: sandbox.baseUrl,
+    orders: path.second === undefined ? orders : 2 * orders,
+    openSessions: false,
+    ...round,
+    signal,
+  });
+  return { prepared, ...round };
+}
+
+/**
+ * Those who pay the orders of a cell, with whatever goes wrong at the provider for each of them.
+ *
+ * @throws PreparationError, the signal's reason
  */
 export async function crewOf(
   cluster: Cluster,
   { path, sessionMs, victim: wanted }: RecoveryCell,
-  { orders: count, racers, strategy, number, victim, over, signal }: CrewOptions,
+  { given: { prepared, roundId }, racers, strategy, victim, over, signal }: CrewOptions,
 ): Promise<RecoveryCrew> {
   const { databaseUrl, sandbox } = cluster;
-  const roundId = path.isDrawn ? number + 1_000_000 : undefined;
-  if (roundId !== undefined) await openRound(databaseUrl, roundId);
-  const prepared = await prepareOrders({
-    shopUrls: cluster.frontDoor.urls,
-    sandboxUrl: sandbox.baseUrl,
-    orders: path.second === undefined ? count : 2 * count,
-    openSessions: false,
-    ...(roundId === undefined ? {} : { roundId }),
-    signal,
-  });
+  const count = path.second === undefined ? prepared.length : prepared.length / 2;
   const faults = path.faults ?? [];
   await Promise.all(
     prepared.flatMap(({ orderId }) =>

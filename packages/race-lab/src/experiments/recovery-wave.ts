@@ -12,7 +12,7 @@ import { type ArmedInstance, arm } from '../nemesis/armed-instance.ts';
 import { readLedger } from './purchase-run.ts';
 import type { PurchaseStrategyName } from './purchase-strategies.ts';
 import type { RecoveryCell } from './recovery-cells.ts';
-import { crewOf, type RecoveryCrew } from './recovery-crew.ts';
+import { type CellOrders, crewOf, ordersFor, type RecoveryCrew } from './recovery-crew.ts';
 import { recoveryTimes } from './recovery-settings.ts';
 import type { RunContext } from './run-context.ts';
 
@@ -60,16 +60,19 @@ export async function raceWave(
 ): Promise<CellSeen[]> {
   const { known, nextNumber, patienceMs, signal } = context;
   const startedAt = new Date();
+  const given: CellOrders[] = [];
+  for (const cell of cells) given.push(await ordersFor(cluster, cell, { ...context, number: nextNumber() }));
+  for (const { orderId } of given.flatMap(({ prepared }) => prepared)) known.add(orderId);
   const victims = await Promise.all(cells.map((cell, index) => victimOf(cluster, cell, index, context)));
   const limit = Math.max(...cells.map(({ delayMs, sessionMs }) => delayMs + sessionMs)) + patienceMs;
   const over = AbortSignal.any([signal, AbortSignal.timeout(limit)]);
   const crews: RecoveryCrew[] = [];
   try {
     for (const [index, cell] of cells.entries()) {
-      const options = { ...context, number: nextNumber(), victim: victims[index], over };
-      crews.push(await crewOf(cluster, cell, options));
+      const orders = given[index];
+      if (orders === undefined) continue;
+      crews.push(await crewOf(cluster, cell, { ...context, given: orders, victim: victims[index], over }));
     }
-    for (const { orderId } of crews.flatMap(({ orders }) => orders)) known.add(orderId);
     await Promise.all(
       crews.map((crew, index) =>
         runCell(cluster, cells[index], crew, { victim: victims[index], over, signal }),
