@@ -107,7 +107,7 @@ const recordStore: readonly Mutant[] = [
     file: 'src/postgres/idempotency-batch.ts',
     line: 'ON CONFLICT DO NOTHING',
     why: 'who comes second is no failure of the others',
-    test: store('postgres', 'instances that claim the same keys at the same time share them out'),
+    test: store('postgres', 'of claims that come together each is told what he would have been told alone'),
   },
   {
     file: 'src/postgres/idempotency-batch.ts',
