@@ -280,8 +280,9 @@ function changing(
     keyOf,
     sizeOf: (item) => sizeOf(item) + (item.change === 'complete' ? 2 * item.answer.body.byteLength : 0),
     optimistic(items) {
-      const isFit = items.every(isCompletion) && firsts(items).size === items.length;
-      if (completeAll === undefined || !waitsBriefly || !isFit) return undefined;
+      if (completeAll === undefined || !waitsBriefly) return undefined;
+      const areFit = items.every(isCompletion) && firsts(items).size === items.length;
+      if (!areFit) return undefined;
       return {
         writes: completeAll(table, items),
         outcomes(written) {

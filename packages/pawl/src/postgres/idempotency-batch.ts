@@ -204,25 +204,29 @@ function asRow(change: IdempotencyChange, item: number): Columns {
 
 const isCompletion = (change: IdempotencyChange) => change.change === 'complete';
 
-const COMPLETION = columnsOf({
-  ...ID,
-  ...{ item: 'integer', owner: 'uuid', status: 'integer', headers: 'text', body: 'bytea' },
-});
+/** What the answers of one route mostly have in common is sent once. */
+const COMMON = { status: 'integer', headers: 'text' } as const;
+const ALIKE = columnsOf({ ...ID, item: 'integer', owner: 'uuid', body: 'bytea' });
+const UNLIKE = columnsOf({ ...ID, item: 'integer', owner: 'uuid', body: 'bytea', ...COMMON });
 
 function completions(
   table: string,
   changes: readonly RecordCompletion[],
 ): Decision<readonly ChangedRecord[]> {
   const items = changes.map((change, item) => ({ change, item }));
-  const alike = Map.groupBy(items, ({ change }) => change.retentionMs);
-  const writes = [...alike].map(([retentionMs, those]) => {
+  const writes = [...Map.groupBy(items, ({ change }) => change.retentionMs)].map(([retentionMs, those]) => {
     const rows = those.map(({ change: { scope, key, owner, answer }, item }) => ({
-      ...{ scope, idempotency_key: key, item, owner },
-      ...{ status: answer.status, headers: encodedHeaders(answer), body: answer.body },
+      ...{ scope, idempotency_key: key, item, owner, body: answer.body },
+      ...{ status: answer.status, headers: encodedHeaders(answer) },
     }));
-    const times = [interval(retentionMs), interval(retentionMs * RETENTION_SLACK)];
-    const values = [...listedValues(COMPLETION, rows), ...times];
-    return { text: completionText(table, rows.length), values, prepared: true };
+    const [{ status, headers }] = rows as [(typeof rows)[number]];
+    const areAlike = rows.every((row) => row.status === status && row.headers === headers);
+    const values = [
+      ...listedValues(areAlike ? ALIKE : UNLIKE, rows),
+      ...[interval(retentionMs), interval(retentionMs * RETENTION_SLACK)],
+      ...(areAlike ? [status, headers] : []),
+    ];
+    return { text: completionText(table, rows.length, areAlike), values, prepared: true };
   });
   return {
     writes,
@@ -234,16 +238,18 @@ function completions(
   };
 }
 
-function completionText(table: string, rows: number): string {
-  return madeOnce(`complete keys ${table} ${rows === 1}`, () => {
-    const [least, most] = [1, 2].map((nth) => `${NOW} + $${COMPLETION.length + nth}::interval`) as [
-      string,
-      string,
-    ];
-    return `UPDATE ${quote(table)} AS own SET status = given.status, headers = given.headers, body = given.body,
+function completionText(table: string, rows: number, areAlike: boolean): string {
+  return madeOnce(`complete keys ${table} ${rows === 1} ${areAlike}`, () => {
+    const columns = areAlike ? ALIKE : UNLIKE;
+    const parameter = (nth: number, type: string) => `$${columns.length + nth}::${type}`;
+    const [least, most] = [`${NOW} + ${parameter(1, 'interval')}`, `${NOW} + ${parameter(2, 'interval')}`];
+    const [status, headers] = areAlike
+      ? [parameter(3, COMMON.status), parameter(4, COMMON.headers)]
+      : ['given.status', 'given.headers'];
+    return `UPDATE ${quote(table)} AS own SET status = ${status}, headers = ${headers}, body = given.body,
       expires_at = ${kept(least, most)}
     FROM (
-      SELECT * FROM ${listedText(COMPLETION, rows)} WHERE num_nonnulls(scope, idempotency_key) = 2 AND ${MOMENT}
+      SELECT * FROM ${listedText(columns, rows)} WHERE num_nonnulls(scope, idempotency_key) = 2 AND ${MOMENT}
     ) AS given
     WHERE ${ITS} AND own.owner = given.owner AND own.status IS NULL AND own.expires_at > ${NOW}
     RETURNING given.item`;
