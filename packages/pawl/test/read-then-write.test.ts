@@ -210,6 +210,26 @@ describe.each(forms)('reading, then writing: $on, $over', ({ on, over }) => {
     expect(await stored()).toEqual([]);
   });
 
+  test('all signs of ASCII come back, as text and as bytes', async () => {
+    const all = Array.from({ length: 95 }, (_, index) => String.fromCharCode(32 + index));
+    const texts = [all.join(''), all.filter((sign) => !`'\\`.includes(sign)).join('')];
+    const blob = store.kind === 'postgres' ? 'bytea' : 'blob';
+    await store.query(`CREATE TABLE kept (n integer, t text, b ${blob})`);
+    onTestFinished(async () => void (await store.query('DROP TABLE kept')));
+    const modes = store.kind === 'postgres' ? [{}] : ["''", "'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'"];
+    for (const mode of modes) {
+      const sql = open(typeof mode === 'string' ? { settings: { sql_mode: mode } } : {});
+      const row = statement('INSERT INTO kept VALUES (?, ?, ?)');
+      const values = texts.map((text, n) => ({ ...row, values: [n, text, Buffer.from(text)] }));
+      await readThenWrite(sql, [], () => writing(...values));
+      const { rows } = await sql.execute(statement('SELECT t, b FROM kept ORDER BY n'));
+      expect(rows.map(({ t, b }) => ({ t, b: String(b) }))).toEqual(
+        texts.map((text) => ({ t: text, b: text })),
+      );
+      await store.query('DELETE FROM kept');
+    }
+  });
+
   test('values come back as they were given', async () => {
     const moment = new Date('2024-05-01T12:34:56.789Z');
     const bytes = new Uint8Array([0, 39, 92, 255]);
@@ -282,10 +302,22 @@ describe('values written into a statement', () => {
     );
   });
 
-  test.each(["'", '\\', '"', '`', '\0', '\n', ';', '?', '%', '(', '*', '#', 'é', '\u2019', '\uff07'])(
-    'text with %j is written in hexadecimal digits',
+  test.each(["'", '\\', '\0', '\n', '\x7f', 'é', '\u2019', '\uff07'])(
+    'text with %j is written in hexadecimal digits, and so are bytes',
     (sign) => {
-      expect(written('?', `a${sign}b`)).toBe(`_utf8mb4 0x${Buffer.from(`a${sign}b`).toString('hex')}`);
+      const text = `a${sign}b`;
+      const digits = Buffer.from(text).toString('hex');
+      expect(written('?', text)).toBe(`_utf8mb4 0x${digits}`);
+      expect(written('?', Buffer.from(text))).toBe(`0x${digits}`);
+    },
+  );
+
+  test.each(['"', '`', ';', '?', '%', '(', '*', '#', '[', '~'])(
+    'text with %j, which may be another letter elsewhere, says that it is none',
+    (sign) => {
+      const text = `a${sign}b`;
+      expect(written('?', text)).toBe(`_utf8mb4'${text}'`);
+      expect(written('?', Buffer.from(`-${text}-`).subarray(1, -1))).toBe(`_binary'${text}'`);
     },
   );
 
