@@ -217,8 +217,8 @@ const inOneMessage: readonly Mutant[] = [
   },
   {
     file: 'src/mysql/idempotency-batch.ts',
-    line: "const scope = isOfOneScope ? '' :",
-    replacement: "const scope = isOfOneScope || true ? '' :",
+    line: 'const isOfOneScope = those.every((one) => one.scope === scope);',
+    replacement: 'const isOfOneScope = scope !== undefined;',
     why: 'the same key in another scope is another key',
     test: store(FOR_GROUPS, 'records of several scopes, with other owners each, are completed together'),
   },

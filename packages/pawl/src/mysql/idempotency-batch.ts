@@ -182,10 +182,10 @@ function chosen(
   const isOfOneScope = those.every((one) => one.scope === scope);
   const choices = those.map((one, index) => {
     const key = sql.value(textual(one.key));
-    const scope = isOfOneScope ? '' : ` AND scope = ${sql.value(textual(one.scope))}`;
-    return `WHEN idempotency_key = ${key}${scope} THEN ${sql.value(values[index] ?? null)}`;
+    const its = isOfOneScope ? key : `idempotency_key = ${key} AND scope = ${sql.value(textual(one.scope))}`;
+    return `WHEN ${its} THEN ${sql.value(values[index] ?? null)}`;
   });
-  return `CASE ${choices.join(' ')} END`;
+  return `CASE ${isOfOneScope ? 'idempotency_key ' : ''}${choices.join(' ')} END`;
 }
 
 function isSame(one: SqlValue, other: SqlValue): boolean {
