@@ -167,11 +167,20 @@ const mysql2: readonly Mutant[] = [
   },
   {
     file: 'src/adapters/mysql2.ts',
-    line: `await neverCommitted(() => control('SET TRANSACTION ISOLATION LEVEL READ COMMITTED'));`,
+    line: "{ text: 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED', values: [] },",
     why: 'who waited for a lock reads the row again',
     test: adapters(
       'the adapter: mysql2 > transactions are at READ COMMITTED, where sessions are at REPEATABLE READ',
     ),
+  },
+  {
+    file: 'src/adapters/mysql2.ts',
+    line: "'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',",
+    why: 'nor is it said to each transaction in a pool for groups',
+    test: {
+      file: 'test/adapters.test.ts',
+      name: 'mysql2 > a pool for groups (true) is at READ COMMITTED, and waits a second',
+    },
   },
   {
     file: 'src/adapters/mysql2.ts',
