@@ -35,7 +35,11 @@ test.each(twoStores)(
     const settingsOf = async (port: SqlPort) => (await port.execute({ text, values: [] })).rows;
     const own = await settingsOf(groups);
     expect(own.length).toBeGreaterThanOrEqual(5);
-    expect(own).toEqual(await settingsOf(sql));
+    // On MySQL they wait for a second, and where a guard says for how long: nobody else's outcome hangs on that.
+    const others = (await settingsOf(sql)).map((row) =>
+      /lock_wait_timeout/.test(String(row.Variable_name)) ? { ...row, Value: '1' } : row,
+    );
+    expect(own).toEqual(others);
     // Within the transaction too, which says for itself what its isolation is.
     expect(groups.readThenWrite).toBeDefined();
     expect(
