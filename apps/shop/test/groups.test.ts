@@ -37,7 +37,7 @@ test.each(twoStores)(
     expect(own.length).toBeGreaterThanOrEqual(5);
     // On MySQL they wait for a second, and where a guard says for how long: nobody else's outcome hangs on that.
     const others = (await settingsOf(sql)).map((row) =>
-      /lock_wait_timeout/.test(String(row.Variable_name)) ? { ...row, Value: '1' } : row,
+      /^innodb_lock_wait_timeout/.test(String(row.Variable_name)) ? { ...row, Value: '1' } : row,
     );
     expect(own).toEqual(others);
     // Within the transaction too, which says for itself what its isolation is.

@@ -69,9 +69,9 @@ export interface GroupWork<Item, Result extends Settled> {
   ): BatchDecision<Result> | InterimBatchDecision<Result>;
   /**
    * What the items come to where all is as it usually is, in statements that see to it themselves, and fail where it is not so: then
-   * nothing was committed, and they are read for and decided as always. It saves a round trip, and the reading. An item that would not
-   * be `done` is no reason to fail, but for nobody being held. Must not wait for the rows of others for longer than a moment, and not
-   * change anything outside. Undefined: not for these.
+   * nothing was committed, and they are read for and decided as always. It saves a round trip, and the reading. It may fail for any
+   * reason, but nobody is passed over. Must not wait for a row of others for longer than a moment, and not change anything outside.
+   * Undefined: not for these.
    *
    * @see Kung and Robinson, "On Optimistic Methods for Concurrency Control" (1981): to go on as if nobody were in the way, and to check
    *   before the commit
@@ -321,7 +321,7 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     let foundKeys = false;
     for (let attempt = 1; ; attempt++) {
       try {
-        const isFirst = attempt === 1 && !foundKeys && split === undefined;
+        const isFirst = attempt === 1 && split === undefined;
         outcomes =
           (isFirst && !wait ? await this.#tryOptimistic(batch) : undefined) ??
           (await this.#transact(batch, wait));
@@ -377,10 +377,10 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
       this.#pessimistic.left--;
       return undefined;
     }
-    const decided = this.#work.optimistic?.(batch.map(({ item }) => item));
-    if (decided === undefined) return undefined;
-    const { writes, outcomes } = decided;
     try {
+      const decided = this.#work.optimistic?.(batch.map(({ item }) => item));
+      if (decided === undefined) return undefined;
+      const { writes, outcomes } = decided;
       const settled = await readThenWrite(this.#sql, [], () => ({
         writes,
         result: (written) => outcomesFrom(outcomes, written, batch.length),

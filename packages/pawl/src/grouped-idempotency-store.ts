@@ -39,6 +39,9 @@ const MOMENT_MS = 50;
 /** How much the latest claim says of the next. */
 const RECENT = 0.05;
 
+/** With one in a hundred that is not, every third batch would have one. */
+const NEARLY_ALL = 0.999;
+
 /** How often somebody may come in between before a claim gives up. */
 const TURNS = 10;
 
@@ -74,7 +77,11 @@ export function groupedIdempotencyStore(
   const groupOf = <Item, Value>(work: GroupWork<Item, Done<Value>>, step: string, maxShare: number) =>
     groupCommit(sql, work, { maxShare, ...settings, name: `${name} ${step}` });
   const lookups = groupOf(looking(sql, table), 'look', 1);
-  const inserts = groupOf(inserting(sql, table), 'claim', HALF);
+  const inserts = groupOf(
+    inserting(sql, table, () => freshness > NEARLY_ALL),
+    'claim',
+    HALF,
+  );
   const changes = groupOf(changing(sql, table), 'change', HALF);
   if (options.together === false || sql.readThenWrite === undefined) return alone;
 
@@ -230,16 +237,17 @@ function looking({ dialect }: SqlPort, table: string): GroupWork<IdempotencyReco
 function inserting(
   { dialect, waitsBriefly = false }: SqlPort,
   table: string,
+  areFresh: () => boolean,
 ): GroupWork<IdempotencyClaim, Done<'claimed' | 'late' | Row>> {
   const { find, insert, insertsWaitForLocks, insertAll } = dialect.idempotencyBatch;
   const mustLimit = insertsWaitForLocks && !waitsBriefly;
   return {
     keyOf,
     sizeOf,
-    // Most are not there. One by itself is a message anyway, where none is looked for first.
+    // One that is there fails all, and leaves a line in the log of the server. One by itself is a message anyway, where none is looked for first.
     optimistic(items) {
       const isMessage = items.length === 1 && !insertsWaitForLocks;
-      if (mustLimit || isMessage || firsts(items).size < items.length) return undefined;
+      if (mustLimit || isMessage || !areFresh() || firsts(items).size < items.length) return undefined;
       return { writes: insertAll(table, items), outcomes: () => items.map(() => done('claimed')) };
     },
     // Whoever waits, waits in the insertion itself. By then it may be there.

@@ -26,6 +26,8 @@ export type {
   GroupedCallClaims,
   GroupedCallSettlements,
   GroupedDurableCall,
+  OptimisticClaims,
+  OptimisticSettlements,
   Settlement,
 } from './durable-call-group.ts';
 export {
@@ -205,6 +207,8 @@ export type {
   ChangedRecord,
   ClaimExpiry,
   Columns,
+  ColumnType,
+  ColumnTypes,
   CompletedCall,
   Decision,
   DurableCallBatchStatements,
@@ -215,6 +219,7 @@ export type {
   LockMode,
   Migration,
   PawlTables,
+  RecordCompletion,
   RedisListener,
   RedisPort,
   RedisSubscriber,

@@ -68,8 +68,8 @@ export interface SqlPort<Transaction extends SqlTransaction = SqlTransaction> ex
    * COMMIT and what `decide` makes of their results. Nothing is held while anything else is waited for. Where the last decision
    * has no `writes`, or one throws, it is rolled back, and a limit of `limitLockWait` with it.
    *
-   * Without `reads` it is one round trip where it can be. The writes, or a single one, may then be a transaction by themselves, at the
-   * session's own isolation level.
+   * Without `reads` it is one round trip where it can be. A single write is then a transaction by itself, at the session's
+   * own isolation level.
    *
    * Absent where the driver, or the way in which it was set up, sends but one statement at a time: use `readThenWrite`, which
    * does the same in more round trips there.
@@ -392,7 +392,7 @@ export interface BatchStatements {
   }): readonly SqlStatement[];
   /**
    * As `updateRows`, of rows that are there, hold `expect` and are nobody else's: where one is not so, it fails (`REJECTED`, or
-   * `LOCK_TIMEOUT` after a moment), and with it the transaction. Nothing is read for it, so it goes in one message with what follows.
+   * `LOCK_TIMEOUT` after a moment for each row), and with it the transaction. Nothing is read for it, so it goes in one message with what follows.
    */
   changeRows(rows: {
     table: string;

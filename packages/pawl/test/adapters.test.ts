@@ -16,6 +16,7 @@ import {
   done,
   lockRow,
   MisuseError,
+  readThenWrite,
   refused,
   type SqlPort,
   type SqlSession,
@@ -675,7 +676,7 @@ describe('mysql2', () => {
   });
 
   test.each([true, false])(
-    'a pool for groups (%s) is at READ COMMITTED, and waits a second',
+    'a pool that is for groups (%s) is at READ COMMITTED and waits a second, and any other sees to that in each transaction',
     async (forGroups) => {
       const settings = { tx_isolation: `'REPEATABLE-READ'`, innodb_lock_wait_timeout: '7' };
       const sql = store.open({ over: 'together', forGroups, connections: 1, settings });
@@ -695,6 +696,17 @@ describe('mysql2', () => {
       // Each of its transactions, the second as the first.
       expect(await readTwice('one')).toBe(1);
       expect(await readTwice('two')).toBe(2);
+      const reads = [
+        'SELECT * FROM counter FOR UPDATE',
+        'SELECT trx_isolation_level AS level FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = CONNECTION_ID()',
+      ].map((text) => ({ text, values: [] }));
+      if (!forGroups) return;
+      // Also where it is not said. (The table is kept for a tenth of a second: nobody else reads it.)
+      const level = readThenWrite(sql, reads, ([, its]) => ({
+        writes: [],
+        result: () => its?.rows[0]?.level,
+      }));
+      expect(await level).toBe('READ COMMITTED');
     },
   );
 

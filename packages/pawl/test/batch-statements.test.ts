@@ -114,6 +114,43 @@ describe.each(['postgres', 'mariadb'] as const)('statements about many rows on %
       expect(await prices()).toEqual([null, null, null, null]);
     });
 
+    if (on === 'postgres')
+      test('and leave no limit of waiting behind', async () => {
+        const one = store.open({ over: 'together', connections: 1 });
+        const limit = async () =>
+          (await one.execute({ text: 'SHOW lock_timeout', values: [] })).rows[0]?.lock_timeout;
+        const before = await limit();
+        expect(before).not.toBe('50ms');
+        const change = (guest: string) =>
+          readThenWrite(one, [], () => ({
+            writes: [
+              ...guestsOf(one.dialect.batch, seats(['A', 1]), guest),
+              { text: "UPDATE seat SET price = 6 WHERE hall = 'A'", values: [] },
+            ],
+            result: () => 'changed',
+          }));
+        for (let time = 0; time < 2; time++) {
+          expect(await change('ann')).toBe('changed');
+          expect(await limit()).toBe(before);
+          await expect(change('nobody')).rejects.toMatchObject({ code: 'REJECTED' });
+          expect(await limit()).toBe(before);
+        }
+      });
+
+    if (on === 'postgres')
+      test('in the order of their keys, whatever order they come in', () => {
+        const [change] = guestsOf(sql.dialect.batch, seats(['B', 1], ['A', 10], ['A', 9]), 'ann');
+        const [sorted] = guestsOf(sql.dialect.batch, seats(['A', 9], ['A', 10], ['B', 1]), 'ann');
+        expect(change?.values).toEqual(sorted?.values);
+      });
+
+    test('by an expectation, and never without one', () => {
+      const keys = seats(['A', 1]);
+      const change = () =>
+        sql.dialect.batch.changeRows({ table: 'seat', keys, expect: {}, set: [{ price: 5 }] });
+      expect(change).toThrow(MisuseError);
+    });
+
     test('also by what they hold when they are no longer another’s', async () => {
       const holder = await store.connect();
       await holder.begin('READ COMMITTED');

@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { barrier, until } from '../../../test/barrier.ts';
 import { type CommitFate, startProxy } from '../../../test/proxy.ts';
-import { done, HELD, observe, refused } from '../src/index.ts';
+import { done, HELD, observe, readThenWrite, refused } from '../src/index.ts';
 import {
   answered,
   booked,
   type InstanceOptions,
   openStage,
+  SCOPE_TEXT,
   type Scene,
   type Stage,
   told,
@@ -361,6 +362,19 @@ describe.each([
     expect(words.slice(0, 2).toSorted()).toEqual(['done', 'wrong-state']);
     expect(told(outcomes[2] as never)).toEqual({ ...(first as object), replayed: true });
     expect(scene.receiver.made(parcel)).toBe(2);
+  });
+
+  test('a call that is settled is not completed once more under the same fence', async () => {
+    const parcel = await scene.parcel();
+    const { bookTogether } = scene.instance(TOGETHER);
+    const first = told(await bookTogether(parcel));
+    const sql = stage.database.open({ over: 'together', connections: 1 });
+    const call = { id: { scope: SCOPE_TEXT, key: parcel }, fence: 1, retentionMs: 1_000 };
+    const answer = { status: 200, headers: {}, body: Buffer.from('another') };
+    const again = sql.dialect.durableCallBatch.completeFenced('pawl_durable_call', [{ ...call, answer }]);
+    const completed = readThenWrite(sql, [], () => ({ writes: again, result: () => 'completed' }));
+    await expect(completed).rejects.toMatchObject({ code: 'REJECTED', effect: 'none' });
+    expect(told(await bookTogether(parcel))).toEqual({ ...(first as object), replayed: true });
   });
 
   test('whose record is gone has lost his fence, and is told so at once', async () => {

@@ -397,6 +397,22 @@ describe('a batch', () => {
       expect(batches).toEqual([]);
     });
 
+    test('is read for where it cannot even be said', async () => {
+      const { work, batches } = noted();
+      const group = groupCommit<string, Settled>(
+        waitingPort(nextTurn),
+        {
+          ...work,
+          optimistic() {
+            throw refusal('REJECTED');
+          },
+        },
+        OPTIONS,
+      );
+      expect(await group.submit('a')).toEqual(done(undefined));
+      expect(batches).toEqual([['a']]);
+    });
+
     test('is not asked for once more where nobody is there', async () => {
       const { group, batches } = optimistic(refusal('UNAVAILABLE'));
       await expect(group.submit('a')).rejects.toMatchObject({ code: 'UNAVAILABLE' });

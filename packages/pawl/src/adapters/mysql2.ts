@@ -113,7 +113,7 @@ const sessionOf = new WeakMap<Mysql2Connection, Mysql2Session>();
 export interface Mysql2PortOptions extends Mysql2Options {
   /**
    * The pool is for groups (`groupCommit` and what is built on it), and for nothing else. Each new connection is set, after `setUp`, to
-   * READ COMMITTED, which is then not said to each transaction, and to wait for what others have locked for a second at most, but where a
+   * READ COMMITTED, which is then not said to each transaction, and to wait for rows that others have locked for a second at most, but where a
    * guard says for how long. Groups try then in one message what they would otherwise do in two. Default: false.
    */
   readonly forGroups?: boolean;
@@ -122,7 +122,7 @@ export interface Mysql2PortOptions extends Mysql2Options {
 /** InnoDB counts whole seconds. */
 const FOR_GROUPS: readonly string[] = [
   'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
-  'SET SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 1',
+  'SET SESSION innodb_lock_wait_timeout = 1',
 ];
 
 /**

@@ -122,6 +122,7 @@ class Exchange {
     message.sync();
     // In one piece: each would wake the server, and cost as much as the whole.
     if (connection.stream.writable) connection.stream.write(Buffer.concat(pieces));
+    pieces.length = 0;
     this.#begin();
   }
 
@@ -231,9 +232,7 @@ const names = new Map<string, string>();
 function nameOf(text: string): string {
   let name = names.get(text);
   if (name === undefined) {
-    // One word names itself: whoever looks at what is on its way still sees a COMMIT.
-    const isWord = /^[A-Z]+$/.test(text);
-    name = `pawl-${isWord ? text.toLowerCase() : createHash('sha256').update(text).digest('hex').slice(0, 24)}`;
+    name = `pawl_${createHash('sha256').update(text).digest('hex').slice(0, 24)}`;
     names.set(text, name);
   }
   return name;

@@ -152,7 +152,25 @@ export function pgPort(pool: PgPool, { prepared = true }: PgPortOptions = {}): S
 }
 
 const BEGIN: SqlStatement = { text: 'BEGIN ISOLATION LEVEL READ COMMITTED', values: [], prepared: true };
-const COMMIT: SqlStatement = { text: 'COMMIT', values: [], prepared: true };
+const COMMIT: SqlStatement = { text: 'COMMIT', values: [] };
+
+/** Of sessions in which a message may be a transaction: whether it would be READ COMMITTED, by the session's default when it was first asked. */
+const isReadCommitted = new WeakMap<PgClient, boolean>();
+const DEFAULT_ISOLATION: SqlStatement = {
+  text: "SELECT current_setting('default_transaction_isolation') AS level",
+  values: [],
+};
+
+/** Such a client takes several statements in one message, and tells whether a transaction is open after it. */
+function tellsTransactions(client: PgClient): client is PgClient & { getTransactionStatus(): string | null } {
+  return canExchange(client) && 'getTransactionStatus' in client;
+}
+
+/** In a transaction that somebody has left open nothing was committed, and it ends with the connection. */
+function requireIdle(client: PgClient): void {
+  if (!tellsTransactions(client) || client.getTransactionStatus() === 'I') return;
+  throw new StoreError('ROLLED_BACK', 'none', 'the connection was given back in the middle of a transaction');
+}
 
 /** PostgreSQL answers ROLLBACK, and no error, to the COMMIT of a transaction in which a statement failed. */
 function requireCommitted({ command }: PgResult): void {
@@ -186,14 +204,19 @@ async function readThenWrite<T>(
       if (begun) broken = await rollback(client).then(...endings);
       return result([]);
     }
-    // Up to its Sync a message is a transaction by itself, as a statement is.
-    if (!begun && (writes.length === 1 || canExchange(client))) {
-      return result((await together(client, writes, prepared)).map(normalise));
+    // By itself it is a transaction, and needs no COMMIT; and so are several up to their Sync.
+    if (!begun && (writes.length === 1 || isReadCommitted.get(client) === true)) {
+      const written = await together(client, writes, prepared);
+      requireIdle(client);
+      return result(written.map(normalise));
     }
-    const written = await send([...writes, COMMIT]);
+    const asks = !begun && tellsTransactions(client) && isReadCommitted.get(client) === undefined;
+    const asked = asks ? [DEFAULT_ISOLATION] : [];
+    const written = await send([...asked, ...writes, COMMIT]);
     begun = false;
     requireCommitted(written.at(-1) as PgResult);
-    return result(written.slice(0, -1).map(normalise));
+    if (asks) isReadCommitted.set(client, written[0]?.rows[0]?.level === 'read committed');
+    return result(written.slice(asked.length, -1).map(normalise));
   } catch (error) {
     broken = spoils(error) || (begun && (await rollback(client).then(...endings)));
     throw error;
@@ -228,7 +251,7 @@ const STALE_STATEMENTS = new Set(['26000', '0A000']);
 /** Whether the session is of no use after this error. */
 function spoils(error: unknown): boolean {
   if (!(error instanceof StoreError)) return false;
-  if (error.code === 'CONNECTION_LOST') return true;
+  if (error.code === 'CONNECTION_LOST' || error.code === 'ROLLED_BACK') return true;
   const { cause } = error;
   return cause instanceof Error && 'code' in cause && STALE_STATEMENTS.has(String(cause.code));
 }

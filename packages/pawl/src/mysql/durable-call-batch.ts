@@ -74,7 +74,7 @@ export const completeFenced: DurableCallBatchStatements['completeFenced'] = (tab
     lockingAll(
       table,
       those.map(({ id }) => idColumns(id)),
-      (sql) => [sql.matches({ fence, expires_at: null })],
+      { fence, expires_at: null },
     ),
   ),
   ...complete(table, calls),

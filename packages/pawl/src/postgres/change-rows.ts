@@ -1,6 +1,8 @@
-import type { BatchStatements, SqlStatement, SqlValue } from '../ports.ts';
+import { requireCondition } from '../columns.ts';
+import type { BatchStatements, Columns, SqlStatement, SqlValue } from '../ports.ts';
 import { updateRows } from './batch.ts';
 import { quote } from './sql.ts';
+import { MOST_TEXTS } from './texts.ts';
 
 /**
  * How long a batch waits for others who have one of its rows, in milliseconds: until they commit, if they are a batch too; and not for
@@ -12,9 +14,21 @@ export const MOMENT = `(SELECT set_config('lock_timeout', '${MOMENT_MS}ms', true
 /** Fails with 22012, `division_by_zero`, where `changed` are not so many. */
 const areSo = (parameter: string) => `SELECT 1 / (count(*) = ${parameter}::bigint)::integer FROM changed`;
 
-/** What waits for a row looks at it once more before it changes it, so `expect` is what it holds then. */
+/**
+ * What waits for a row looks at it once more before it changes it, so `expect` is what it holds then.
+ *
+ * In the order of their keys, as far as the server keeps to it: two batches that share several rows wait for one another in one direction.
+ */
 export const changeRows: BatchStatements['changeRows'] = ({ table, keys, expect, set, types }) => {
-  const [update] = updateRows({ table, keys, set, types }) as [SqlStatement];
+  requireCondition(expect);
+  const rows = keys.map((key, index) => ({ key, set: set[index] ?? {} }));
+  rows.sort((one, other) => compareKeys(one.key, other.key));
+  const [update] = updateRows({
+    table,
+    keys: rows.map(({ key }) => key),
+    set: rows.map((row) => row.set),
+    types,
+  }) as [SqlStatement];
   const values: SqlValue[] = [...update.values];
   let conditions = '';
   for (const [name, value] of Object.entries(expect)) {
@@ -22,6 +36,17 @@ export const changeRows: BatchStatements['changeRows'] = ({ table, keys, expect,
   }
   return [changing(update.text, conditions, values, keys.length)];
 };
+
+function compareKeys(one: Columns, other: Columns): number {
+  for (const [name, value] of Object.entries(one)) {
+    const another = other[name] ?? null;
+    if (value === another || value === null || another === null) continue;
+    const areText = typeof value === 'string' || typeof another === 'string';
+    if (areText ? String(value) < String(another) : value < another) return -1;
+    if (areText ? String(value) > String(another) : value > another) return 1;
+  }
+  return 0;
+}
 
 const texts = new Map<string, Map<string, string>>();
 
@@ -35,6 +60,7 @@ export function changing(
   values: readonly SqlValue[],
   rows: number,
 ): SqlStatement {
+  if (texts.size > MOST_TEXTS) texts.clear();
   const ofUpdate = texts.get(update) ?? new Map<string, string>();
   texts.set(update, ofUpdate);
   let text = ofUpdate.get(conditions);

@@ -54,7 +54,7 @@ export const insertsWaitForLocks = false;
 const NEW = columnsOf({ ...ID, fingerprint: 'bytea', owner: 'uuid' });
 
 /**
- * In the order of their keys: two batches that share several records wait for one another in one direction only.
+ * In the order of their keys: two batches that share several records, kept for as long, wait for one another in one direction only.
  *
  * What is the same for all is made once: when it is now, and when the leases are over.
  */
@@ -256,9 +256,9 @@ function completionText(table: string, rows: number, areAlike: boolean): string 
   });
 }
 
-/** As text: one that all rows share is read once. */
+/** As text: one that all rows share is read once. In seconds, since before PostgreSQL 15 it has 31 bits. */
 function interval(ms: number): string {
-  return `${ms} milliseconds`;
+  return `${ms / 1_000} seconds`;
 }
 
 function columnsOf(types: Readonly<Record<string, ColumnType>>): readonly (readonly [string, ColumnType])[] {
