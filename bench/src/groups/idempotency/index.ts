@@ -24,6 +24,8 @@ import { IN_PROGRESS, RAN, REPLAYED, RESULT_BYTES } from './result.ts';
 
 /** How long it takes: what one round does with one row. */
 export interface IdempotencyScale {
+  /** For the first round, which is not counted: what has just been started compiles while it answers. */
+  readonly warmUpMs: number;
   readonly roundMs: number;
   /** Whether the rows are measured that no ratio needs. */
   readonly peers: boolean;
@@ -33,8 +35,8 @@ export interface IdempotencyScale {
 const FEW = 1;
 const MANY = 64;
 
-const FULL: IdempotencyScale = { roundMs: 1_500, peers: true, callers: [MANY, FEW] };
-const QUICK: IdempotencyScale = { roundMs: 400, peers: false, callers: [MANY] };
+const FULL: IdempotencyScale = { warmUpMs: 2_000, roundMs: 1_500, peers: true, callers: [MANY, FEW] };
+const QUICK: IdempotencyScale = { warmUpMs: 1_200, roundMs: 400, peers: false, callers: [MANY] };
 
 /** What every row must get right: so many keys, each asked with so often at about the same time. */
 const RACE = { keys: 16, requests: 8, callers: 64 };
@@ -63,7 +65,13 @@ export async function measureIdempotency(
   const records = await openRecords(servers);
   const part = (kind: Kind, callers: number): OperationPart<IdempotencySpec> => ({
     part: partOf(kind, callers),
-    setting: { callers, processes: 1, 'result bytes': RESULT_BYTES, 'round ms': scale.roundMs },
+    setting: {
+      callers,
+      processes: 1,
+      'result bytes': RESULT_BYTES,
+      'warm-up ms': scale.warmUpMs,
+      'round ms': scale.roundMs,
+    },
     limit: { row: kind === 'fresh' ? BARE_SET : BARE_GET, figure: PER_SECOND },
     specs: specs.filter(({ kinds }) => kinds.includes(kind)),
     async roundTrips({ where }) {
@@ -73,7 +81,8 @@ export async function measureIdempotency(
     },
     measure(spec, load, round, roundTrips) {
       const row = { spec, load, records, servers };
-      return measureKeys(row, kind, callers, scale.roundMs, { first: round === 0, roundTrips });
+      const durationMs = round === 0 ? scale.warmUpMs : scale.roundMs;
+      return measureKeys(row, kind, callers, durationMs, { first: round === 0, roundTrips });
     },
   });
   try {
