@@ -16,7 +16,7 @@ export interface HttpScale {
 
 /** A service that has served some thousand requests runs compiled code, and one that has served a hundred does not. */
 const FULL: HttpScale = { requests: 640, warmUp: 4_000 };
-const QUICK: HttpScale = { requests: 80, warmUp: 800 };
+const QUICK: HttpScale = { requests: 80, warmUp: 600 };
 
 /** Many clients at once, and one who waits for each answer. */
 const CALLERS = [16, 1] as const;

@@ -36,7 +36,7 @@ const FEW = 1;
 const MANY = 64;
 
 const FULL: IdempotencyScale = { warmUpMs: 2_000, roundMs: 1_500, peers: true, callers: [MANY, FEW] };
-const QUICK: IdempotencyScale = { warmUpMs: 1_200, roundMs: 400, peers: false, callers: [MANY] };
+const QUICK: IdempotencyScale = { warmUpMs: 800, roundMs: 400, peers: false, callers: [MANY] };
 
 /** What every row must get right: so many keys, each asked with so often at about the same time. */
 const RACE = { keys: 16, requests: 8, callers: 64 };

@@ -23,7 +23,7 @@ export interface LocksScale {
 }
 
 const FULL: LocksScale = { contendedMs: 2_000, bursts: 5, uncontendedMs: 1_500 };
-const QUICK: LocksScale = { contendedMs: 450, bursts: 1, uncontendedMs: 200 };
+const QUICK: LocksScale = { contendedMs: 400, bursts: 1, uncontendedMs: 200 };
 
 /** How many rounds a row that takes locks of its own has to warm up. */
 const WARM_UPS = 2;

@@ -22,7 +22,7 @@ export interface PurchaseScale {
 }
 
 const FULL: PurchaseScale = { warmUpMs: 2_000, roundMs: 1_500, peers: true };
-const QUICK: PurchaseScale = { warmUpMs: 1_200, roundMs: 400, peers: false };
+const QUICK: PurchaseScale = { warmUpMs: 800, roundMs: 400, peers: false };
 
 const FEW = 1;
 const MANY = 64;

@@ -16,7 +16,7 @@ export interface ShopScale {
 }
 
 const FULL: ShopScale = { warmUpMs: 2_000, roundMs: 2_000 };
-const QUICK: ShopScale = { warmUpMs: 1_200, roundMs: 400 };
+const QUICK: ShopScale = { warmUpMs: 800, roundMs: 400 };
 
 const CONNECTIONS = 64;
 const CONTENDERS = new URL('./contenders.ts', import.meta.url);
