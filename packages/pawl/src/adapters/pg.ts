@@ -151,7 +151,7 @@ export function pgPort(pool: PgPool, { prepared = true }: PgPortOptions = {}): S
   };
 }
 
-const BEGIN: SqlStatement = { text: 'BEGIN ISOLATION LEVEL READ COMMITTED', values: [], prepared: true };
+const BEGIN: SqlStatement = { text: 'BEGIN ISOLATION LEVEL READ COMMITTED', values: [] };
 const COMMIT: SqlStatement = { text: 'COMMIT', values: [] };
 
 /** Of sessions in which a message may be a transaction: whether it would be READ COMMITTED, by the session's default when it was first asked. */
