@@ -103,7 +103,7 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
     return this.#grouped.sizeOf?.(claim) ?? 0;
   }
 
-  /** Of those that are refused the fewest are looked up. */
+  /** While hardly anybody is refused: one who is has all of them read for. */
   optimistic(
     items: readonly ClaimItem<Claim, Request>[],
   ): OptimisticDecision<ClaimResult<Objection>> | undefined {
