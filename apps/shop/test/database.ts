@@ -37,6 +37,8 @@ const WAITING = `FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datnam
 
 function postgresTables(connectionString: string): ShopTables {
   const pool = new pg.Pool({ connectionString, max: 3 });
+  // A server that is killed says so also to connections that are being ended, which the pool does not listen to any more.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   const sql = async (text: string, values: unknown[] = []) => (await pool.query(text, values)).rows as Rows;
   async function hold(text: string): Promise<Holder> {
     const client = await pool.connect();
