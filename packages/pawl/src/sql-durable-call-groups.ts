@@ -33,7 +33,7 @@ const HALF = 0.5;
 /** How much the latest batch says of the next. */
 const RECENT = 0.2;
 
-/** With a tenth of the latest refused, a batch of ten would be one in three. */
+/** With a tenth of the latest refused, of the batches of ten but a third would hold. */
 const FEW = 0.01;
 
 export function sqlDurableCallGroups(
