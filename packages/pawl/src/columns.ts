@@ -48,6 +48,7 @@ export function columnsOf(rows: readonly Columns[]): readonly string[] {
   const [first = {}] = rows;
   const columns = Object.keys(first);
   requireCondition(first);
+  if (rows.length <= 1) return columns;
   for (const row of rows) {
     const same = Object.keys(row).length === columns.length && columns.every((column) => column in row);
     if (!same) throw new MisuseError(`rows of one batch must have the same columns: ${columns.join(', ')}`);
@@ -58,6 +59,7 @@ export function columnsOf(rows: readonly Columns[]): readonly string[] {
 /** What a row is set to must not depend on the order in which a server looks at keys, and at columns. */
 export function requireChanges(keys: readonly Columns[], set: readonly Columns[]): void {
   merge(keys[0] ?? {}, set[0] ?? {});
+  if (keys.length <= 1) return;
   const distinct = new Set(keys.map((key) => JSON.stringify(Object.values(key).map(String))));
   if (distinct.size < keys.length) throw new MisuseError('a row comes twice among those that are set');
 }

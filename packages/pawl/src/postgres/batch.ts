@@ -3,7 +3,7 @@ import { StoreError } from '../errors.ts';
 import type { BatchStatements, Columns, ColumnType, ColumnTypes, SqlStatement, SqlValue } from '../ports.ts';
 import { listedText, listedValues } from './listed.ts';
 import { NOW, quote, SqlText } from './sql.ts';
-import { madeOnce } from './texts.ts';
+import { MOST_TEXTS, madeOnce } from './texts.ts';
 
 /**
  * Rows come as one parameter, JSON, and have the types of their table's columns: so the statement is the same for a batch of every size,
@@ -160,19 +160,40 @@ function source(
   types: ColumnTypes | undefined,
 ): { readonly shape: string; readonly from: () => string; readonly values: readonly SqlValue[] } {
   const names = columnsOf(rows);
-  const typed: [string, ColumnType][] = [];
-  for (const name of names) {
-    const type = types?.[name];
-    if (type === undefined) {
-      return { shape: 'json', from: () => given(table), values: [jsonList(names, rows)] };
-    }
-    typed.push([name, type]);
+  const typed = types && typedColumns(names, types);
+  if (typed === undefined) {
+    return { shape: 'json', from: () => given(table), values: [jsonList(names, rows)] };
   }
+  const { columns, name } = typed;
   return {
-    shape: `${rows.length === 1 ? 'one' : 'many'} ${typed}`,
-    from: () => listedText(typed, rows.length),
-    values: listedValues(typed, rows),
+    shape: rows.length === 1 ? `one ${name}` : name,
+    from: () => listedText(columns, rows.length),
+    values: listedValues(columns, rows),
   };
+}
+
+interface Typed {
+  readonly columns: readonly (readonly [name: string, type: ColumnType])[];
+  /** Of the columns with their types, apart from all others'. */
+  readonly name: string;
+}
+
+/** By the types that a program gives each time, and the names. */
+const known = new WeakMap<ColumnTypes, Map<string, Typed | undefined>>();
+
+/** @returns undefined: of one of them no type is given. */
+function typedColumns(names: readonly string[], types: ColumnTypes): Typed | undefined {
+  const ofTypes = known.get(types) ?? new Map<string, Typed | undefined>();
+  const key = names.join();
+  if (ofTypes.has(key)) return ofTypes.get(key);
+  const columns: [string, ColumnType][] = [];
+  for (const name of names) {
+    const type = types[name];
+    if (type !== undefined) columns.push([name, type]);
+  }
+  const typed = columns.length < names.length ? undefined : { columns, name: String(columns) };
+  if (ofTypes.size < MOST_TEXTS) known.set(types, ofTypes.set(key, typed));
+  return typed;
 }
 
 function statement(text: string, rows: readonly Columns[]): SqlStatement {

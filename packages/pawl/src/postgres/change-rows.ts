@@ -22,7 +22,7 @@ const areSo = (parameter: string) => `SELECT 1 / (count(*) = ${parameter}::bigin
 export const changeRows: BatchStatements['changeRows'] = ({ table, keys, expect, set, types }) => {
   requireCondition(expect);
   const rows = keys.map((key, index) => ({ key, set: set[index] ?? {} }));
-  rows.sort((one, other) => compareKeys(one.key, other.key));
+  if (rows.length > 1) rows.sort((one, other) => compareKeys(one.key, other.key));
   const [update] = updateRows({
     table,
     keys: rows.map(({ key }) => key),
