@@ -212,6 +212,8 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   /** All that have no outcome yet and are in no transaction. */
   #waiting = 0;
   #running = false;
+  /** Of the latest batch. */
+  #size = Number.NaN;
 
   constructor(sql: SqlPort, work: GroupWork<Item, Result>, settings: Required<GroupCommitOptions>) {
     this.#sql = sql;
@@ -278,9 +280,11 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   async #run(): Promise<void> {
     let tell = nothing;
     do {
-      // Whoever comes in the same turn of the event loop comes along.
-      await nextTurn();
+      // Whoever comes in the same turn of the event loop comes along; whoever came alone the last time does not wait for them.
+      const isAlone = this.#queue.length === 1 && this.#size === 1;
+      await (isAlone ? undefined : nextTurn());
       const batch = this.#take(this.#queue, this.#settings.maxShare);
+      this.#size = batch.length;
       const committed = batch.length > 0 ? this.#commit(batch, false) : undefined;
       // While the database is at the next: what callers make of their outcomes takes about as long as it does.
       setImmediate(tell);
