@@ -76,7 +76,7 @@ export function groupedIdempotencyStore(
   const alone = sqlIdempotencyStore(sql, { table });
   const groupOf = <Item, Value>(work: GroupWork<Item, Done<Value>>, step: string, maxShare: number) =>
     groupCommit(sql, work, { maxShare, ...settings, name: `${name} ${step}` });
-  const lookups = groupOf(looking(sql, table), 'look', 1);
+  const lookups = groupOf(looking(sql, table), 'look', HALF);
   const inserts = groupOf(
     inserting(sql, table, () => freshness > NEARLY_ALL),
     'claim',

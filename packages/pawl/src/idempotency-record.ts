@@ -65,7 +65,7 @@ export type ClaimedRecord =
 export function recordFromRow(row: Readonly<Record<string, unknown>>): IdempotencyRecord {
   return {
     mode: row.mode === 'transactional' ? 'transactional' : 'leased',
-    fingerprint: bytes(row.fingerprint).toString('hex'),
+    fingerprint: textOf(row.fingerprint),
     owner: String(row.owner),
     attempt: Number(row.attempt),
     leaseLeftMs: Number(row.lease_left_ms),

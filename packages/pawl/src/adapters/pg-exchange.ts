@@ -138,7 +138,8 @@ class Exchange {
   handleDataRow({ fields }: { readonly fields: readonly (string | null)[] }): void {
     const row: Record<string, unknown> = {};
     try {
-      for (const [index, { name, parse }] of this.#columns.entries()) {
+      for (let index = 0; index < this.#columns.length; index++) {
+        const { name, parse } = this.#columns[index] as Column;
         const text = fields[index] ?? null;
         row[name] = text === null ? null : parse(text);
       }

@@ -10,7 +10,9 @@ import type { IdempotencyStatements, SqlSession, SqlStatement } from '../ports.t
 import { NOW, quote, SqlText } from './sql.ts';
 
 /** What `recordFromRow` reads. @param body  The column of that name. */
-export const recordColumns = (body: string) => `mode, fingerprint, owner, attempt, status, headers, ${body},
+export const recordColumns = (
+  body: string,
+) => `mode, LOWER(HEX(fingerprint)) AS fingerprint, owner, attempt, status, headers, ${body},
   TIMESTAMPDIFF(MICROSECOND, ${NOW}, lease_until) / 1000 AS lease_left_ms`;
 
 const RECORD = recordColumns('body');

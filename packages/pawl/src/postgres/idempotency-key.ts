@@ -9,7 +9,9 @@ import type { IdempotencyStatements, SqlStatement } from '../ports.ts';
 import { NOW, quote, SqlText } from './sql.ts';
 
 /** What `recordFromRow` reads. @param body  The column of that name. */
-export const recordColumns = (body: string) => `mode, fingerprint, owner, attempt, status, headers, ${body},
+export const recordColumns = (
+  body: string,
+) => `mode, encode(fingerprint, 'hex') AS fingerprint, owner, attempt, status, headers, ${body},
   extract(epoch FROM lease_until - ${NOW}) * 1000 AS lease_left_ms`;
 
 const RECORD = recordColumns('body');
@@ -76,7 +78,7 @@ function claimOnce(table: string, claim: IdempotencyClaim): SqlStatement {
        RETURNING attempt
      ),
      mine AS (SELECT attempt FROM taken UNION ALL SELECT attempt FROM inserted)
-     SELECT 1 AS claimed, 0 AS free, 0 AS expired, NULL AS mode, NULL::bytea AS fingerprint, NULL::uuid AS owner,
+     SELECT 1 AS claimed, 0 AS free, 0 AS expired, NULL AS mode, NULL::text AS fingerprint, NULL::uuid AS owner,
        attempt, NULL::integer AS status, NULL AS headers, NULL::bytea AS body, NULL::numeric AS lease_left_ms
      FROM mine
      UNION ALL
