@@ -379,11 +379,38 @@ const together: readonly Mutant[] = [
   },
   {
     file: 'src/sql-durable-call-groups.ts',
-    line: 'this.#refusals > FEW ||',
+    line: 'this.#latest.refused > FEW ||',
     replacement: 'false ||',
     why: 'while many are refused, nobody tries without reading',
     test: optimistic(
       'nobody tries without reading for two that are about the same, nor while many are refused',
+    ),
+  },
+  {
+    file: 'src/sql-durable-call-groups.ts',
+    line: 'if (recorded.has(id)) return knownCall(recorded.get(id));',
+    replacement: '',
+    why: 'a look finds who is on record, whatever his rows say by now',
+    test: optimistic(
+      'while most are refused > who is refused, and who replays, does not wait for a row that somebody else has',
+    ),
+  },
+  {
+    file: 'src/sql-durable-call-groups.ts',
+    line: 'if (looks && latest.refused >= MOST) {',
+    replacement: 'if (looks && latest.refused > 1) {',
+    why: 'while most are refused they are looked at without locks',
+    test: optimistic(
+      'while most are refused > who is refused, and who replays, does not wait for a row that somebody else has',
+    ),
+  },
+  {
+    file: 'src/sql-durable-call-groups.ts',
+    line: 'if (told.value !== undefined) return told.value;',
+    replacement: 'if (told.value !== undefined) return told.value; else return refused("already-done");',
+    why: 'whom a look does not refuse is decided under the locks',
+    test: optimistic(
+      'while most are refused > of five who come for one that is free one claims it, and the others find it taken',
     ),
   },
   {

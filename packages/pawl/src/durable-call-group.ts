@@ -40,6 +40,21 @@ export interface GroupedCallClaims<Claim, Request extends Json, Objection extend
    * is not (`BatchStatements.changeRows`). No two of them have a subject in common.
    */
   optimistic?(claims: readonly Claim[]): OptimisticClaims<Request> | undefined;
+  /**
+   * While most are refused they are looked at first, in one message that locks nothing, and of those who are refused by it nobody's row
+   * is locked. Absent: all are decided under their locks.
+   */
+  readonly look?: ClaimLook<Claim, Objection>;
+}
+
+export interface ClaimLook<Claim, Objection extends Refused> {
+  /** Reads what decides, without locks. Each statement sees what was committed when it began. */
+  read(claims: readonly Claim[]): readonly SqlStatement[];
+  /**
+   * For each claim, in their order, what `decide` would refuse it with if it were decided now; undefined: it is decided under its locks.
+   * Must not change anything outside.
+   */
+  objections(claims: readonly Claim[], read: readonly SqlResult[]): readonly (Objection | undefined)[];
 }
 
 export interface OptimisticClaims<Request extends Json> {

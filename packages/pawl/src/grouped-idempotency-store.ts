@@ -27,7 +27,7 @@ import { pawlTables } from './tables.ts';
 
 export type GroupedIdempotencyStoreOptions = SqlIdempotencyStoreOptions & Partial<GroupCommitOptions>;
 
-/** A key is claimed and then completed: see `maxShare`. */
+/** A key is claimed and then completed, and who replays under load comes again at once: see `maxShare`. */
 const HALF = 0.5;
 
 /**

@@ -21,6 +21,7 @@ export {
 } from './durable-call.ts';
 export type { DurableCallDefinition } from './durable-call-definition.ts';
 export type {
+  ClaimLook,
   DecidedClaims,
   DecidedSettlements,
   GroupedCallClaims,

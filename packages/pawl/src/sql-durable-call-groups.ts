@@ -1,4 +1,9 @@
-import type { GroupedCallClaims, GroupedCallSettlements, Settlement } from './durable-call-group.ts';
+import type {
+  ClaimLook,
+  GroupedCallClaims,
+  GroupedCallSettlements,
+  Settlement,
+} from './durable-call-group.ts';
 import type { ClaimedAttempt, DurableCall, Json, NewDurableCall } from './durable-call-record.ts';
 import {
   durableCallFromRow,
@@ -8,6 +13,7 @@ import {
   requireTimes,
 } from './durable-call-row.ts';
 import type { ClaimItem, DurableCallGroups, KnownCall, Objected, SettleItem } from './durable-call-store.ts';
+import { StoreError } from './errors.ts';
 import {
   type BatchDecision,
   type GroupCommitOptions,
@@ -36,18 +42,42 @@ const RECENT = 0.2;
 /** With a tenth of the latest refused, of the batches of ten but a third would hold. */
 const FEW = 0.01;
 
+/** With as many of the latest refused, all are looked up at once. */
+const MOST = 0.5;
+
+/** What the claims of a name have come to, as all of its batches see it. It decides what is read when, and nothing else. */
+interface Latest {
+  /** How many of the latest were refused, about, as a part of them. */
+  refused: number;
+}
+
 export function sqlDurableCallGroups(
   table: string,
   { sql, ...options }: DurableCallGroupOptions,
 ): DurableCallGroups {
   return {
     claims(name, grouped) {
-      const group = groupCommit(sql, new ClaimWork(sql, table, name, grouped), {
+      const latest: Latest = { refused: 0 };
+      const group = groupCommit(sql, new ClaimWork(sql, table, name, grouped, latest), {
         maxShare: HALF,
         ...options,
         name: `${name}.claim`,
       });
+      const { look } = grouped;
+      const looks =
+        look &&
+        options.together !== false &&
+        groupCommit(sql, new LookWork(sql, table, grouped, look, latest), {
+          maxShare: HALF,
+          ...options,
+          name: `${name}.look`,
+        });
       return async (item) => {
+        if (looks && latest.refused >= MOST) {
+          const told = await looks.submit(item);
+          if (told.outcome === 'refused') return told;
+          if (told.value !== undefined) return told.value;
+        }
         try {
           return await group.submit(item);
         } catch (error) {
@@ -80,19 +110,20 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
   readonly #claimedInVain = new WeakSet<ClaimItem<Claim, Request>>();
   /** The batches of which all were looked up at once. */
   readonly #lookedUp = new WeakSet<readonly ClaimItem<Claim, Request>[]>();
-  /** How many of the latest were refused, about, as a part of them. It decides what is read when, and nothing else. */
-  #refusals = 0;
+  readonly #latest: Latest;
 
   constructor(
     sql: SqlPort,
     table: string,
     name: string,
     grouped: GroupedCallClaims<Claim, Request, Objection>,
+    latest: Latest,
   ) {
     this.#sql = sql;
     this.#table = table;
     this.#name = name;
     this.#grouped = grouped;
+    this.#latest = latest;
   }
 
   keyOf({ claim }: ClaimItem<Claim, Request>): string {
@@ -109,7 +140,7 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
   ): OptimisticDecision<ClaimResult<Objection>> | undefined {
     if (
       this.#grouped.optimistic === undefined ||
-      this.#refusals > FEW ||
+      this.#latest.refused > FEW ||
       !areDistinct(items, (item) => this.keyOf(item))
     )
       return undefined;
@@ -123,7 +154,7 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
     return {
       writes: [...decided.writes, this.#insertion(calls)],
       outcomes: () => {
-        this.#refusals -= this.#refusals * RECENT;
+        seenOf(this.#latest, 0);
         return calls.map((call) => done(recordedCall(call)));
       },
     };
@@ -138,7 +169,7 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
   read(items: readonly ClaimItem<Claim, Request>[], wait: boolean): readonly SqlStatement[] {
     const claims = items.map(({ claim }) => claim);
     const read = this.#grouped.read(claims, wait);
-    if (this.#refusals < 0.5) return read;
+    if (this.#latest.refused < MOST) return read;
     this.#lookedUp.add(items);
     return [...read, this.#sql.dialect.durableCallBatch.find(this.#table, idsOf(items))];
   }
@@ -217,8 +248,7 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
       if (claimed.length === 0) return [];
       return [...decided.writes(), this.#insertion(claimed)];
     };
-    const refusals = 1 - claimed.length / items.length;
-    this.#refusals += (refusals - this.#refusals) * RECENT;
+    seenOf(this.#latest, 1 - claimed.length / items.length);
     if (others.length === 0 || known.isLookedUp) return { writes: writes(), outcomes: () => outcomes };
     const ids = idsOf(others.map((index) => items[index] as ClaimItem<Claim, Request>));
     const find = durableCallBatch.find(this.#table, ids);
@@ -241,6 +271,80 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
   unknown(_item: ClaimItem<Claim, Request>, cause: unknown): never {
     throw cause;
   }
+}
+
+/** What became of a look: undefined, that it is decided under its locks. */
+type Looked<Objection extends Refused> = Done<Objected<Objection> | KnownCall | undefined>;
+
+/**
+ * Whoever is on record, or is refused as things stand, is told so without a transaction. The record is read last: one whose claim
+ * had moved what refuses it is on record by then, since both were committed together.
+ */
+class LookWork<Claim, Request extends Json, Objection extends Refused>
+  implements GroupWork<ClaimItem<Claim, Request>, Looked<Objection>>
+{
+  readonly #sql: SqlPort;
+  readonly #table: string;
+  readonly #grouped: GroupedCallClaims<Claim, Request, Objection>;
+  readonly #look: ClaimLook<Claim, Objection>;
+  readonly #latest: Latest;
+
+  constructor(
+    sql: SqlPort,
+    table: string,
+    grouped: GroupedCallClaims<Claim, Request, Objection>,
+    look: ClaimLook<Claim, Objection>,
+    latest: Latest,
+  ) {
+    this.#sql = sql;
+    this.#table = table;
+    this.#grouped = grouped;
+    this.#look = look;
+    this.#latest = latest;
+  }
+
+  keyOf({ claim }: ClaimItem<Claim, Request>): string {
+    return this.#grouped.subjectOf(claim);
+  }
+
+  sizeOf({ claim }: ClaimItem<Claim, Request>): number {
+    return this.#grouped.sizeOf?.(claim) ?? 0;
+  }
+
+  read(): readonly SqlStatement[] {
+    return [];
+  }
+
+  /** By themselves these statements are no transaction that anything is written in, and need none. */
+  decide(items: readonly ClaimItem<Claim, Request>[]): BatchDecision<Looked<Objection>> {
+    const claims = items.map(({ claim }) => claim);
+    const find = this.#sql.dialect.durableCallBatch.find(this.#table, idsOf(items));
+    return {
+      writes: [...this.#look.read(claims), find],
+      outcomes: (read) => {
+        const recorded = callsFrom(read.at(-1));
+        const objections = this.#look.objections(claims, read.slice(0, -1));
+        const told = items.map((item, index) => {
+          const id = textOf(item.id);
+          if (recorded.has(id)) return knownCall(recorded.get(id));
+          const objection = objections[index];
+          return objection && { ...refused(objection.reason), objection };
+        });
+        seenOf(this.#latest, told.filter((one) => one !== undefined).length / items.length);
+        return told.map((one) => done(one));
+      },
+    };
+  }
+
+  /** It changes nothing, whether it was answered or not. */
+  unknown(_item: ClaimItem<Claim, Request>, cause: unknown): never {
+    if (!(cause instanceof StoreError)) throw cause;
+    throw new StoreError(cause.code, 'none', cause.message, { cause });
+  }
+}
+
+function seenOf(latest: Latest, refused: number): void {
+  latest.refused += (refused - latest.refused) * RECENT;
 }
 
 /**

@@ -339,6 +339,58 @@ describe.each([
     }
   });
 
+  describe('while most are refused', () => {
+    async function refusing() {
+      const [booked = '', fresh = ''] = await parcels(2);
+      const { bookTogether } = scene.instance(TOGETHER);
+      const first = told(await bookTogether(booked));
+      for (let time = 0; time < 10; time++) {
+        expect(await bookTogether(booked, { key: `${booked}-${time}` })).toEqual(refused('wrong-state'));
+      }
+      return { bookTogether, booked, fresh, replay: { ...(first as object), replayed: true } };
+    }
+
+    test(`who is refused, and who replays, ${isOptimistic ? 'does not wait' : 'waits'} for a row that somebody else has`, async () => {
+      const { bookTogether, booked, replay } = await refusing();
+      const session = await stage.database.connect();
+      await session.begin('READ COMMITTED');
+      await session.query('SELECT * FROM parcel WHERE id = ? FOR UPDATE', booked);
+      const asked = Promise.all([bookTogether(booked), bookTogether(booked, { key: `${booked}-late` })]);
+      if (!isOptimistic) {
+        await until(async () => (await stage.database.waitingForLocks()) === 1);
+        await session.query('ROLLBACK');
+      }
+      const [replayed, late] = await asked;
+      expect(told(replayed)).toEqual(replay);
+      expect(late).toEqual(refused('wrong-state'));
+      if (isOptimistic) await session.query('ROLLBACK');
+    });
+
+    test('of five who come for one that is free one claims it, and the others find it taken', async () => {
+      const { bookTogether, fresh } = await refusing();
+      const keys = ['a', 'b', 'c', 'd', 'e'].map((name) => `${fresh}-${name}`);
+      const outcomes = await Promise.all(keys.map((key) => bookTogether(fresh, { key })));
+      const words = outcomes.map((outcome) =>
+        outcome.outcome === 'refused' ? outcome.reason : outcome.outcome,
+      );
+      expect(words.toSorted()).toEqual(['done', ...keys.slice(1).map(() => 'wrong-state')]);
+      await expectBookedOnce(fresh);
+    });
+
+    test('who comes for a free one that somebody else has locked waits for it', async () => {
+      const { bookTogether, fresh } = await refusing();
+      const session = await stage.database.connect();
+      await session.begin('READ COMMITTED');
+      await session.query('SELECT * FROM parcel WHERE id = ? FOR UPDATE', fresh);
+      const asked = bookTogether(fresh);
+      await until(async () => (await stage.database.waitingForLocks()) === 1);
+      expect(scene.receiver.made(fresh)).toBe(0);
+      await session.query('ROLLBACK');
+      expect(await asked).toMatchObject({ outcome: 'done' });
+      await expectBookedOnce(fresh);
+    });
+  });
+
   test('those who waited for a row are told apart: one claims, one replays, and one finds it taken', async () => {
     const parcel = await scene.parcel();
     const { bookTogether } = scene.instance(TOGETHER);

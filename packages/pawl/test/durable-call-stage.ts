@@ -102,7 +102,7 @@ export interface Stage {
   readonly database: Store;
   /**
    * @param repeat  Of its calls; where it is `never`, its receiver does not honour tokens.
-   * @param isOptimistic  Whether its groups try first without reading.
+   * @param isOptimistic  Whether its groups try first without reading, and look first without locks while most are refused.
    */
   scene(options?: {
     readonly repeat?: Repeat;
@@ -316,6 +316,21 @@ export async function openStage(name: 'postgres' | 'mariadb'): Promise<Stage> {
           ...(claims.some(({ spoiled }) => spoiled) ? [spoil] : []),
         ],
       }),
+      look: {
+        read: (claims) => [
+          batch.readRows({
+            table: 'parcel',
+            keys: [...new Set(claims.map(({ parcel }) => parcel))].map((id) => ({ id })),
+            columns: ['id', 'state'],
+          }),
+        ],
+        objections(claims, [there]) {
+          const states = new Map(there?.rows.map(({ id, state }) => [String(id), state]));
+          return claims.map(({ parcel }) =>
+            states.get(parcel) === 'WAITING' ? undefined : refused('wrong-state'),
+          );
+        },
+      },
     },
     settlements: {
       ...grouped.settlements,
