@@ -103,19 +103,14 @@ export function groupedPurchases({
         const isLocked = ordersIn(parents);
         const claimed = moves(locked, 'WAITING', 'PENDING');
         return {
-          claim({ orderId, lottoPublishId, memberId, paymentKey, amount, actor, requestId, testCode }) {
+          claim(claim) {
+            const { orderId, lottoPublishId, memberId, paymentKey, actor, requestId, testCode } = claim;
             const order = orders.get(lottoPublishId);
-            const isIts = order?.order_id === orderId && order.member_id === memberId;
-            if (!isIts || (amount !== undefined && amount !== order.amount)) return refused('wrong-state');
+            if (!isOf(claim, order)) return refused('wrong-state');
             const publish = claimed.publish(lottoPublishId);
             if (publish === undefined || !isLocked.has(orderId)) return HELD;
-            const { status } = publish;
-            const no = (why: ClaimRefused['why'] & string): ClaimRefused => ({
-              ...refused('wrong-state'),
-              why,
-            });
-            if (status !== 'WAITING') return no(status);
-            if (order.on_sale !== 1) return no('round-closed');
+            const objection = objectionTo(publish.status, order);
+            if (objection !== undefined) return objection;
             if (isStray.has(paymentKey)) return no('payment-given-back');
             claimed.move(publish, actor, { payment_key: paymentKey, payment_outcome: 'in-progress' });
             const request: ChargeRequest = {
@@ -129,6 +124,19 @@ export function groupedPurchases({
           },
           writes: () => claimed.writes(),
         };
+      },
+
+      look: {
+        read: (claims) => [
+          statements.readOrders(distinct(claims.map(({ lottoPublishId }) => lottoPublishId))),
+        ],
+        objections(claims, [there]) {
+          const orders = new Map(rowsAs<ReadOrder>(there?.rows ?? []).map((row) => [row.id, row]));
+          return claims.map((claim) => {
+            const order = orders.get(claim.lottoPublishId);
+            return isOf(claim, order) ? objectionTo(order.status, order) : refused('wrong-state');
+          });
+        },
       },
     },
 
@@ -189,6 +197,25 @@ export function groupedPurchases({
       },
     },
   };
+}
+
+/** Whether the order is the member's, and as he says. */
+function isOf(
+  { orderId, memberId, amount }: PurchaseClaim,
+  order: ReadOrder | undefined,
+): order is ReadOrder {
+  if (order?.order_id !== orderId || order.member_id !== memberId) return false;
+  return amount === undefined || amount === order.amount;
+}
+
+/** @param status  Of its publish. */
+function objectionTo(status: PublishStatus, order: ReadOrder): ClaimRefused | undefined {
+  if (status !== 'WAITING') return no(status);
+  return order.on_sale === 1 ? undefined : no('round-closed');
+}
+
+function no(why: ClaimRefused['why'] & string): ClaimRefused {
+  return { ...refused('wrong-state'), why };
 }
 
 /** Publishes that are moved along one edge of their state machine, each with its audit: see `moveStatus`. */

@@ -6,7 +6,7 @@ const SHARED_SKIP_LOCKED = '/*M! lock in share mode skip locked */ /*!80001 for 
 
 export const mysqlStatements: GroupedStatements = {
   readOrders: (publishIds) => ({
-    text: `select p.id, p.order_id, o.member_id, o.amount, o.currency, r.id as round_id,
+    text: `select p.id, p.order_id, p.status, o.member_id, o.amount, o.currency, r.id as round_id,
              (r.sales_open_at <= current_timestamp(6) and current_timestamp(6) < r.sales_close_at
               and r.drawn_at is null and r.called_off_at is null) as on_sale,
              (r.drawn_at is not null or r.called_off_at is not null) as is_over

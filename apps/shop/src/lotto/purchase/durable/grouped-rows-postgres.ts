@@ -9,7 +9,7 @@ export const postgresStatements: GroupedStatements = {
   readOrders: (publishIds) =>
     statement(
       `select own.* from json_to_recordset($1::json) as given (id bigint) cross join lateral (
-         select p.id, p.order_id, o.member_id, o.amount, o.currency, r.id as round_id,
+         select p.id, p.order_id, p.status, o.member_id, o.amount, o.currency, r.id as round_id,
                 (r.sales_open_at <= clock_timestamp() and clock_timestamp() < r.sales_close_at
                  and r.drawn_at is null and r.called_off_at is null)::int as on_sale,
                 (r.drawn_at is not null or r.called_off_at is not null)::int as is_over

@@ -1,4 +1,5 @@
 import type { Row, SqlStatement } from 'pawl';
+import type { PublishStatus } from '../../../store/database.ts';
 
 /** A bill, with the purchase that it is for. */
 export interface NewBill {
@@ -19,6 +20,8 @@ export interface ReadOrder {
   readonly amount: number;
   readonly currency: string;
   readonly round_id: number;
+  /** As it stands, whoever has it locked. */
+  readonly status: PublishStatus;
   /** 1: by the database's clock, its round sells. */
   readonly on_sale: number;
   /** 1: its round was drawn or called off. */
