@@ -57,15 +57,15 @@ export type ClaimedRecord =
   | { readonly claimed: false; readonly record: IdempotencyRecord };
 
 /**
- * The columns of `IdempotencyRecord`, as both dialects name them. Numbers and bytes only, since what is a boolean or a moment
- * to one driver is text to another.
+ * The columns of `IdempotencyRecord`, as both dialects name them. Numbers, text and bytes only, since what is a boolean or a moment
+ * to one driver is text to another; `fingerprint` is text, in hexadecimal digits of either case.
  *
  * @throws MisuseError  The driver is told to give bytes as something else.
  */
 export function recordFromRow(row: Readonly<Record<string, unknown>>): IdempotencyRecord {
   return {
     mode: row.mode === 'transactional' ? 'transactional' : 'leased',
-    fingerprint: textOf(row.fingerprint),
+    fingerprint: textOf(row.fingerprint).toLowerCase(),
     owner: String(row.owner),
     attempt: Number(row.attempt),
     leaseLeftMs: Number(row.lease_left_ms),

@@ -12,7 +12,7 @@ import { NOW, quote, SqlText } from './sql.ts';
 /** What `recordFromRow` reads. @param body  The column of that name. */
 export const recordColumns = (
   body: string,
-) => `mode, LOWER(HEX(fingerprint)) AS fingerprint, owner, attempt, status, headers, ${body},
+) => `mode, HEX(fingerprint) AS fingerprint, owner, attempt, status, headers, ${body},
   TIMESTAMPDIFF(MICROSECOND, ${NOW}, lease_until) / 1000 AS lease_left_ms`;
 
 const RECORD = recordColumns('body');
