@@ -212,8 +212,8 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   /** All that have no outcome yet and are in no transaction. */
   #waiting = 0;
   #running = false;
-  /** Of the latest batch. */
-  #size = Number.NaN;
+  /** The latest batch was of one, and took a turn of the event loop at least. */
+  #wasAlone = false;
 
   constructor(sql: SqlPort, work: GroupWork<Item, Result>, settings: Required<GroupCommitOptions>) {
     this.#sql = sql;
@@ -281,14 +281,20 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     let tell = nothing;
     do {
       // Whoever comes in the same turn of the event loop comes along; whoever came alone the last time does not wait for them.
-      const isAlone = this.#queue.length === 1 && this.#size === 1;
+      const isAlone = this.#queue.length === 1 && this.#wasAlone;
       await (isAlone ? undefined : nextTurn());
       const batch = this.#take(this.#queue, this.#settings.maxShare);
-      this.#size = batch.length;
       const committed = batch.length > 0 ? this.#commit(batch, false) : undefined;
       // While the database is at the next: what callers make of their outcomes takes about as long as it does.
-      setImmediate(tell);
+      const tellLast = tell;
+      let turned = false;
+      setImmediate(() => {
+        turned = true;
+        tellLast();
+      });
       tell = (await committed) ?? nothing;
+      // Where a batch fails at once, whoever asks again at once would keep all others from their turn.
+      this.#wasAlone = batch.length === 1 && turned;
     } while (this.#queue.length > 0);
     this.#running = false;
     tell();

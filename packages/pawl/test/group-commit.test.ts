@@ -239,6 +239,52 @@ describe('a batch', () => {
     expect(await group.submit('d')).toEqual(done(undefined));
   });
 
+  test('of one begins at once where the last was of one, and with the turn where it was not', async () => {
+    const { work } = noted();
+    let begun = 0;
+    const group = groupCommit(
+      waitingPort(() => {
+        begun++;
+        return nextTurn();
+      }),
+      work,
+      { name: 'noted' },
+    );
+    const soon = async () => {
+      for (let step = 0; step < 20; step++) await undefined;
+      return begun;
+    };
+    const first = group.submit('a');
+    expect(await soon()).toBe(0);
+    await first;
+    const second = group.submit('b');
+    expect(await soon()).toBe(2);
+    await second;
+    await Promise.all([group.submit('c'), group.submit('d')]);
+    const last = group.submit('e');
+    expect(await soon()).toBe(3);
+    await last;
+    expect(begun).toBe(4);
+  });
+
+  test('that fails at once keeps nobody else from his turn, however often it is asked for again', async () => {
+    const { work } = noted();
+    const group = groupCommit(
+      waitingPort(() => Promise.reject(new StoreError('UNAVAILABLE', 'none', 'it has ended'))),
+      work,
+      { name: 'noted' },
+    );
+    let turns = 0;
+    const turn = () => {
+      turns++;
+      if (turns < 1_000) setImmediate(turn);
+    };
+    setImmediate(turn);
+    for (let time = 0; time < 50; time++)
+      await expect(group.submit('a')).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    expect(turns).toBeGreaterThanOrEqual(50);
+  });
+
   test('is split until whoever spoils it stands alone', async () => {
     const { work } = noted((item) => {
       if (item === 'spoils') throw new TypeError('a bug');
