@@ -184,7 +184,7 @@ const known = new WeakMap<ColumnTypes, Map<string, Typed | undefined>>();
 /** @returns undefined: of one of them no type is given. */
 function typedColumns(names: readonly string[], types: ColumnTypes): Typed | undefined {
   const ofTypes = known.get(types) ?? new Map<string, Typed | undefined>();
-  const key = names.join();
+  const key = JSON.stringify(names);
   if (ofTypes.has(key)) return ofTypes.get(key);
   const columns: [string, ColumnType][] = [];
   for (const name of names) {
