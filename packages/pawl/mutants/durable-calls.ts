@@ -397,6 +397,15 @@ const together: readonly Mutant[] = [
   },
   {
     file: 'src/sql-durable-call-groups.ts',
+    line: 'writes: [...this.#look.read(claims), find],',
+    replacement: 'writes: [find, ...this.#look.read(claims)],',
+    why: 'a look reads last who is on record',
+    test: optimistic(
+      'while most are refused > who is claimed while he is looked at is found on record, and is not told of his own rows',
+    ),
+  },
+  {
+    file: 'src/sql-durable-call-groups.ts',
     line: 'if (looks && latest.refused >= MOST) {',
     replacement: 'if (looks && latest.refused > 1) {',
     why: 'while most are refused they are looked at without locks',

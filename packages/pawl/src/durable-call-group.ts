@@ -41,18 +41,19 @@ export interface GroupedCallClaims<Claim, Request extends Json, Objection extend
    */
   optimistic?(claims: readonly Claim[]): OptimisticClaims<Request> | undefined;
   /**
-   * While most are refused they are looked at first, in one message that locks nothing, and of those who are refused by it nobody's row
-   * is locked. Absent: all are decided under their locks.
+   * While most are refused they are looked at first, without locks, and whoever is refused by that waits for nobody. Who is not takes the
+   * locks, one round trip later. Absent, or where callers do not share transactions: all are decided under their locks.
    */
   readonly look?: ClaimLook<Claim, Objection>;
 }
 
+/** Refuses claims by what was committed when it was read. What it throws its callers are told; nothing was claimed then. */
 export interface ClaimLook<Claim, Objection extends Refused> {
-  /** Reads what decides, without locks. Each statement sees what was committed when it began. */
+  /** Reads what refuses, without locks. Each statement sees what was committed when it began, so let one statement tell an objection. */
   read(claims: readonly Claim[]): readonly SqlStatement[];
   /**
-   * For each claim, in their order, what `decide` would refuse it with if it were decided now; undefined: it is decided under its locks.
-   * Must not change anything outside.
+   * For each claim, in their order, what `decide` would refuse it with if it were decided upon these rows, as a refusal of the past;
+   * undefined: it is decided under its locks. Must not change anything outside.
    */
   objections(claims: readonly Claim[], read: readonly SqlResult[]): readonly (Objection | undefined)[];
 }

@@ -153,8 +153,8 @@ export const defaultDurableCallTimes = {
  * end. And recovery runs only while some instance does.
  *
  * Cost: two commits for a call that succeeds; one statement of its own in each, beside those of the definition. Calls that are run by
- * `runGrouped` share both with others, in the two round trips of `groupCommit`, or in one where its `optimistic` holds; and of those that
- * come again some take a third.
+ * `runGrouped` share both with others, in the two round trips of `groupCommit`, or in one where its `optimistic` holds; of those that
+ * come again some take a third, and so does whoever passes a `look`.
  *
  * @throws MisuseError  A setting, or the name.
  * @see Helland, "Life beyond Distributed Transactions" (2007); Gray and Cheriton, "Leases" (1989); Kleppmann, "How to do
@@ -287,7 +287,7 @@ export function durableCalls<
       const { outcome } = claimed;
       if ('found' in claimed && claimed.found !== undefined)
         return { outcome, refusal: refused('contended'), found: claimed.found };
-      // It was looked for after the rows of the claim were locked: what made these refuse was not this request.
+      // It was looked for after the rows of the claim were read: what made these refuse is not on record as this request.
       if ('objection' in claimed) return { outcome, refusal: claimed.objection, isNobodys: true };
       const reason = claimed.reason === 'already-done' ? 'contended' : claimed.reason;
       // And nobody is asked for the sake of those who are too many.

@@ -29,15 +29,18 @@ import type { CompletedCall, Row, SqlPort, SqlResult, SqlStatement } from './por
 
 /** Over which connections the steps of many callers are committed together, and how. */
 export interface DurableCallGroupOptions extends Omit<GroupCommitOptions, 'name'> {
-  /** Best with `readThenWrite`, and for nothing else: see `groupCommit`. */
+  /**
+   * Best with `readThenWrite`, and for nothing else: see `groupCommit`. Claims and settlements are a group each, and so are looks at claims
+   * (`GroupedCallClaims.look`), which need one connection. `maxWaiting` is for each of the three.
+   */
   readonly sql: SqlPort;
 }
 
 /** A call is claimed and then settled: see `maxShare`. */
 const HALF = 0.5;
 
-/** How much the latest batch says of the next. */
-const RECENT = 0.2;
+/** How much the latest claim says of the next. */
+const RECENT = 0.1;
 
 /** With a tenth of the latest refused, of the batches of ten but a third would hold. */
 const FEW = 0.01;
@@ -46,9 +49,17 @@ const FEW = 0.01;
 const MOST = 0.5;
 
 /** What the claims of a name have come to, as all of its batches see it. It decides what is read when, and nothing else. */
-interface Latest {
+class Latest {
   /** How many of the latest were refused, about, as a part of them. */
-  refused: number;
+  refused = 0;
+  /** Those that a look has counted already, as not refused. */
+  readonly lookedAt = new WeakSet<object>();
+
+  count(claims: number, refused: number): void {
+    if (claims === 0) return;
+    const kept = (1 - RECENT) ** claims;
+    this.refused = this.refused * kept + (refused / claims) * (1 - kept);
+  }
 }
 
 export function sqlDurableCallGroups(
@@ -57,7 +68,7 @@ export function sqlDurableCallGroups(
 ): DurableCallGroups {
   return {
     claims(name, grouped) {
-      const latest: Latest = { refused: 0 };
+      const latest = new Latest();
       const group = groupCommit(sql, new ClaimWork(sql, table, name, grouped, latest), {
         maxShare: HALF,
         ...options,
@@ -154,7 +165,7 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
     return {
       writes: [...decided.writes, this.#insertion(calls)],
       outcomes: () => {
-        seenOf(this.#latest, 0);
+        this.#latest.count(calls.length, 0);
         return calls.map((call) => done(recordedCall(call)));
       },
     };
@@ -248,7 +259,12 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
       if (claimed.length === 0) return [];
       return [...decided.writes(), this.#insertion(claimed)];
     };
-    seenOf(this.#latest, 1 - claimed.length / items.length);
+    const { lookedAt } = this.#latest;
+    const judged = outcomes.filter(
+      (outcome, index) => outcome !== HELD && !lookedAt.has(items[index] as object),
+    );
+    const isRefused = (outcome: (typeof outcomes)[number]) => outcome !== HELD && outcome.outcome !== 'done';
+    this.#latest.count(judged.length, judged.filter(isRefused).length);
     if (others.length === 0 || known.isLookedUp) return { writes: writes(), outcomes: () => outcomes };
     const ids = idsOf(others.map((index) => items[index] as ClaimItem<Claim, Request>));
     const find = durableCallBatch.find(this.#table, ids);
@@ -277,8 +293,9 @@ class ClaimWork<Claim, Request extends Json, Objection extends Refused>
 type Looked<Objection extends Refused> = Done<Objected<Objection> | KnownCall | undefined>;
 
 /**
- * Whoever is on record, or is refused as things stand, is told so without a transaction. The record is read last: one whose claim
- * had moved what refuses it is on record by then, since both were committed together.
+ * Whoever is on record, or is refused as things stand, is told so without a lock. The record is read last: one whose claim has moved what
+ * refuses it is on record by then, since both were committed together. (Unless it was given up in between, with its record: then it is
+ * told what its rows said of it while it was there.)
  */
 class LookWork<Claim, Request extends Json, Objection extends Refused>
   implements GroupWork<ClaimItem<Claim, Request>, Looked<Objection>>
@@ -315,7 +332,6 @@ class LookWork<Claim, Request extends Json, Objection extends Refused>
     return [];
   }
 
-  /** By themselves these statements are no transaction that anything is written in, and need none. */
   decide(items: readonly ClaimItem<Claim, Request>[]): BatchDecision<Looked<Objection>> {
     const claims = items.map(({ claim }) => claim);
     const find = this.#sql.dialect.durableCallBatch.find(this.#table, idsOf(items));
@@ -330,8 +346,11 @@ class LookWork<Claim, Request extends Json, Objection extends Refused>
           const objection = objections[index];
           return objection && { ...refused(objection.reason), objection };
         });
-        seenOf(this.#latest, told.filter((one) => one !== undefined).length / items.length);
-        return told.map((one) => done(one));
+        this.#latest.count(items.length, told.filter((one) => one !== undefined).length);
+        return told.map((one, index) => {
+          if (one === undefined) this.#latest.lookedAt.add(items[index] as object);
+          return done(one);
+        });
       },
     };
   }
@@ -341,10 +360,6 @@ class LookWork<Claim, Request extends Json, Objection extends Refused>
     if (!(cause instanceof StoreError)) throw cause;
     throw new StoreError(cause.code, 'none', cause.message, { cause });
   }
-}
-
-function seenOf(latest: Latest, refused: number): void {
-  latest.refused += (refused - latest.refused) * RECENT;
 }
 
 /**

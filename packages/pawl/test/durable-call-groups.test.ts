@@ -140,7 +140,7 @@ describe.each([
     await bookTogether(other);
     expect(tried).toEqual([]);
     for (const parcel of [twice, once, other]) await expectBookedOnce(parcel);
-    for (const parcel of await parcels(20)) await bookTogether(parcel);
+    for (const parcel of await parcels(40)) await bookTogether(parcel);
     expect(tried.length).toBeGreaterThan(0);
   });
 
@@ -366,6 +366,18 @@ describe.each([
       if (isOptimistic) await session.query('ROLLBACK');
     });
 
+    test.runIf(isOptimistic)('it is looked first, and no more when hardly anybody is', async () => {
+      const { bookTogether } = await refusing();
+      const sizes = batchSizes();
+      const looks = () =>
+        sizes.get([...sizes.keys()].find((group) => group.endsWith('.look')) ?? '')?.length ?? 0;
+      for (const parcel of await parcels(20)) await bookTogether(parcel);
+      const before = looks();
+      expect(before).toBeGreaterThan(0);
+      for (const parcel of await parcels(5)) await bookTogether(parcel);
+      expect(looks()).toBe(before);
+    });
+
     test('of five who come for one that is free one claims it, and the others find it taken', async () => {
       const { bookTogether, fresh } = await refusing();
       const keys = ['a', 'b', 'c', 'd', 'e'].map((name) => `${fresh}-${name}`);
@@ -376,6 +388,49 @@ describe.each([
       expect(words.toSorted()).toEqual(['done', ...keys.slice(1).map(() => 'wrong-state')]);
       await expectBookedOnce(fresh);
     });
+
+    test.runIf(isOptimistic)(
+      'who is claimed while he is looked at is found on record, and is not told of his own rows',
+      async () => {
+        const { fresh, bookTogether } = await refusing();
+        const [gate = '', other = ''] = await parcels(2);
+        const session = await stage.database.connect();
+        await session.begin('READ COMMITTED');
+        await session.query('SELECT * FROM parcel WHERE id = ? FOR UPDATE', gate);
+        // A look that begins at the gate.
+        const { bookTogether: bookAtGate } = scene.instance({
+          ...TOGETHER,
+          definition: ({ grouped }) => ({
+            ...(grouped?.claims.look && {
+              grouped: {
+                ...grouped,
+                claims: {
+                  ...grouped.claims,
+                  look: {
+                    read: (claims) => [
+                      ...(claims.some(({ parcel }) => parcel === fresh)
+                        ? [stage.database.statement('SELECT 1 FROM parcel WHERE id = ? FOR UPDATE', gate)]
+                        : []),
+                      ...(grouped.claims.look?.read(claims) ?? []),
+                    ],
+                    objections: (claims, read) =>
+                      grouped.claims.look?.objections(claims, read.slice(-1)) ?? [],
+                  },
+                },
+              },
+            }),
+          }),
+        });
+        told(await bookAtGate(other));
+        for (let time = 0; time < 10; time++) await bookAtGate(other, { key: `${other}-${time}` });
+        const looking = bookAtGate(fresh);
+        await until(async () => (await stage.database.waitingForLocks()) === 1);
+        const first = told(await bookTogether(fresh));
+        await session.query('ROLLBACK');
+        expect(told(await looking)).toEqual({ ...(first as object), replayed: true });
+        await expectBookedOnce(fresh);
+      },
+    );
 
     test('who comes for a free one that somebody else has locked waits for it', async () => {
       const { bookTogether, fresh } = await refusing();
