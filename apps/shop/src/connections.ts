@@ -12,8 +12,11 @@ const REDIS_TIMEOUT_MS = 3_000;
 
 /** What has a group commit of its own: the coupons, the claims of purchases, and their settlements. */
 const GROUPS = 3;
-/** So that none of them ever waits for a connection: one each for its batches, and one for each row that it waits for. */
-const GROUP_POOL_SIZE = GROUPS * (1 + defaultGroupCommit.maxHeldKeys);
+/**
+ * So that none of them ever waits for a connection: one each for its batches, and one for each row that it waits for; and one for looks at
+ * claims, which wait for none.
+ */
+const GROUP_POOL_SIZE = GROUPS * (1 + defaultGroupCommit.maxHeldKeys) + 1;
 
 /** Whom an instance talks to. */
 export interface Connections extends OpenDatabase {

@@ -54,6 +54,44 @@ describe.each(twoStores)('on %s', (store) => {
     }
   });
 
+  test('while most are refused, each is told what he would be told alone, and whoever has not paid yet pays', async () => {
+    const told: unknown[] = [];
+    for (const env of [{}, { GROUP_COMMIT: '0' }]) {
+      const paying = await startPaying(env);
+      const { shops } = paying;
+      const orders = await ordersOf(paying, 8);
+      const [paid, canceled, closed, strange, other, ...fresh] = orders as [
+        ...[OrderRef, OrderRef, OrderRef, OrderRef, OrderRef],
+        ...OrderRef[],
+      ];
+      const again = (order: OrderRef, name: string, more: Record<string, string> = {}) =>
+        shops.confirm(order, { headers: { 'idempotency-key': `${order.orderId}-${name}`, ...more } });
+      const first = await shops.confirm(paid);
+      expect((await shops.cancel(canceled)).status).toBe(200);
+      const storm = async (name: string) => {
+        for (let time = 0; time < 15; time++)
+          expect((await again(paid, `${name}-${time}`)).body.code).toBe('already-done');
+      };
+      await storm('first');
+      const replies = await Promise.all([
+        shops.confirm(paid),
+        again(paid, 'late'),
+        again(canceled, 'late'),
+        again(strange, 'strange', { 'x-member-id': '99' }),
+        again({ ...other, lottoPublishId: other.lottoPublishId + 1_000 }, 'mixed'),
+      ]);
+      expect(replies[0]?.text).toBe(first.text);
+      const paidLater = await Promise.all(fresh.map((order) => shops.confirm(order)));
+      expect(paidLater.map(({ status }) => status)).toEqual(fresh.map(() => 200));
+      for (const order of [paid, ...fresh]) await expectPaidOnce(paying, order);
+      await storm('second');
+      await shops.closeSales();
+      replies.push(await again(closed, 'late'));
+      told.push(replies.slice(1).map(({ status, body }) => [status, body.code]));
+    }
+    expect(told[0]).toEqual(told[1]);
+  });
+
   test.each([
     ['claimed', 'its publish', 'lotto_publish'],
     ['settled', 'its publish', 'lotto_publish'],

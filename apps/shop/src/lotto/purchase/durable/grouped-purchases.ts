@@ -58,7 +58,8 @@ const COLUMNS = ['id', 'order_id', 'status', 'version', 'attempt'];
  *
  * All of them lock in one order: publishes by their ids, then orders and rounds, shared, then records; so do those who come alone, and the draw has
  * its round alone. In a batch nobody waits for any of these, so that a batch is in nobody's circle: what somebody else has is passed
- * over, and waited for with nothing held before it. What decides is read after the locks are had.
+ * over, and waited for with nothing held before it. What decides is read after the locks are had; who is refused without them is refused by one
+ * statement (`look`).
  */
 export function groupedPurchases({
   dialect,
@@ -111,7 +112,7 @@ export function groupedPurchases({
             if (publish === undefined || !isLocked.has(orderId)) return HELD;
             const objection = objectionTo(publish.status, order);
             if (objection !== undefined) return objection;
-            if (isStray.has(paymentKey)) return no('payment-given-back');
+            if (isStray.has(paymentKey)) return refusedAs('payment-given-back');
             claimed.move(publish, actor, { payment_key: paymentKey, payment_outcome: 'in-progress' });
             const request: ChargeRequest = {
               ...{ orderId, lottoPublishId, memberId, paymentKey, requestId, testCode, isStray: false },
@@ -210,11 +211,11 @@ function isOf(
 
 /** @param status  Of its publish. */
 function objectionTo(status: PublishStatus, order: ReadOrder): ClaimRefused | undefined {
-  if (status !== 'WAITING') return no(status);
-  return order.on_sale === 1 ? undefined : no('round-closed');
+  if (status !== 'WAITING') return refusedAs(status);
+  return order.on_sale === 1 ? undefined : refusedAs('round-closed');
 }
 
-function no(why: ClaimRefused['why'] & string): ClaimRefused {
+function refusedAs(why: ClaimRefused['why'] & string): ClaimRefused {
   return { ...refused('wrong-state'), why };
 }
 
