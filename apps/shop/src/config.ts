@@ -63,7 +63,7 @@ export const settingsSchema = Type.Object({
     maximum: 1000,
     default: 10,
     description:
-      'The connections that this instance opens at most, beside fifteen for group commit and those of locks in the database.',
+      'The connections that this instance opens at most, beside sixteen for group commit and those of locks in the database.',
   }),
   DATABASE_STATEMENT_TIMEOUT_MS: Type.Integer({
     minimum: 100,
