@@ -369,7 +369,7 @@ const recovering: readonly Mutant[] = [
 
 const together: readonly Mutant[] = [
   {
-    file: 'src/sql-durable-call-groups.ts',
+    file: 'src/durable-call-ids.ts',
     line: 'return ids.size === items.length && new Set(items.map(keyOf)).size === items.length;',
     replacement: 'return true;',
     why: 'two that are about the same are decided one after the other',
@@ -378,7 +378,7 @@ const together: readonly Mutant[] = [
     ),
   },
   {
-    file: 'src/sql-durable-call-groups.ts',
+    file: 'src/sql-durable-call-claims.ts',
     line: 'this.#latest.refused > FEW ||',
     replacement: 'false ||',
     why: 'while many are refused, nobody tries without reading',
@@ -387,7 +387,7 @@ const together: readonly Mutant[] = [
     ),
   },
   {
-    file: 'src/sql-durable-call-groups.ts',
+    file: 'src/sql-durable-call-claims.ts',
     line: 'if (recorded.has(id)) return knownCall(recorded.get(id));',
     replacement: '',
     why: 'a look finds who is on record, whatever his rows say by now',
@@ -396,7 +396,7 @@ const together: readonly Mutant[] = [
     ),
   },
   {
-    file: 'src/sql-durable-call-groups.ts',
+    file: 'src/sql-durable-call-claims.ts',
     line: 'writes: [...this.#look.read(claims), find],',
     replacement: 'writes: [find, ...this.#look.read(claims)],',
     why: 'a look reads last who is on record',
@@ -450,20 +450,20 @@ const together: readonly Mutant[] = [
     test: optimistic('who has lost his fence settles nothing, and those beside him do', 'mariadb'),
   },
   {
-    file: 'src/sql-durable-call-groups.ts',
+    file: 'src/sql-durable-call-claims.ts',
     line: 'this.#claimedInVain.add(item);',
     why: 'whose record is there after all is looked up',
     test: groups('an attempt that is on record is not claimed again, and spoils nobody else’s'),
   },
   {
-    file: 'src/sql-durable-call-groups.ts',
+    file: 'src/sql-durable-call-settlements.ts',
     line: `return waited ? refused('fenced') : HELD;`,
     replacement: 'return HELD;',
     why: 'a record that was waited for and is not there is gone',
     test: groups('whose record is gone has lost his fence, and is told so at once'),
   },
   {
-    file: 'src/sql-durable-call-groups.ts',
+    file: 'src/sql-durable-call-claims.ts',
     line: 'const calls = isLookedUp ? callsFrom(read.at(-1)) : nothingKnown.calls;',
     replacement: 'const calls = nothingKnown.calls;',
     why: 'who was looked up first is answered from his record',
@@ -472,25 +472,25 @@ const together: readonly Mutant[] = [
     ),
   },
   {
-    file: 'src/sql-durable-call-groups.ts',
+    file: 'src/sql-durable-call-claims.ts',
     line: 'if (calls.has(id)) return knownCall(calls.get(id));',
     why: 'a key that is known claims nothing, whatever it is for',
     test: groups('the same request, its key, and its parcel again, in one transaction: one is booked'),
   },
   {
-    file: 'src/sql-durable-call-groups.ts',
+    file: 'src/sql-durable-call-claims.ts',
     line: 'if (attempts.has(attempt)) throw new AttemptTaken(call);',
     why: 'an attempt that is on record is refused, and is no failure',
     test: groups('an attempt that is on record is not claimed again, and spoils nobody else’s'),
   },
   {
-    file: 'src/sql-durable-call-groups.ts',
+    file: 'src/sql-durable-call-settlements.ts',
     line: `if (fence !== item.fence) return refused('fenced');`,
     why: 'who has lost his fence settles nothing',
     test: groups('who has lost his fence settles nothing, and those beside him do'),
   },
   {
-    file: 'src/sql-durable-call-groups.ts',
+    file: 'src/sql-durable-call-settlements.ts',
     line: `const complete = (written: readonly SqlResult[]): readonly SqlStatement[] => {`,
     replacement:
       'const complete = (written: readonly SqlResult[]): readonly SqlStatement[] => { if (answers.length > 1) answers.length = 1;',
