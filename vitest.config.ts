@@ -11,7 +11,8 @@ export default defineConfig({
     globalSetup: 'test/global-setup.ts',
     reporters: ['minimal', './test/count-reporter.ts'],
     pool: 'forks',
-    maxWorkers: 2,
+    // Most tests wait for servers and processes of their own: as many as two processors have leave a quarter of them idle.
+    maxWorkers: 3,
     sequence: { sequencer: SlowestFirst },
     testTimeout: 30_000,
     hookTimeout: 60_000,
