@@ -64,8 +64,8 @@ const recordStore: readonly Mutant[] = [
   },
   {
     file: 'src/grouped-idempotency-store.ts',
-    line: `done(won.has(item) ? 'claimed' : (rows.get(keyOf(item)) ?? 'late'))`,
-    replacement: `done(rows.get(keyOf(item)) ?? 'claimed')`,
+    line: `done(won.has(item) ? 'claimed' : (rows[index] ?? 'late'))`,
+    replacement: `done(rows[index] ?? 'claimed')`,
     why: 'of several claims of one key in a batch one alone has it',
     test: store('postgres', SEVERAL),
   },
@@ -77,8 +77,8 @@ const recordStore: readonly Mutant[] = [
   },
   {
     file: 'src/grouped-idempotency-store.ts',
-    line: "const one = told.get(item) ?? 'again';",
-    replacement: "const one = told.get(item) ?? 'changed';",
+    line: "if (one === undefined) return done('again' as const);",
+    replacement: "if (one === undefined) return done('changed' as const);",
     why: 'of several changes of one record in a batch the first alone is made at once',
     test: store('mariadb', CHANGES),
   },
@@ -102,6 +102,23 @@ const recordStore: readonly Mutant[] = [
     replacement: "throw cause instanceof StoreError\n    ? new StoreError(cause.code, 'none', '')\n    : new",
     why: 'a claim whose answer is lost is unknown',
     test: store('mariadb', LOST_CLAIM),
+  },
+  {
+    file: 'src/postgres/idempotency-batch.ts',
+    line: 'rows[Number(row.item)] = row;',
+    replacement: 'rows[rows.indexOf(undefined)] = row;',
+    why: 'a record that is found is told to who asked for it',
+    test: store('postgres', 'of many who read at the same time each is told of his own record'),
+  },
+  {
+    file: 'src/postgres/listed.ts',
+    line: `isHyphen(index) ? text[index] === '-' : digitAt(text, index) < 16`,
+    replacement: 'digitAt(text, index) <= 16',
+    why: 'what is no UUID is not stored as one',
+    test: {
+      file: 'test/batch-statements.test.ts',
+      name: 'statements about many rows on postgres > a UUID is stored alone and with others, and what is none never is',
+    },
   },
   {
     file: 'src/postgres/idempotency-batch.ts',
@@ -203,7 +220,7 @@ const inOneMessage: readonly Mutant[] = [
   },
   {
     file: 'src/grouped-idempotency-store.ts',
-    line: 'items.every(isCompletion) && firsts(items).size === items.length',
+    line: 'items.every(isCompletion) && firsts(items) === items',
     replacement: 'items.every(isCompletion)',
     why: 'of several completions of one record one is made',
     test: store(FOR_GROUPS, 'of two completions of one record, and nothing else, one ends it'),

@@ -14,7 +14,6 @@ import {
   type IdempotencyRecordId,
   recordFromRow,
   recordKey,
-  rowKey,
 } from './idempotency-record.ts';
 import {
   type SqlIdempotencyStore,
@@ -22,7 +21,7 @@ import {
   sqlIdempotencyStore,
 } from './idempotency-store.ts';
 import { type Done, done } from './outcome.ts';
-import type { ChangedRecord, Decision, IdempotencyChange, Row, SqlPort } from './ports.ts';
+import type { Decision, IdempotencyChange, Row, SqlPort } from './ports.ts';
 import { pawlTables } from './tables.ts';
 
 export type GroupedIdempotencyStoreOptions = SqlIdempotencyStoreOptions & Partial<GroupCommitOptions>;
@@ -189,12 +188,17 @@ async function submitted<Item, Value>(group: GroupCommit<Item, Done<Value>>, ite
 
 const keyOf = ({ scope, key }: IdempotencyRecordId) => recordKey(scope, key);
 
-/** The first about each record. */
-function firsts<Item extends IdempotencyRecordId>(items: readonly Item[]): ReadonlyMap<string, Item> {
-  const firsts = new Map<string, Item>();
-  for (const item of items) {
-    const key = keyOf(item);
-    if (!firsts.has(key)) firsts.set(key, item);
+const known = new WeakMap<readonly IdempotencyRecordId[], readonly IdempotencyRecordId[]>();
+
+/** The first about each record; the items themselves where no two are about one. */
+function firsts<Item extends IdempotencyRecordId>(items: readonly Item[]): readonly Item[] {
+  if (items.length === 1) return items;
+  let firsts = known.get(items) as readonly Item[] | undefined;
+  if (firsts === undefined) {
+    const keys = new Set<string>();
+    const those = items.filter((item) => keys.size < keys.add(keyOf(item)).size);
+    firsts = those.length === items.length ? items : those;
+    known.set(items, firsts);
   }
   return firsts;
 }
@@ -216,11 +220,8 @@ function looking({ dialect }: SqlPort, table: string): GroupWork<IdempotencyReco
     sizeOf,
     read: () => [],
     decide: (items) => ({
-      writes: [dialect.idempotencyBatch.find(table, [...firsts(items).values()])],
-      outcomes([found]) {
-        const rows = new Map(found?.rows.map((row) => [rowKey(row), row]));
-        return items.map((item) => done(rows.get(keyOf(item))));
-      },
+      writes: [dialect.idempotencyBatch.find(table, items)],
+      outcomes: ([found]) => dialect.idempotencyBatch.foundOf(items, found).map((row) => done(row)),
     }),
     unknown(item, cause) {
       // It changes nothing, whether it was answered or not.
@@ -239,7 +240,7 @@ function inserting(
   table: string,
   areFresh: () => boolean,
 ): GroupWork<IdempotencyClaim, Done<'claimed' | 'late' | Row>> {
-  const { find, insert, insertsWaitForLocks, insertAll } = dialect.idempotencyBatch;
+  const { find, foundOf, insert, insertsWaitForLocks, insertAll } = dialect.idempotencyBatch;
   const mustLimit = insertsWaitForLocks && !waitsBriefly;
   return {
     keyOf,
@@ -247,19 +248,18 @@ function inserting(
     // One that is there fails all, and leaves a line in the log of the server. One by itself is a message anyway, where none is looked for first.
     optimistic(items) {
       const isMessage = items.length === 1 && !insertsWaitForLocks;
-      if (mustLimit || isMessage || !areFresh() || firsts(items).size < items.length) return undefined;
+      if (mustLimit || isMessage || !areFresh() || firsts(items) !== items) return undefined;
       return { writes: insertAll(table, items), outcomes: () => items.map(() => done('claimed')) };
     },
     // Whoever waits, waits in the insertion itself. By then it may be there.
     read(items, wait) {
       if (!wait && !insertsWaitForLocks) return [];
-      const look = find(table, [...firsts(items).values()]);
+      const look = find(table, items);
       return wait || !mustLimit ? [look] : [dialect.limitLockWait(MOMENT_MS), look];
     },
     decide(items, read, waited) {
-      const found = read.at(-1);
-      const rows = new Map(found?.rows.map((row) => [rowKey(row), row]));
-      const claims = [...firsts(items)].filter(([key]) => !rows.has(key)).map(([, claim]) => claim);
+      const rows = foundOf(items, read.at(-1));
+      const claims = firsts(items.filter((_, index) => rows[index] === undefined));
       const { writes, result }: Decision<readonly boolean[]> =
         claims.length === 0 ? { writes: [], result: () => [] } : insert(table, claims, waited);
       const isLimited = !waited && mustLimit && writes.length > 0;
@@ -268,7 +268,7 @@ function inserting(
         outcomes(written) {
           const inserted = result(written);
           const won = new Set(claims.filter((_, index) => inserted[index]));
-          return items.map((item) => done(won.has(item) ? 'claimed' : (rows.get(keyOf(item)) ?? 'late')));
+          return items.map((item, index) => done(won.has(item) ? 'claimed' : (rows[index] ?? 'late')));
         },
       };
     },
@@ -289,7 +289,7 @@ function changing(
     sizeOf: (item) => sizeOf(item) + (item.change === 'complete' ? 2 * item.answer.body.byteLength : 0),
     optimistic(items) {
       if (completeAll === undefined || !waitsBriefly) return undefined;
-      const areFit = items.every(isCompletion) && firsts(items).size === items.length;
+      const areFit = items.every(isCompletion) && firsts(items) === items;
       if (!areFit) return undefined;
       return {
         writes: completeAll(table, items),
@@ -299,19 +299,22 @@ function changing(
         },
       };
     },
-    read: (items, wait) => readForChange(table, [...firsts(items).values()], wait),
+    read: (items, wait) => readForChange(table, firsts(items), wait),
     decide(items, read) {
-      const changes = [...firsts(items).values()];
+      const changes = firsts(items);
       const { writes, result } = change(table, changes, read);
       return {
         writes,
         outcomes(written) {
           const results = result(written);
-          const told = new Map(changes.map((change, index) => [change, results[index] as ChangedRecord]));
-          return items.map((item) => {
-            const one = told.get(item) ?? 'again';
+          const told = (at: number) => {
+            const one = results[at];
+            if (one === undefined) return done('again' as const);
             return one === 'held' ? HELD : done(one);
-          });
+          };
+          if (changes === items) return items.map((_, index) => told(index));
+          const places = new Map(changes.map((change, index) => [change, index]));
+          return items.map((item) => told(places.get(item) ?? -1));
         },
       };
     },

@@ -167,11 +167,13 @@ export type ChangedRecord = 'changed' | 'fenced' | 'held';
 
 /** As `IdempotencyStatements`, about many records at once: see `groupedIdempotencyStore`. No two are about one record. */
 export interface IdempotencyBatchStatements {
-  /**
-   * Reads the records that are there, with `scope` and `idempotency_key`, `expired`, whether their retention is over, and `is_long`:
-   * the answer's body is left out, because it is longer than is read for many at once.
-   */
+  /** Reads the records that are there, for `foundOf`. One may be asked for several times. */
   find(table: string, ids: readonly IdempotencyRecordId[]): SqlStatement;
+  /**
+   * Of what `find` has read the record of each id, in their order, with `expired`, whether its retention is over, and `is_long`: the answer's
+   * body is left out, because it is longer than is read for many at once. None are there where nothing was read.
+   */
+  foundOf(ids: readonly IdempotencyRecordId[], found: SqlResult | undefined): readonly (Row | undefined)[];
   /** Whether an insertion waits for who has locked a record that is there: then these must be found first. */
   readonly insertsWaitForLocks: boolean;
   /**

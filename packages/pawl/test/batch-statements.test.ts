@@ -288,6 +288,39 @@ describe.each(['postgres', 'mariadb'] as const)('statements about many rows on %
     }
   });
 
+  test.runIf(on === 'postgres')(
+    'a UUID is stored alone and with others, and what is none never is',
+    async () => {
+      await store.query('CREATE TABLE pass (id bigint PRIMARY KEY, code uuid)');
+      const { batch } = sql.dialect;
+      let id = 0;
+      const insert = (codes: readonly string[]) => {
+        const rows = codes.map((code) => ({ id: ++id, code }));
+        return readThenWrite(sql, [], () => ({
+          writes: [batch.insertRows({ table: 'pass', rows, types: { id: 'bigint', code: 'uuid' } })],
+          result: () => 'stored',
+        }));
+      };
+      const codes = ['00112233-4455-6677-8899-aabbccddeeff', 'FEDCBA98-7654-3210-0F1E-2D3C4B5A6978'];
+      await insert(codes);
+      for (const code of codes) await insert([code]);
+      const { rows } = await store.query('SELECT code FROM pass ORDER BY id');
+      expect(rows.map(({ code }) => code)).toEqual([...codes, ...codes].map((code) => code.toLowerCase()));
+
+      const unfit = [
+        ...['', '0011', '00112233-4455-6677-8899-aabbccddeef', '00112233-4455-6677-8899-aabbccddeeff0'],
+        ...['00112233-4455-6677-8899-aabbccddeefg', '00112233-4455-6677-8899-aabbccddeefé'],
+        ...['0011-2233-4455-6677-8899aabbccddeeff', '00112233445566778899aabbccddeeff----'],
+        ...['0-112233-4455-6677-8899-aabbccddeeff', '{0112233-4455-6677-8899-aabbccddeef}'],
+      ];
+      for (const code of unfit) {
+        for (const codes of [[code], [code, '00112233-4455-6677-8899-aabbccddeeff']]) {
+          await expect(insert(codes), code).rejects.toMatchObject({ code: 'REJECTED', effect: 'none' });
+        }
+      }
+    },
+  );
+
   test('read the store’s clock', async () => {
     const { batch } = sql.dialect;
     const read = batch.readRows({ table: 'seat', keys: seats(['A', 1]), columns: ['seat'], nowAs: 'now_ms' });

@@ -328,6 +328,19 @@ describe.each(VARIANTS)('callers share transactions on $on', (variant) => {
     }
   });
 
+  test('of many who read at the same time each is told of his own record', async () => {
+    const records = grouped();
+    const claims = Array.from({ length: 8 }, () => claimOf(newId()));
+    for (const claim of claims) await records.claim(claim);
+    const seen = batches();
+    const asked = claims.flatMap((claim) => [newId(), claim, claim]);
+    const told = await Promise.all(asked.map((id) => records.read(id)));
+    expect(seen.map(({ size }) => size)).toEqual([asked.length]);
+    expect(told.map((record) => record?.owner)).toEqual(
+      claims.flatMap(({ owner }) => [undefined, owner, owner]),
+    );
+  });
+
   test('a claim that the database refuses is refused alone, and so is a completion', async () => {
     const records = grouped();
     const claims = Array.from({ length: 9 }, () => claimOf(newId()));

@@ -30,6 +30,11 @@ export const find: IdempotencyBatchStatements['find'] = (table, ids) => {
   );
 };
 
+export const foundOf: IdempotencyBatchStatements['foundOf'] = (ids, found) => {
+  const rows = new Map(found?.rows.map((row) => [rowKey(row), row]));
+  return ids.map((id) => rows.get(keyOf(id)));
+};
+
 /** One that is there is locked while it is found to be. */
 export const insertsWaitForLocks = true;
 

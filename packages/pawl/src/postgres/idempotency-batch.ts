@@ -14,6 +14,7 @@ import type {
   IdempotencyBatchStatements,
   IdempotencyChange,
   RecordCompletion,
+  Row,
   SqlStatement,
 } from '../ports.ts';
 import { MOMENT } from './change-rows.ts';
@@ -31,21 +32,26 @@ const ID = { scope: 'text', idempotency_key: 'text' } as const;
 const ITS = 'own.scope = given.scope AND own.idempotency_key = given.idempotency_key';
 const later = (ms: string) => `${NOW} + ${ms} * interval '1 millisecond'`;
 
+const ASKED = { ...ID, item: 'integer' } as const;
+
 export const find: IdempotencyBatchStatements['find'] = (table, ids) => {
-  const isLong = `octet_length(body) > ${LONGEST_BODY}`;
-  const record = recordColumns(`CASE WHEN ${isLong} THEN NULL ELSE body END AS body`);
-  const columns = `${record}, (expires_at <= ${NOW})::int AS expired, coalesce(${isLong}, false)::int AS is_long`;
-  const given = listed(
-    ID,
-    ids.map(({ scope, key }) => ({ scope, idempotency_key: key })),
-  );
-  return {
-    text: `SELECT own.* FROM ${given.text} CROSS JOIN LATERAL (
-        SELECT scope, idempotency_key, ${columns} FROM ${quote(table)} AS own WHERE ${ITS} OFFSET 0
-      ) AS own`,
-    values: given.values,
-    prepared: true,
-  };
+  const columns = columnsOf(ASKED);
+  const text = madeOnce(`find keys ${table} ${ids.length === 1}`, () => {
+    const isLong = `octet_length(body) > ${LONGEST_BODY}`;
+    const record = recordColumns(`CASE WHEN ${isLong} THEN NULL ELSE body END AS body`);
+    const its = `${record}, (expires_at <= ${NOW})::int AS expired, coalesce(${isLong}, false)::int AS is_long`;
+    return `SELECT own.* FROM ${listedText(columns, ids.length)} CROSS JOIN LATERAL (
+        SELECT given.item, ${its} FROM ${quote(table)} AS own WHERE ${ITS} OFFSET 0
+      ) AS own`;
+  });
+  const rows = ids.map(({ scope, key }, item) => ({ scope, idempotency_key: key, item }));
+  return { text, values: listedValues(columns, rows), prepared: true };
+};
+
+export const foundOf: IdempotencyBatchStatements['foundOf'] = (ids, found) => {
+  const rows: (Row | undefined)[] = ids.map(() => undefined);
+  for (const row of found?.rows ?? []) rows[Number(row.item)] = row;
+  return rows;
 };
 
 /** A record that is there is left alone, and who has locked it is not waited for. */

@@ -12,7 +12,7 @@ import { NOW, quote, SqlText } from './sql.ts';
 export const recordColumns = (
   body: string,
 ) => `mode, encode(fingerprint, 'hex') AS fingerprint, owner, attempt, status, headers, ${body},
-  extract(epoch FROM lease_until - ${NOW}) * 1000 AS lease_left_ms`;
+  CASE WHEN status IS NULL THEN date_part('epoch', lease_until - ${NOW}) * 1000 END AS lease_left_ms`;
 
 const RECORD = recordColumns('body');
 

@@ -100,7 +100,7 @@ function sizeOf(type: ColumnType, value: NonNullable<SqlValue>): number {
       if (value instanceof Uint8Array) return value.byteLength;
       break;
     case 'uuid':
-      if (typeof value === 'string' && UUID.test(value)) return 16;
+      if (typeof value === 'string' && isUuid(value)) return 16;
       break;
     case 'text':
       // Otherwise two texts that differ would be stored as one.
@@ -111,7 +111,7 @@ function sizeOf(type: ColumnType, value: NonNullable<SqlValue>): number {
 
 /** What `sizeOf` has found to be of its type. */
 function write(array: Buffer, at: number, type: ColumnType, value: NonNullable<SqlValue>): void {
-  if (type === 'uuid') array.write(String(value).replaceAll('-', ''), at, 'hex');
+  if (type === 'uuid') writeUuid(array, at, String(value));
   else if (typeof value === 'string') array.write(value, at);
   else if (value instanceof Uint8Array) array.set(value, at);
   else if (type === 'integer') array.writeInt32BE(Number(value), at);
@@ -119,8 +119,35 @@ function write(array: Buffer, at: number, type: ColumnType, value: NonNullable<S
   else array.writeDoubleBE(Number(value), at);
 }
 
-/** As the server writes it. */
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+/** By the code of a digit; 16: it is none. */
+const DIGITS = Uint8Array.from({ length: 128 }, (_, code) => {
+  const digit = Number.parseInt(String.fromCharCode(code), 16);
+  return Number.isNaN(digit) ? 16 : digit;
+});
+
+const digitAt = (text: string, index: number): number => DIGITS[text.charCodeAt(index)] ?? 16;
+
+/** As the server writes one. Digit by digit: a regular expression, and what reads hexadecimal text, take four times as long. */
+function isUuid(text: string): boolean {
+  if (text.length !== 36) return false;
+  for (let index = 0; index < 36; index++) {
+    const isFit = isHyphen(index) ? text[index] === '-' : digitAt(text, index) < 16;
+    if (!isFit) return false;
+  }
+  return true;
+}
+
+function writeUuid(array: Buffer, at: number, text: string): void {
+  let to = at;
+  for (let index = 0; index < 36; index += 2) {
+    if (isHyphen(index)) index++;
+    array[to++] = (digitAt(text, index) << 4) | digitAt(text, index + 1);
+  }
+}
+
+function isHyphen(index: number): boolean {
+  return index === 8 || index === 13 || index === 18 || index === 23;
+}
 
 function unfit(type: ColumnType): StoreError {
   return new StoreError('REJECTED', 'none', `a value that is no ${type}`);
