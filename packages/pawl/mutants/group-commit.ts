@@ -250,13 +250,6 @@ const adapters: readonly Mutant[] = [
     test: ports('mariadb, together > values come back as they were given'),
   },
   {
-    file: 'src/adapters/mysql-literals.ts',
-    line: 'const QUOTABLE = /^[\\x20-\\x26\\x28-\\x5b\\x5d-\\x7e]*$/;',
-    replacement: 'const QUOTABLE = /^[\\x20-\\x7e]*$/;',
-    why: 'nothing stands in quotes that could end them',
-    test: ports('mariadb, together > all signs of ASCII come back, as text and as bytes'),
-  },
-  {
     file: 'src/adapters/mysql2-session.ts',
     line: 'for (const text of first) this.#transaction.succeeded(text);',
     why: 'of statements that fail together, those that leave something behind may have succeeded',

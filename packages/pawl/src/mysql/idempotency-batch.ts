@@ -60,7 +60,7 @@ function insertion(table: string, claims: readonly IdempotencyClaim[], how = '')
   const sql = new SqlText();
   const rows = sorted.map((claim) => {
     const { leaseMs, retentionMs } = claim;
-    const id = `${sql.value(textual(claim.scope))}, ${sql.value(textual(claim.key))}`;
+    const id = `${sql.value(Buffer.from(claim.scope))}, ${sql.value(Buffer.from(claim.key))}`;
     const holder = `${sql.value(fingerprintOf(claim))}, ${sql.value(claim.owner)}`;
     return `(${id}, 'leased', ${holder}, 1, ${sql.later(leaseMs)}, ${sql.later(slackened(retentionMs))}, ${NOW})`;
   });
@@ -186,8 +186,10 @@ function chosen(
   const [{ scope }] = those as [RecordCompletion];
   const isOfOneScope = those.every((one) => one.scope === scope);
   const choices = those.map((one, index) => {
-    const key = sql.value(textual(one.key));
-    const its = isOfOneScope ? key : `idempotency_key = ${key} AND scope = ${sql.value(textual(one.scope))}`;
+    const key = sql.value(Buffer.from(one.key));
+    const its = isOfOneScope
+      ? key
+      : `idempotency_key = ${key} AND scope = ${sql.value(Buffer.from(one.scope))}`;
     return `WHEN ${its} THEN ${sql.value(values[index] ?? null)}`;
   });
   return `CASE ${isOfOneScope ? 'idempotency_key ' : ''}${choices.join(' ')} END`;
@@ -221,15 +223,10 @@ function ofScopes<Id extends IdempotencyRecordId>(
   textOf: (id: Id) => string,
 ): string {
   const conditions = [...Map.groupBy(ids, ({ scope }) => scope)].map(([scope, those]) => {
-    const shared = `scope = ${sql.value(textual(scope))}`;
-    return `(${shared} AND ${its} IN (${those.map((id) => sql.value(textual(textOf(id)))).join(', ')}))`;
+    const shared = `scope = ${sql.value(Buffer.from(scope))}`;
+    return `(${shared} AND ${its} IN (${those.map((id) => sql.value(Buffer.from(textOf(id)))).join(', ')}))`;
   });
   return `(${conditions.join(' OR ')})`;
-}
-
-/** As bytes, which are the same whatever the character set of the connection; as they stand where all sets have them alike. */
-function textual(text: string): SqlValue {
-  return /^[\x20-\x7e]*$/.test(text) ? text : Buffer.from(text);
 }
 
 const keyOf = ({ scope, key }: IdempotencyRecordId) => recordKey(scope, key);
