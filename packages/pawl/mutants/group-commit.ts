@@ -173,9 +173,9 @@ const commit: readonly Mutant[] = [
     test: stocks('a stock that somebody else has holds up nobody but those who ask for it'),
   },
   {
-    file: 'src/group-commit.ts',
-    line: 'if (entries.some((entry) => tried.has(entry))) await sleep(HELD_PAUSE_MS);',
-    replacement: 'if (entries.length < 0) await nextTurn();',
+    file: 'src/held-rows.ts',
+    line: 'if (requests.some((request) => tried.has(request))) await sleep(HELD_PAUSE_MS);',
+    replacement: 'if (requests.length < 0) await nextTurn();',
     why: 'who waits asks with pauses',
     test: groups(
       'a row that somebody else has > that stays another’s is waited for as long as it may be, with pauses',
@@ -190,9 +190,8 @@ const commit: readonly Mutant[] = [
     ),
   },
   {
-    file: 'src/group-commit.ts',
-    line: '} else if (line.length >= this.#settings.maxWaiting * LONGEST_LINE) {',
-    replacement: '} else if (false) {',
+    file: 'src/held-rows.ts',
+    line: `if (line.length >= this.#options.longestLine) return 'full';`,
     why: 'those who ask for one row do not fill the queue of all',
     test: groups(
       'a row that somebody else has > keeps no more waiting than a part of all that may, so that others are not refused for its sake',

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MisuseError, StoreError } from './errors.ts';
+import { HeldRows, type RowRequest } from './held-rows.ts';
 import { batched } from './observe.ts';
 import { type Refused, refused, type Settled } from './outcome.ts';
 import type { Decision, InterimDecision, SqlPort, SqlResult, SqlStatement } from './ports.ts';
-import { LONGEST_TIMER_MS } from './timers.ts';
+import { LONGEST_TIMER_MS, nextTurn } from './timers.ts';
 import {
   type ConflictRetry,
   defaultConflictRetry,
@@ -134,13 +135,9 @@ export interface GroupCommit<Item, Result extends Settled> {
 
 export type GroupRefusal = 'overloaded' | 'lock-timeout' | 'contended';
 
-interface Entry<Item, Result> {
+interface Entry<Item, Result> extends RowRequest {
   readonly item: Item;
-  readonly key: string;
   readonly bytes: number;
-  readonly arrivedAtMs: number;
-  /** When it was first passed over. */
-  heldAtMs: number | undefined;
   resolve(result: Result | Refused<GroupRefusal>): void;
   reject(error: unknown): void;
 }
@@ -157,18 +154,10 @@ const LONGEST_LINE = 0.25;
 /** How many are refused alone, one after the other and nobody served between them, until the others of a batch are refused as they were. */
 const MOST_REFUSED_ALONE = 16;
 /**
- * After so many turns a line is over, and those who ask for its row go with the others again: it may long be nobody else's. Where it is,
- * each time costs a transaction that finds nothing.
- */
-const MOST_TURNS = 16;
-/**
  * After this many batches at most one is tried optimistically again: where it fails each time that is what it costs, one transaction among
  * so many.
  */
 const MOST_PESSIMISTIC = 64;
-/** Before a row is tried again that was another's once more although it had been waited for, in milliseconds. */
-const HELD_PAUSE_MS = 10;
-
 /**
  * Callers share a commit. While one transaction is in flight, the requests that arrive form the next batch; one that finds none in
  * flight begins at once. So a batch is as large as the database is slow, there is no timer, and whoever comes alone waits for nobody.
@@ -202,13 +191,9 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   readonly #work: GroupWork<Item, Result>;
   readonly #settings: Required<GroupCommitOptions>;
   #queue: Entry<Item, Result>[] = [];
-  /** For each key that somebody else has: those that ask for it, and those that came after them. */
-  readonly #lines = new Map<string, Line<Item, Result>>();
-  /** The keys of the lines whose turn is to come, in order. */
-  readonly #turns: string[] = [];
+  readonly #held: HeldRows<Entry<Item, Result>>;
   /** How many batches are not tried optimistically now, and how many after the next that fails. */
   #pessimistic = { left: 0, next: 1 };
-  #serving = 0;
   /** All that have no outcome yet and are in no transaction. */
   #waiting = 0;
   #running = false;
@@ -219,6 +204,20 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     this.#sql = sql;
     this.#work = work;
     this.#settings = settings;
+    const { lockWaitMs, maxHeldKeys, maxWaiting, together } = settings;
+    this.#held = new HeldRows({
+      ...{ lockWaitMs, maxHeldKeys, longestLine: maxWaiting * LONGEST_LINE, sinceArrival: !together },
+      commit: async (line) => {
+        const batch = this.#take(line, 1);
+        // Whose time is over gets what is free by now.
+        (await this.#commit(batch, this.#waitMs(batch) > 0))();
+        return batch;
+      },
+      giveBack: (line) => {
+        this.#queue = [...line, ...this.#queue];
+        if (line.length > 0) this.#begin();
+      },
+    });
   }
 
   submit(item: Item): Promise<Result | Refused<GroupRefusal>> {
@@ -248,27 +247,14 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
 
   #enqueue(entry: Entry<Item, Result>): void {
     this.#waiting++;
-    // Nobody overtakes those who wait for the same key.
-    const line = this.#lines.size > 0 ? this.#lines.get(entry.key)?.entries : undefined;
-    if (line === undefined) {
+    const place = this.#held.join(entry);
+    if (place === 'free') {
       this.#queue.push(entry);
       this.#begin();
-    } else if (line.length >= this.#settings.maxWaiting * LONGEST_LINE) {
+    } else if (place === 'full') {
       this.#waiting--;
       entry.resolve(refused('overloaded'));
-    } else {
-      entry.heldAtMs = entry.arrivedAtMs;
-      line.push(entry);
     }
-  }
-
-  /** Those who came for a row while it was found to be another's. */
-  #joinsLine(entry: Entry<Item, Result>): boolean {
-    const line = this.#lines.get(entry.key)?.entries;
-    if (line === undefined) return false;
-    entry.heldAtMs = performance.now();
-    line.push(entry);
-    return true;
   }
 
   #begin(): void {
@@ -467,68 +453,10 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
 
   /** Somebody else has their rows. */
   #hold(entries: readonly Entry<Item, Result>[]): void {
-    const { lockWaitMs, together } = this.#settings;
-    const now = performance.now();
-    const lines = this.#lines.size;
-    for (const entry of entries) {
-      entry.heldAtMs ??= together ? now : entry.arrivedAtMs;
-      if (now - entry.heldAtMs >= lockWaitMs) {
-        entry.resolve(refused('lock-timeout'));
-        continue;
-      }
-      this.#waiting++;
-      const line = this.#lines.get(entry.key)?.entries;
-      if (line === undefined) {
-        this.#lines.set(entry.key, { entries: [entry], turns: 0 });
-        this.#turns.push(entry.key);
-      } else {
-        // Before those that have come after it.
-        const after = line.findIndex(({ arrivedAtMs }) => arrivedAtMs > entry.arrivedAtMs);
-        line.splice(after === -1 ? line.length : after, 0, entry);
-      }
-    }
-    if (this.#lines.size > lines) this.#queue = this.#queue.filter((entry) => !this.#joinsLine(entry));
-    this.#serveNext();
+    const rows = this.#held.size;
+    this.#waiting += this.#held.hold(entries);
+    if (this.#held.size > rows) this.#queue = this.#queue.filter((entry) => !this.#held.takes(entry));
   }
-
-  #serveNext(): void {
-    while (this.#serving < this.#settings.maxHeldKeys) {
-      const key = this.#turns.shift();
-      if (key === undefined) return;
-      this.#serving++;
-      void this.#serve(key, this.#lines.get(key) as Line<Item, Result>);
-    }
-  }
-
-  /** One transaction for those who ask for a row that somebody else has had; then it is another row's turn. */
-  async #serve(key: string, line: Line<Item, Result>): Promise<void> {
-    const { entries } = line;
-    await nextTurn();
-    const batch = this.#take(entries, 1);
-    const tried = new Set(batch);
-    // Whose time is over gets what is free by now.
-    (await this.#commit(batch, this.#waitMs(batch) > 0))();
-    // It was waited for, and was another's again.
-    if (entries.some((entry) => tried.has(entry))) await sleep(HELD_PAUSE_MS);
-    // Who asks again for what he has been told wait in the line: they would be passed over once more.
-    else await nextTurn();
-    line.turns++;
-    if (entries.length > 0 && line.turns < MOST_TURNS) this.#turns.push(key);
-    else {
-      this.#lines.delete(key);
-      this.#queue = [...entries, ...this.#queue];
-      if (entries.length > 0) this.#begin();
-    }
-    this.#serving--;
-    this.#serveNext();
-  }
-}
-
-/** Those who wait for a row. */
-interface Line<Item, Result> {
-  readonly entries: Entry<Item, Result>[];
-  /** How often it was served. */
-  turns: number;
 }
 
 /** Whatever is wrong is so for all of a batch, and to ask again for each of them would make it worse. */
@@ -572,10 +500,6 @@ function outcomesFrom<Result>(
 
 function nothing(): void {
   // Nobody waits to be told.
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function isCode(error: unknown, code: StoreError['code']): boolean {

@@ -11,3 +11,8 @@ export function requireMs(times: Readonly<Record<string, number>>, least: number
     }
   }
 }
+
+/** Resolves when the event loop has looked for what else has come. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
