@@ -405,6 +405,13 @@ const together: readonly Mutant[] = [
     ),
   },
   {
+    file: 'src/sql-durable-call-claims.ts',
+    line: "throw new StoreError(cause.code, 'none', cause.message, { cause });",
+    replacement: 'throw cause;',
+    why: 'a look has no effect',
+    test: optimistic('while most are refused > a look whose answer is lost has no effect'),
+  },
+  {
     file: 'src/sql-durable-call-groups.ts',
     line: 'if (looks && latest.refused >= MOST) {',
     replacement: 'if (looks && latest.refused > 1) {',

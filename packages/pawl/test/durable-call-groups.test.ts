@@ -340,9 +340,8 @@ describe.each([
   });
 
   describe('while most are refused', () => {
-    async function refusing() {
+    async function refusing({ bookTogether } = scene.instance(TOGETHER)) {
       const [booked = '', fresh = ''] = await parcels(2);
-      const { bookTogether } = scene.instance(TOGETHER);
       const first = told(await bookTogether(booked));
       for (let time = 0; time < 10; time++) {
         expect(await bookTogether(booked, { key: `${booked}-${time}` })).toEqual(refused('wrong-state'));
@@ -431,6 +430,27 @@ describe.each([
         await expectBookedOnce(fresh);
       },
     );
+
+    test.runIf(isOptimistic)('a look whose answer is lost has no effect', async () => {
+      let losing = false;
+      const proxy = await startProxy(
+        stage.database.url,
+        () => 'answer-lost',
+        () => losing,
+      );
+      onTestFinished(() => proxy.close());
+      const { bookTogether, booked, fresh } = await refusing(
+        scene.instance({ groups: { pool: { port: proxy.port } } }),
+      );
+      losing = true;
+      const asked = [bookTogether(booked, { key: `${booked}-lost` }), bookTogether(fresh)];
+      const lost = { status: 'rejected', reason: { code: 'CONNECTION_LOST', effect: 'none' } };
+      expect(await Promise.allSettled(asked)).toMatchObject([lost, lost]);
+      losing = false;
+      expect(await bookTogether(booked, { key: `${booked}-lost` })).toEqual(refused('wrong-state'));
+      expect(await bookTogether(fresh)).toMatchObject({ outcome: 'done' });
+      await expectBookedOnce(fresh);
+    });
 
     test('who comes for a free one that somebody else has locked waits for it', async () => {
       const { bookTogether, fresh } = await refusing();
