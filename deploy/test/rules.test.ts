@@ -243,8 +243,8 @@ describe('Dockerfile', () => {
     ],
     [
       'a shell between signal and service',
-      'CMD ["node", "apps/shop/src/main.ts"]',
-      'CMD node apps/shop/src/main.ts',
+      'CMD ["node", "--max-semi-space-size=64", "apps/shop/src/main.ts"]',
+      'CMD node --max-semi-space-size=64 apps/shop/src/main.ts',
       'its CMD is run by a shell',
     ],
     ['an entry point', 'USER node', 'USER node\nENTRYPOINT ["tini"]', 'its ENTRYPOINT stands before'],
