@@ -64,7 +64,7 @@ const recordStore: readonly Mutant[] = [
   },
   {
     file: 'src/grouped-idempotency-store.ts',
-    line: `done(won.has(item) ? 'claimed' : (rows[index] ?? 'late'))`,
+    line: `done(won.delete(item) ? 'claimed' : (rows[index] ?? 'late'))`,
     replacement: `done(rows[index] ?? 'claimed')`,
     why: 'of several claims of one key in a batch one alone has it',
     test: store('postgres', SEVERAL),
@@ -81,6 +81,23 @@ const recordStore: readonly Mutant[] = [
     replacement: "if (one === undefined) return done('changed' as const);",
     why: 'of several changes of one record in a batch the first alone is made at once',
     test: store('mariadb', CHANGES),
+  },
+  {
+    file: 'src/grouped-idempotency-store.ts',
+    line: 'made.delete(item);\n            return told(one);',
+    replacement: 'return told(results[items.indexOf(item)]);',
+    why: 'each change is told what became of it, and not what became of its neighbour',
+    test: store(
+      'postgres',
+      'of two completions of one record, and what comes with them, each is told of its own',
+    ),
+  },
+  {
+    file: 'src/grouped-idempotency-store.ts',
+    line: 'writes: [find(table, ids)],',
+    replacement: 'writes: [find(table, items)],',
+    why: 'an answer may be long, and many may ask for it',
+    test: store('postgres', 'a record that many ask for is read once for all of them'),
   },
   {
     file: 'src/grouped-idempotency-store.ts',

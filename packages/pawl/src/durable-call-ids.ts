@@ -16,6 +16,13 @@ export function idsOf(
   return items.map(({ id }) => id);
 }
 
+/** Each once: an answer may be long, and many may ask for it. */
+export function distinctIdsOf(
+  items: readonly { readonly id: IdempotencyRecordId }[],
+): readonly IdempotencyRecordId[] {
+  return [...new Map(items.map(({ id }) => [textOf(id), id])).values()];
+}
+
 /** The scope is JSON, and a key has no control characters. */
 export function textOf({ scope, key }: IdempotencyRecordId): string {
   return `${scope}\n${key}`;

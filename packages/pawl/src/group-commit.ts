@@ -158,6 +158,7 @@ const MOST_REFUSED_ALONE = 16;
  * so many.
  */
 const MOST_PESSIMISTIC = 64;
+
 /**
  * Callers share a commit. While one transaction is in flight, the requests that arrive form the next batch; one that finds none in
  * flight begins at once. So a batch is as large as the database is slow, there is no timer, and whoever comes alone waits for nobody.
@@ -247,14 +248,19 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
 
   #enqueue(entry: Entry<Item, Result>): void {
     this.#waiting++;
-    const place = this.#held.join(entry);
-    if (place === 'free') {
-      this.#queue.push(entry);
-      this.#begin();
-    } else if (place === 'full') {
+    if (this.#joinsLine(entry, entry.arrivedAtMs)) return;
+    this.#queue.push(entry);
+    this.#begin();
+  }
+
+  /** Or is refused, as the line is full. */
+  #joinsLine(entry: Entry<Item, Result>, heldAtMs: number): boolean {
+    const place = this.#held.join(entry, heldAtMs);
+    if (place === 'full') {
       this.#waiting--;
       entry.resolve(refused('overloaded'));
     }
+    return place !== 'free';
   }
 
   #begin(): void {
@@ -455,7 +461,10 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   #hold(entries: readonly Entry<Item, Result>[]): void {
     const rows = this.#held.size;
     this.#waiting += this.#held.hold(entries);
-    if (this.#held.size > rows) this.#queue = this.#queue.filter((entry) => !this.#held.takes(entry));
+    if (this.#held.size === rows) return;
+    // Those who came for a row while it was found to be another's.
+    const now = performance.now();
+    this.#queue = this.#queue.filter((entry) => !this.#joinsLine(entry, now));
   }
 }
 

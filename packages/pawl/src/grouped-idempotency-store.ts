@@ -21,7 +21,7 @@ import {
   sqlIdempotencyStore,
 } from './idempotency-store.ts';
 import { type Done, done } from './outcome.ts';
-import type { Decision, IdempotencyChange, Row, SqlPort } from './ports.ts';
+import type { ChangedRecord, Decision, IdempotencyChange, Row, SqlPort } from './ports.ts';
 import { pawlTables } from './tables.ts';
 
 export type GroupedIdempotencyStoreOptions = SqlIdempotencyStoreOptions & Partial<GroupCommitOptions>;
@@ -188,19 +188,24 @@ async function submitted<Item, Value>(group: GroupCommit<Item, Done<Value>>, ite
 
 const keyOf = ({ scope, key }: IdempotencyRecordId) => recordKey(scope, key);
 
-const known = new WeakMap<readonly IdempotencyRecordId[], readonly IdempotencyRecordId[]>();
-
 /** The first about each record; the items themselves where no two are about one. */
 function firsts<Item extends IdempotencyRecordId>(items: readonly Item[]): readonly Item[] {
-  if (items.length === 1) return items;
-  let firsts = known.get(items) as readonly Item[] | undefined;
-  if (firsts === undefined) {
-    const keys = new Set<string>();
-    const those = items.filter((item) => keys.size < keys.add(keyOf(item)).size);
-    firsts = those.length === items.length ? items : those;
-    known.set(items, firsts);
-  }
-  return firsts;
+  // Whatever their scopes are.
+  if (new Set(items.map(({ key }) => key)).size === items.length) return items;
+  const keys = new Set<string>();
+  const those = items.filter((item) => keys.size < keys.add(keyOf(item)).size);
+  return those.length === items.length ? items : those;
+}
+
+/** What is known of each item, from what is known of the first about its record. */
+function ofAll<Item extends IdempotencyRecordId, Known>(
+  items: readonly Item[],
+  firsts: readonly Item[],
+  known: readonly Known[],
+): readonly (Known | undefined)[] {
+  if (firsts === items) return known;
+  const byKey = new Map(firsts.map((item, index) => [keyOf(item), known[index]]));
+  return items.map((item) => byKey.get(keyOf(item)));
 }
 
 /** What an item adds to a statement besides an answer's body, about, in bytes; text and bytes may be written in hexadecimal digits. */
@@ -215,14 +220,18 @@ function lost(_item: unknown, cause: unknown): never {
 
 /** Reads the records, absent or with the columns of `IdempotencyBatchStatements.find`. */
 function looking({ dialect }: SqlPort, table: string): GroupWork<IdempotencyRecordId, Done<Row | undefined>> {
+  const { find, foundOf } = dialect.idempotencyBatch;
   return {
     keyOf,
     sizeOf,
     read: () => [],
-    decide: (items) => ({
-      writes: [dialect.idempotencyBatch.find(table, items)],
-      outcomes: ([found]) => dialect.idempotencyBatch.foundOf(items, found).map((row) => done(row)),
-    }),
+    decide(items) {
+      const ids = firsts(items);
+      return {
+        writes: [find(table, ids)],
+        outcomes: ([found]) => ofAll(items, ids, foundOf(ids, found)).map((row) => done(row)),
+      };
+    },
     unknown(item, cause) {
       // It changes nothing, whether it was answered or not.
       if (!(cause instanceof StoreError)) return lost(item, cause);
@@ -254,11 +263,12 @@ function inserting(
     // Whoever waits, waits in the insertion itself. By then it may be there.
     read(items, wait) {
       if (!wait && !insertsWaitForLocks) return [];
-      const look = find(table, items);
+      const look = find(table, firsts(items));
       return wait || !mustLimit ? [look] : [dialect.limitLockWait(MOMENT_MS), look];
     },
     decide(items, read, waited) {
-      const rows = foundOf(items, read.at(-1));
+      const ids = firsts(items);
+      const rows = ofAll(items, ids, foundOf(ids, read.at(-1)));
       const claims = firsts(items.filter((_, index) => rows[index] === undefined));
       const { writes, result }: Decision<readonly boolean[]> =
         claims.length === 0 ? { writes: [], result: () => [] } : insert(table, claims, waited);
@@ -268,7 +278,7 @@ function inserting(
         outcomes(written) {
           const inserted = result(written);
           const won = new Set(claims.filter((_, index) => inserted[index]));
-          return items.map((item, index) => done(won.has(item) ? 'claimed' : (rows[index] ?? 'late')));
+          return items.map((item, index) => done(won.delete(item) ? 'claimed' : (rows[index] ?? 'late')));
         },
       };
     },
@@ -307,14 +317,17 @@ function changing(
         writes,
         outcomes(written) {
           const results = result(written);
-          const told = (at: number) => {
-            const one = results[at];
+          const told = (one: ChangedRecord | undefined) => {
             if (one === undefined) return done('again' as const);
             return one === 'held' ? HELD : done(one);
           };
-          if (changes === items) return items.map((_, index) => told(index));
-          const places = new Map(changes.map((change, index) => [change, index]));
-          return items.map((item) => told(places.get(item) ?? -1));
+          if (changes === items) return results.map(told);
+          const made = new Map(changes.map((change, index) => [change, results[index]]));
+          return items.map((item) => {
+            const one = made.get(item);
+            made.delete(item);
+            return told(one);
+          });
         },
       };
     },

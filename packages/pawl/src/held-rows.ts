@@ -8,7 +8,7 @@ export interface RowRequest {
   readonly arrivedAtMs: number;
   /** When the row was first found to be another's. */
   heldAtMs: number | undefined;
-  resolve(refusal: Refused<'lock-timeout'>): void;
+  resolve(refusal: Refused<'lock-timeout' | 'overloaded'>): void;
 }
 
 export interface HeldRowsOptions<Request> {
@@ -58,49 +58,54 @@ export class HeldRows<Request extends RowRequest> {
     return this.#lines.size;
   }
 
-  /** Nobody overtakes those who wait for the same row. `free`: nobody does; `full`: too many do. */
-  join(request: Request): 'joined' | 'full' | 'free' {
+  /**
+   * Nobody overtakes those who wait for the same row. `free`: nobody does; `full`: too many do.
+   *
+   * @param heldAtMs  Since when he has waited for it.
+   */
+  join(request: Request, heldAtMs: number): 'joined' | 'full' | 'free' {
     const line = this.#lines.size > 0 ? this.#lines.get(request.key)?.requests : undefined;
     if (line === undefined) return 'free';
     if (line.length >= this.#options.longestLine) return 'full';
-    request.heldAtMs = request.arrivedAtMs;
+    request.heldAtMs = heldAtMs;
     line.push(request);
     return 'joined';
   }
 
-  /** Those who came for a row while it was found to be another's. */
-  takes(request: Request): boolean {
-    const line = this.#lines.get(request.key)?.requests;
-    if (line === undefined) return false;
-    request.heldAtMs = performance.now();
-    line.push(request);
-    return true;
-  }
-
-  /** Somebody else has their rows. @returns how many of them wait: the others have waited for as long as they may, and are refused. */
+  /**
+   * Somebody else has their rows. Who has waited for as long as he may is refused, and so is who comes to a line that is full.
+   *
+   * @returns how many of them wait.
+   */
   hold(requests: readonly Request[]): number {
-    const { lockWaitMs, sinceArrival } = this.#options;
+    const { lockWaitMs, sinceArrival, longestLine } = this.#options;
     const now = performance.now();
     let waiting = 0;
     for (const request of requests) {
-      request.heldAtMs ??= sinceArrival ? request.arrivedAtMs : now;
-      if (now - request.heldAtMs >= lockWaitMs) {
-        request.resolve(refused('lock-timeout'));
-        continue;
-      }
-      waiting++;
       const line = this.#lines.get(request.key)?.requests;
-      if (line === undefined) {
-        this.#lines.set(request.key, { requests: [request], turns: 0 });
-        this.#turns.push(request.key);
-      } else {
-        // Before those that have come after it.
-        const after = line.findIndex(({ arrivedAtMs }) => arrivedAtMs > request.arrivedAtMs);
-        line.splice(after === -1 ? line.length : after, 0, request);
+      const isNew = request.heldAtMs === undefined;
+      request.heldAtMs ??= sinceArrival ? request.arrivedAtMs : now;
+      if (now - request.heldAtMs >= lockWaitMs) request.resolve(refused('lock-timeout'));
+      else if (isNew && line !== undefined && line.length >= longestLine)
+        request.resolve(refused('overloaded'));
+      else {
+        waiting++;
+        this.#place(request, line);
       }
     }
     this.#serveNext();
     return waiting;
+  }
+
+  #place(request: Request, line: Request[] | undefined): void {
+    if (line === undefined) {
+      this.#lines.set(request.key, { requests: [request], turns: 0 });
+      this.#turns.push(request.key);
+      return;
+    }
+    // Before those that have come after it.
+    const after = line.findIndex(({ arrivedAtMs }) => arrivedAtMs > request.arrivedAtMs);
+    line.splice(after === -1 ? line.length : after, 0, request);
   }
 
   #serveNext(): void {

@@ -167,7 +167,7 @@ export type ChangedRecord = 'changed' | 'fenced' | 'held';
 
 /** As `IdempotencyStatements`, about many records at once: see `groupedIdempotencyStore`. No two are about one record. */
 export interface IdempotencyBatchStatements {
-  /** Reads the records that are there, for `foundOf`. One may be asked for several times. */
+  /** Reads the records that are there, for `foundOf`. */
   find(table: string, ids: readonly IdempotencyRecordId[]): SqlStatement;
   /**
    * Of what `find` has read the record of each id, in their order, with `expired`, whether its retention is over, and `is_long`: the answer's

@@ -1,5 +1,5 @@
 import type { ClaimLook, GroupedCallClaims } from './durable-call-group.ts';
-import { areDistinct, idsOf, textOf } from './durable-call-ids.ts';
+import { areDistinct, distinctIdsOf, textOf } from './durable-call-ids.ts';
 import type { ClaimedAttempt, DurableCall, Json, NewDurableCall } from './durable-call-record.ts';
 import {
   durableCallFromRow,
@@ -17,7 +17,6 @@ import {
   type InterimBatchDecision,
   type OptimisticDecision,
 } from './group-commit.ts';
-import type { IdempotencyRecordId } from './idempotency-record.ts';
 import { type Done, done, type Refused, refused } from './outcome.ts';
 import type { Row, SqlPort, SqlResult, SqlStatement } from './ports.ts';
 
@@ -118,7 +117,7 @@ export class ClaimWork<Claim, Request extends Json, Objection extends Refused>
     const read = this.#grouped.read(claims, wait);
     if (this.#latest.refused < MOST) return read;
     this.#lookedUp.add(items);
-    return [...read, this.#sql.dialect.durableCallBatch.find(this.#table, idsOf(items))];
+    return [...read, this.#sql.dialect.durableCallBatch.find(this.#table, distinctIdsOf(items))];
   }
 
   /**
@@ -139,7 +138,7 @@ export class ClaimWork<Claim, Request extends Json, Objection extends Refused>
     const subjects = inVain.map(({ claim }) => this.#grouped.subjectOf(claim));
     return {
       writes: [
-        durableCallBatch.find(this.#table, idsOf(inVain)),
+        durableCallBatch.find(this.#table, distinctIdsOf(inVain)),
         durableCallBatch.attempts(this.#table, this.#name, subjects),
       ],
       next: ([found, attempts]) =>
@@ -202,12 +201,12 @@ export class ClaimWork<Claim, Request extends Json, Objection extends Refused>
     const isRefused = (outcome: (typeof outcomes)[number]) => outcome !== HELD && outcome.outcome !== 'done';
     this.#latest.count(judged.length, judged.filter(isRefused).length);
     if (others.length === 0 || known.isLookedUp) return { writes: writes(), outcomes: () => outcomes };
-    const ids = idsOf(others.map((index) => items[index] as ClaimItem<Claim, Request>));
-    const find = durableCallBatch.find(this.#table, ids);
+    const asked = others.map((index) => items[index] as ClaimItem<Claim, Request>);
+    const find = durableCallBatch.find(this.#table, distinctIdsOf(asked));
     const told = (found: SqlResult | undefined) => {
       const recorded = callsFrom(found);
       for (const [at, index] of others.entries()) {
-        const id = textOf(ids[at] as IdempotencyRecordId);
+        const id = textOf((asked[at] as ClaimItem<Claim, Request>).id);
         if (recorded.has(id)) outcomes[index] = knownCall(recorded.get(id));
       }
       return outcomes;
@@ -270,7 +269,7 @@ export class LookWork<Claim, Request extends Json, Objection extends Refused>
 
   decide(items: readonly ClaimItem<Claim, Request>[]): BatchDecision<Looked<Objection>> {
     const claims = items.map(({ claim }) => claim);
-    const find = this.#sql.dialect.durableCallBatch.find(this.#table, idsOf(items));
+    const find = this.#sql.dialect.durableCallBatch.find(this.#table, distinctIdsOf(items));
     return {
       writes: [...this.#look.read(claims), find],
       outcomes: (read) => {

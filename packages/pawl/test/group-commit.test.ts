@@ -567,6 +567,24 @@ describe('a row that somebody else has', () => {
     expect(told[0]).toEqual(refused('lock-timeout'));
   });
 
+  test.each([
+    ['in the transaction that finds it held', [6]],
+    ['while that is under way', [1, 5]],
+  ])('and for which many come %s, keeps no more of them', async (_when, comings) => {
+    const { work } = noted((item) => (item === 'held' ? HELD : done(undefined)));
+    const group = groupCommit(waitingPort(nextTurn), work, { name: 'noted', maxWaiting: 8, lockWaitMs: 300 });
+    const asked: ReturnType<typeof group.submit>[] = [];
+    for (const count of comings) {
+      asked.push(...Array.from({ length: count }, () => group.submit('held')));
+      await nextTurn();
+    }
+    for (let turn = 0; turn < 20; turn++) await nextTurn();
+    const free = await Promise.all(Array.from({ length: 6 }, () => group.submit('free')));
+    expect(free).toEqual(free.map(() => done(undefined)));
+    const reasons = (await Promise.all(asked)).map((one) => one.outcome === 'refused' && one.reason);
+    expect(reasons).toEqual(['lock-timeout', 'lock-timeout', ...Array(4).fill('overloaded')]);
+  });
+
   test('is asked for in a line as long as that is asked for, and then with the others again', async () => {
     const simulated = new SimulatedSeats({ held: 200 }, { step: nextTurn, fates: [] });
     const release = simulated.lock('held');

@@ -194,6 +194,37 @@ describe.each(VARIANTS)('callers share transactions on $on', (variant) => {
     expect(await records.read(stranger.id)).toBeUndefined();
   });
 
+  test('of two completions of one record, and what comes with them, each is told of its own', async () => {
+    const records = grouped();
+    const [twice, other] = [await inProgress(), await inProgress()];
+    const told = await Promise.all([
+      records.complete(twice.id, twice.owner, answerOf('first'), 600_000),
+      records.complete(twice.id, twice.owner, answerOf('second'), 600_000),
+      records.complete(other.id, other.owner, answerOf('other'), 600_000),
+    ]);
+    expect(told).toEqual([true, false, true]);
+    const stored = (await records.read(twice.id))?.answer;
+    expect(stored && shown(stored)).toEqual(shown(answerOf('first')));
+  });
+
+  test('one claim that is made twice at the same time is had once', async () => {
+    const records = grouped();
+    const claim = claimOf(newId());
+    const told = await Promise.all([records.claim(claim), records.claim(claim)]);
+    expect(told.map(({ claimed }) => claimed).toSorted()).toEqual([false, true]);
+  });
+
+  test('a key with half of a character is refused: two that differ would be one', async () => {
+    const records = grouped();
+    const { scope } = newId();
+    for (const key of ['k\ud800', 'k\ud801']) {
+      await expect(records.claim(claimOf({ scope, key }))).rejects.toMatchObject({
+        code: 'REJECTED',
+        effect: 'none',
+      });
+    }
+  });
+
   test('instances that claim the same keys at the same time share them out', async () => {
     const haveCome = barrier(3);
     const instances = Array.from({ length: 3 }, () => {
@@ -339,6 +370,33 @@ describe.each(VARIANTS)('callers share transactions on $on', (variant) => {
     expect(told.map((record) => record?.owner)).toEqual(
       claims.flatMap(({ owner }) => [undefined, owner, owner]),
     );
+  });
+
+  test('a record that many ask for is read once for all of them', async () => {
+    const port = openPort();
+    let rows = 0;
+    const counting: SqlPort = {
+      ...port,
+      readThenWrite: (reads, decide) =>
+        (port.readThenWrite as NonNullable<SqlPort['readThenWrite']>)(reads, (read) => {
+          const decided = decide(read);
+          if ('next' in decided) return decided;
+          return {
+            writes: decided.writes,
+            result(written) {
+              for (const found of written) rows += found.rows.length;
+              return decided.result(written);
+            },
+          };
+        }),
+    };
+    const records = groupedIdempotencyStore(counting);
+    const claim = claimOf(newId());
+    await records.claim(claim);
+    rows = 0;
+    const told = await Promise.all(Array.from({ length: 20 }, () => records.read(claim)));
+    expect(told.map((record) => record?.owner)).toEqual(told.map(() => claim.owner));
+    expect(rows).toBe(1);
   });
 
   test('a claim that the database refuses is refused alone, and so is a completion', async () => {

@@ -255,6 +255,26 @@ describe.each(forms)('reading, then writing: $on, $over', ({ on, over }) => {
   });
 });
 
+test('bytes beside a number are what they spell, as where they are a parameter (MariaDB)', async () => {
+  const database = await openStore('mariadb');
+  onTestFinished(() => database.close());
+  await database.query('CREATE TABLE priced (price decimal(10, 2) PRIMARY KEY, what varchar(10))');
+  await database.query("INSERT INTO priced VALUES (1.50, 'tea'), (2.00, 'milk'), (42, 'wine')");
+  const sql = database.open({ over: 'together' });
+  for (const [digits, what] of [
+    ['1.50', 'tea'],
+    ['42', 'wine'],
+  ]) {
+    const keys = [{ price: Buffer.from(digits ?? '') }];
+    const read = sql.dialect.batch.readRows({ table: 'priced', keys, columns: ['what'] });
+    const together = await readThenWrite(sql, [read], ([found]) => ({
+      writes: [],
+      result: () => found?.rows,
+    }));
+    expect([together, (await sql.execute(read)).rows]).toMatchObject([[{ what }], [{ what }]]);
+  }
+});
+
 test('a statement that was prepared before its table changed fails once at most (PostgreSQL)', async () => {
   const database = await openStore('postgres');
   onTestFinished(() => database.close());
@@ -327,7 +347,7 @@ describe('values written into a statement', () => {
     const text = `a${sign}b`;
     const digits = Buffer.from(text).toString('hex');
     expect(written('?', text)).toBe(`_utf8mb4 x'${digits}'`);
-    expect(written('?', Buffer.from(`-${text}-`).subarray(1, -1))).toBe(`x'${digits}'`);
+    expect(written('?', Buffer.from(`-${text}-`).subarray(1, -1))).toBe(`_binary x'${digits}'`);
   });
 
   test('below zero a number is in parentheses: two minus signs in a row may begin a comment', () => {

@@ -35,7 +35,7 @@ export function withLiterals(statement: SqlStatement, timeZone: string): string 
 const MARKS = /\?|'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`[^`]*`/gs;
 
 /** Text that is the same in quotes in all character sets. */
-const PLAIN = /^[A-Za-z0-9 .,:_/@+=-]*$/;
+const PLAIN = /^[A-Za-z0-9 .,:_/+=-]*$/;
 
 function literal(value: SqlValue, timeZone: string): string {
   if (value === null) return 'NULL';
@@ -57,15 +57,12 @@ function literal(value: SqlValue, timeZone: string): string {
   }
 }
 
-/**
- * Never a number, as `0x` would be beside one. The server reads digits in a fraction of the time of a text in quotes, in which each character may
- * be one of several bytes.
- */
+/** Said to be bytes: where digits stand beside a number they are one. */
 function bytesOf(value: Uint8Array): string {
   const bytes = Buffer.isBuffer(value)
     ? value
     : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-  return `x'${bytes.toString('hex')}'`;
+  return `_binary x'${bytes.toString('hex')}'`;
 }
 
 /** In parentheses below zero: two minus signs in a row may begin a comment. */

@@ -18,7 +18,7 @@ import type {
   SqlValue,
 } from '../ports.ts';
 import { EXPIRED, fingerprintOf, recordColumns, release } from './idempotency-key.ts';
-import { NOW, quote, SqlText } from './sql.ts';
+import { NOW, quote, SqlText, utf8 } from './sql.ts';
 
 export const find: IdempotencyBatchStatements['find'] = (table, ids) => {
   const sql = new SqlText();
@@ -60,7 +60,7 @@ function insertion(table: string, claims: readonly IdempotencyClaim[], how = '')
   const sql = new SqlText();
   const rows = sorted.map((claim) => {
     const { leaseMs, retentionMs } = claim;
-    const id = `${sql.value(Buffer.from(claim.scope))}, ${sql.value(Buffer.from(claim.key))}`;
+    const id = `${sql.value(utf8(claim.scope))}, ${sql.value(utf8(claim.key))}`;
     const holder = `${sql.value(fingerprintOf(claim))}, ${sql.value(claim.owner)}`;
     return `(${id}, 'leased', ${holder}, 1, ${sql.later(leaseMs)}, ${sql.later(slackened(retentionMs))}, ${NOW})`;
   });
@@ -186,10 +186,8 @@ function chosen(
   const [{ scope }] = those as [RecordCompletion];
   const isOfOneScope = those.every((one) => one.scope === scope);
   const choices = those.map((one, index) => {
-    const key = sql.value(Buffer.from(one.key));
-    const its = isOfOneScope
-      ? key
-      : `idempotency_key = ${key} AND scope = ${sql.value(Buffer.from(one.scope))}`;
+    const key = sql.value(utf8(one.key));
+    const its = isOfOneScope ? key : `idempotency_key = ${key} AND scope = ${sql.value(utf8(one.scope))}`;
     return `WHEN ${its} THEN ${sql.value(values[index] ?? null)}`;
   });
   return `CASE ${isOfOneScope ? 'idempotency_key ' : ''}${choices.join(' ')} END`;
@@ -223,8 +221,8 @@ function ofScopes<Id extends IdempotencyRecordId>(
   textOf: (id: Id) => string,
 ): string {
   const conditions = [...Map.groupBy(ids, ({ scope }) => scope)].map(([scope, those]) => {
-    const shared = `scope = ${sql.value(Buffer.from(scope))}`;
-    return `(${shared} AND ${its} IN (${those.map((id) => sql.value(Buffer.from(textOf(id)))).join(', ')}))`;
+    const shared = `scope = ${sql.value(utf8(scope))}`;
+    return `(${shared} AND ${its} IN (${those.map((id) => sql.value(utf8(textOf(id)))).join(', ')}))`;
   });
   return `(${conditions.join(' OR ')})`;
 }

@@ -1,4 +1,5 @@
 import { quoter, requireCondition } from '../columns.ts';
+import { StoreError } from '../errors.ts';
 import type { Columns, SqlStatement, SqlValue } from '../ports.ts';
 
 /**
@@ -71,6 +72,16 @@ export class SqlText {
     if (parts.length === this.#values.length + 1) between.set(statement, parts);
     return statement;
   }
+}
+
+/**
+ * Text as bytes, which are the same whatever the character set of the connection.
+ *
+ * @throws StoreError  `REJECTED`: half of a character has none. Two texts that differ would be stored as one.
+ */
+export function utf8(text: string): Buffer {
+  if (!text.isWellFormed()) throw new StoreError('REJECTED', 'none', 'text with half of a character');
+  return Buffer.from(text);
 }
 
 /** Quotes a name, with its database where it has one. */

@@ -79,7 +79,7 @@ function claimOnce(table: string, claim: IdempotencyClaim): SqlStatement {
      ),
      mine AS (SELECT attempt FROM taken UNION ALL SELECT attempt FROM inserted)
      SELECT 1 AS claimed, 0 AS free, 0 AS expired, NULL AS mode, NULL::text AS fingerprint, NULL::uuid AS owner,
-       attempt, NULL::integer AS status, NULL AS headers, NULL::bytea AS body, NULL::numeric AS lease_left_ms
+       attempt, NULL::integer AS status, NULL AS headers, NULL::bytea AS body, NULL::double precision AS lease_left_ms
      FROM mine
      UNION ALL
      SELECT 0, free, expired, mode, fingerprint, owner, attempt, status, headers, body, lease_left_ms
