@@ -182,8 +182,27 @@ const commit: readonly Mutant[] = [
     ),
   },
   {
+    file: 'src/held-rows.ts',
+    line: 'const waits = !line.isUnsure;',
+    replacement: 'const waits = true;',
+    why: 'who is in nobody’s way is not behind those who wait',
+    test: groups(
+      'a batch > that waits for several insertions of somebody else has those who are in nobody’s way before them',
+    ),
+  },
+  {
+    file: 'src/adapters/pg-exchange.ts',
+    line: "if (name !== '') this.#prepared.set(name, null);\n    }",
+    replacement: '{}\n    }',
+    why: 'a column that has got another type does not refuse its values for ever',
+    test: {
+      file: 'test/read-then-write.test.ts',
+      name: 'a statement whose column has got another type fails once at most (PostgreSQL)',
+    },
+  },
+  {
     file: 'src/group-commit.ts',
-    line: `if (isCode(error, 'LOCK_TIMEOUT')) return this.#hold(batch);`,
+    line: `if (isCode(error, 'LOCK_TIMEOUT')) return this.#hold(batch, !wait && batch.length > 1);`,
     why: 'somebody’s insertion that is not over holds up nobody but who inserts the same',
     test: groups(
       'a batch > that waits for an insertion of somebody else is taken apart, and holds up nobody who comes later',

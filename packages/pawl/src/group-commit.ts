@@ -208,10 +208,10 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
     const { lockWaitMs, maxHeldKeys, maxWaiting, together } = settings;
     this.#held = new HeldRows({
       ...{ lockWaitMs, maxHeldKeys, longestLine: maxWaiting * LONGEST_LINE, sinceArrival: !together },
-      commit: async (line) => {
+      commit: async (line, waits) => {
         const batch = this.#take(line, 1);
         // Whose time is over gets what is free by now.
-        (await this.#commit(batch, this.#waitMs(batch) > 0))();
+        (await this.#commit(batch, waits && this.#waitMs(batch) > 0))();
         return batch;
       },
       giveBack: (line) => {
@@ -433,9 +433,9 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
       for (const entry of batch) entry.resolve(refused('contended'));
       return;
     }
-    // Without waiting for rows, what waits is an insertion, for somebody who has inserted the same. Whose it is nobody says: each waits
-    // apart, and those who are in nobody's way are served there.
-    if (isCode(error, 'LOCK_TIMEOUT')) return this.#hold(batch);
+    // Without waiting for rows, what waits is an insertion, for somebody who has inserted the same. Whose it is nobody says: each is tried
+    // apart, and then waits, so that those who are in nobody's way are not behind those who wait.
+    if (isCode(error, 'LOCK_TIMEOUT')) return this.#hold(batch, !wait && batch.length > 1);
     if (batch.length === 1) split.refusedAlone++;
     const isNobodys = isNobodysFault(error) || split.refusedAlone >= MOST_REFUSED_ALONE;
     if (isNobodys || batch.length === 1) {
@@ -458,9 +458,9 @@ class Group<Item, Result extends Settled> implements GroupCommit<Item, Result> {
   }
 
   /** Somebody else has their rows. */
-  #hold(entries: readonly Entry<Item, Result>[]): void {
+  #hold(entries: readonly Entry<Item, Result>[], areUnsure = false): void {
     const rows = this.#held.size;
-    this.#waiting += this.#held.hold(entries);
+    this.#waiting += this.#held.hold(entries, areUnsure);
     if (this.#held.size === rows) return;
     // Those who came for a row while it was found to be another's.
     const now = performance.now();

@@ -35,6 +35,9 @@ const HALF = 0.5;
  */
 const MOMENT_MS = 50;
 
+/** In bytes. In the text of a statement an answer takes twice its length, which a server takes but so much of. */
+const LARGE_BODY = 1_048_576;
+
 /** How much the latest claim says of the next. */
 const RECENT = 0.05;
 
@@ -53,7 +56,7 @@ const TURNS = 10;
  * for a record that is there. Claims share a transaction, and so do completions, renewals and
  * releases, which pass over records that somebody's transaction is completing, and wait for those apart. As in `sqlIdempotencyStore`, one
  * at a time, are taken over what somebody has abandoned and what is past its retention; so are claims in `transactional` mode,
- * whatever is done `within` a transaction, sweeps, and the reading of answers above 16 KiB.
+ * whatever is done `within` a transaction, sweeps, the reading of answers above 16 KiB, and the writing of those above 1 MiB.
  *
  * It is `sqlIdempotencyStore` itself with `together: false`, and where the port has no `readThenWrite`.
  *
@@ -157,8 +160,11 @@ export function groupedIdempotencyStore(
     claim,
     renew: ({ scope, key }, owner, { leaseMs, retentionMs }) =>
       changed({ scope, key, owner, change: 'renew', leaseMs, retentionMs }),
-    complete: ({ scope, key }, owner, answer, retentionMs) =>
-      changed({ scope, key, owner, change: 'complete', answer, retentionMs }),
+    complete(id, owner, answer, retentionMs) {
+      if (answer.body.byteLength > LARGE_BODY) return alone.complete(id, owner, answer, retentionMs);
+      const { scope, key } = id;
+      return changed({ scope, key, owner, change: 'complete', answer, retentionMs });
+    },
     release: ({ scope, key }, owner) => changed({ scope, key, owner, change: 'release' }),
     read,
   };

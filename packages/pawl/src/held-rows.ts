@@ -20,8 +20,12 @@ export interface HeldRowsOptions<Request> {
   readonly longestLine: number;
   /** Whether the time of who waits began when he came, and not when the row was found to be another's. */
   readonly sinceArrival: boolean;
-  /** Carries out a transaction for the first of a line, which it takes out of it. Never rejects. @returns them. */
-  readonly commit: (line: Request[]) => Promise<readonly Request[]>;
+  /**
+   * Carries out a transaction for the first of a line, which it takes out of it, and waits for the row, or not at all. Never rejects.
+   *
+   * @returns them.
+   */
+  readonly commit: (line: Request[], waits: boolean) => Promise<readonly Request[]>;
   /** The line of a row is over: these go with the others again. */
   readonly giveBack: (line: readonly Request[]) => void;
 }
@@ -39,6 +43,8 @@ interface Line<Request> {
   readonly requests: Request[];
   /** How often it was served. */
   turns: number;
+  /** Whether it is not known that the row is another's: then it is tried first. */
+  isUnsure: boolean;
 }
 
 /** Rows that somebody else has, each with the line of those who wait for it, apart from all others. */
@@ -75,9 +81,10 @@ export class HeldRows<Request extends RowRequest> {
   /**
    * Somebody else has their rows. Who has waited for as long as he may is refused, and so is who comes to a line that is full.
    *
+   * @param areUnsure  Somebody else has one of them, and nobody knows which.
    * @returns how many of them wait.
    */
-  hold(requests: readonly Request[]): number {
+  hold(requests: readonly Request[], areUnsure: boolean): number {
     const { lockWaitMs, sinceArrival, longestLine } = this.#options;
     const now = performance.now();
     let waiting = 0;
@@ -90,16 +97,16 @@ export class HeldRows<Request extends RowRequest> {
         request.resolve(refused('overloaded'));
       else {
         waiting++;
-        this.#place(request, line);
+        this.#place(request, line, areUnsure);
       }
     }
     this.#serveNext();
     return waiting;
   }
 
-  #place(request: Request, line: Request[] | undefined): void {
+  #place(request: Request, line: Request[] | undefined, isUnsure: boolean): void {
     if (line === undefined) {
-      this.#lines.set(request.key, { requests: [request], turns: 0 });
+      this.#lines.set(request.key, { requests: [request], turns: 0, isUnsure });
       this.#turns.push(request.key);
       return;
     }
@@ -121,7 +128,9 @@ export class HeldRows<Request extends RowRequest> {
   async #serve(key: string, line: Line<Request>): Promise<void> {
     const { requests } = line;
     await nextTurn();
-    const tried = new Set(await this.#options.commit(requests));
+    const waits = !line.isUnsure;
+    line.isUnsure = false;
+    const tried = new Set(await this.#options.commit(requests, waits));
     // It was waited for, and was another's again.
     if (requests.some((request) => tried.has(request))) await sleep(HELD_PAUSE_MS);
     // Who asks again for what he has been told wait in the line: they would be passed over once more.

@@ -321,6 +321,20 @@ describe.each(['postgres', 'mariadb'] as const)('statements about many rows on %
     },
   );
 
+  test.runIf(on === 'postgres')('moments of every year are stored as the driver stores them', async () => {
+    await store.query('CREATE TABLE era (id int PRIMARY KEY, z timestamptz, t timestamp)');
+    const { batch } = sql.dialect;
+    const moments = ['9999-12-31T23:59:59.999Z', '+012345-06-07T08:09:10.111Z', '0000-02-03T04:05:06.000Z']
+      .concat('-000043-03-15T12:00:00.000Z', '0033-04-03T15:00:00.000Z')
+      .map((text) => new Date(text));
+    const rows = moments.map((at, id) => ({ id, z: at, t: at }));
+    await sql.execute(batch.insertRows({ table: 'era', rows }));
+    for (const at of moments) {
+      const { rows } = await store.query('SELECT id FROM era WHERE z = ? AND t = ?', at, at);
+      expect(rows, at.toISOString()).toHaveLength(1);
+    }
+  });
+
   test('read the store’s clock', async () => {
     const { batch } = sql.dialect;
     const read = batch.readRows({ table: 'seat', keys: seats(['A', 1]), columns: ['seat'], nowAs: 'now_ms' });

@@ -340,6 +340,27 @@ describe('a batch', () => {
     expect(await stuck).toEqual(refused('lock-timeout'));
   });
 
+  test('that waits for several insertions of somebody else has those who are in nobody’s way before them', async () => {
+    const released = Promise.withResolvers<void>();
+    const isStuck = (item: string) => item.startsWith('stuck');
+    const { work } = noted((item) => {
+      if (isStuck(item)) throw new StoreError('LOCK_TIMEOUT', 'none', 'somebody has inserted it');
+      return done(undefined);
+    });
+    let waits = false;
+    const read: typeof work.read = (items, wait) => {
+      waits = wait && items.some(isStuck);
+      return work.read(items, wait);
+    };
+    const port = waitingPort(() => (waits ? released.promise : nextTurn()));
+    const group = groupCommit(port, { ...work, read }, { name: 'noted', lockWaitMs: 1_000, maxHeldKeys: 2 });
+    const stuck = ['stuck 1', 'stuck 2', 'stuck 3'].map((item) => group.submit(item));
+    const free = await Promise.all(['a', 'b', 'c'].map((item) => group.submit(item)));
+    expect(free).toEqual(free.map(() => done(undefined)));
+    released.resolve();
+    expect(await Promise.all(stuck)).toEqual(stuck.map(() => refused('lock-timeout')));
+  });
+
   test('that meets conflicts is tried again, and refused in the end', async () => {
     let transactions = 0;
     const { work } = noted();

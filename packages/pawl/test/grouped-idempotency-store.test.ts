@@ -372,6 +372,16 @@ describe.each(VARIANTS)('callers share transactions on $on', (variant) => {
     );
   });
 
+  test('an answer that does not fit into a statement as digits is stored as it would be alone', async () => {
+    const records = grouped();
+    const claim = claimOf(newId());
+    await records.claim(claim);
+    const body = Buffer.alloc(9 * 1_048_576, 'x');
+    expect(await records.complete(claim, claim.owner, { ...answerOf(''), body }, 600_000)).toBe(true);
+    const stored = (await records.read(claim))?.answer?.body;
+    expect(stored && Buffer.compare(stored, body)).toBe(0);
+  });
+
   test('a record that many ask for is read once for all of them', async () => {
     const port = openPort();
     let rows = 0;

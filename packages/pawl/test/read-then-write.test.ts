@@ -8,6 +8,7 @@ import {
   type SqlPort,
   type SqlStatement,
   type SqlValue,
+  type StoreError,
 } from '../src/index.ts';
 import { openStore, type PortOptions, SESSION_ID, type Store } from './stores.ts';
 
@@ -286,6 +287,22 @@ test('a statement that was prepared before its table changed fails once at most 
   expect(await columns()).toBe('read');
   await database.query('ALTER TABLE changing ADD COLUMN more int');
   expect([await columns(), await columns()]).toEqual(['failed', 'read']);
+});
+
+test('a statement whose column has got another type fails once at most (PostgreSQL)', async () => {
+  const database = await openStore('postgres');
+  onTestFinished(() => database.close());
+  await database.query('CREATE TABLE typed (id int PRIMARY KEY, n smallint)');
+  await database.query('INSERT INTO typed VALUES (1, 1)');
+  const sql = database.open({ over: 'together', connections: 1 });
+  const set = (n: number) =>
+    readThenWrite(sql, [], () => ({
+      writes: [{ text: 'UPDATE typed SET n = $1 WHERE id = 1', values: [n], prepared: true }],
+      result: () => 'set',
+    })).catch((error: StoreError) => error.code);
+  expect(await set(2)).toBe('set');
+  await database.query('ALTER TABLE typed ALTER COLUMN n TYPE bigint');
+  expect([await set(3e9), await set(3e9)]).toEqual(['REJECTED', 'set']);
 });
 
 test('a transaction that could not be rolled back is not committed by the next one on its connection (MariaDB)', async () => {

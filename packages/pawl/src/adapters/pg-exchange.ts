@@ -171,6 +171,10 @@ class Exchange {
   }
 
   handleError(error: unknown): void {
+    // Prepared for columns that had another type then: it is closed, and prepared anew, where it is sent again.
+    if (isOfTypes(error)) {
+      for (const { name } of this.#statements) if (name !== '') this.#prepared.set(name, null);
+    }
     this.callback(error);
   }
 
@@ -199,6 +203,13 @@ class Exchange {
     this.#rows = [];
     this.#columns = this.#columnsOf(this.#current.name) ?? [];
   }
+}
+
+/** Whether values did not fit: a data exception, or a type that is another than was expected. */
+function isOfTypes(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  // 22012 is what a check of ours fails with.
+  return (code.startsWith('22') && code !== '22012') || code === '42804';
 }
 
 /** Another of the same class, which writes what it is told to write into `pieces`: until those are sent, one exchange's alone. */

@@ -240,7 +240,11 @@ export function momentOf(value: Date): string {
 
 function writtenMoment(value: Date): string {
   const offset = -value.getTimezoneOffset();
-  const face = new Date(value.getTime() + offset * 60_000).toISOString().slice(0, -1);
-  const two = (part: number) => String(Math.floor(part)).padStart(2, '0');
-  return `${face}${offset < 0 ? '-' : '+'}${two(Math.abs(offset) / 60)}:${two(Math.abs(offset) % 60)}`;
+  const there = new Date(value.getTime() + offset * 60_000);
+  const year = there.getUTCFullYear();
+  const digits = (part: number, count: number) => String(Math.floor(part)).padStart(count, '0');
+  // Such as -05-01T12:34:56.789.
+  const face = `${digits(year > 0 ? year : 1 - year, 4)}${there.toISOString().slice(-20, -1)}`;
+  const [sign, ahead] = [offset < 0 ? '-' : '+', Math.abs(offset)];
+  return `${face}${sign}${digits(ahead / 60, 2)}:${digits(ahead % 60, 2)}${year > 0 ? '' : ' BC'}`;
 }
