@@ -101,6 +101,16 @@ const recordStore: readonly Mutant[] = [
   },
   {
     file: 'src/grouped-idempotency-store.ts',
+    line: 'if (answer.body.byteLength > LARGE_BODY)',
+    replacement: 'if (answer.body.byteLength > Infinity)',
+    why: 'an answer that a server would take alone is stored',
+    test: store(
+      'mariadb',
+      'an answer that does not fit into a statement as digits is stored as it would be alone',
+    ),
+  },
+  {
+    file: 'src/grouped-idempotency-store.ts',
     line: "return one === 'held' ? HELD : done(one);",
     replacement: "return done(one === 'held' ? 'fenced' : one);",
     why: 'a record that somebody has is waited for',
