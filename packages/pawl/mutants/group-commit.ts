@@ -271,6 +271,16 @@ const adapters: readonly Mutant[] = [
   },
   {
     file: 'src/adapters/mysql-literals.ts',
+    line: "isNumeric ? '_binary ' : ''",
+    replacement: "''",
+    why: 'bytes beside a number are what they spell',
+    test: {
+      file: 'test/read-then-write.test.ts',
+      name: 'bytes beside a number are what they spell, as where they are a parameter (MariaDB)',
+    },
+  },
+  {
+    file: 'src/adapters/mysql-literals.ts',
     line: 'const PLAIN = /^[A-Za-z0-9 .,:_/+=-]*$/;',
     replacement: 'const PLAIN = /^/;',
     why: 'nothing stands in quotes that could end them',

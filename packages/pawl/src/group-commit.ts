@@ -99,7 +99,10 @@ export interface GroupCommitOptions {
   readonly maxShare?: number;
   /** Most items that wait; whoever comes then is refused, `overloaded`. Default: 16,384. */
   readonly maxWaiting?: number;
-  /** How long to wait for a row that somebody else has, in milliseconds, at least 1; then `lock-timeout`. Default: 5,000. */
+  /**
+   * How long to wait for a row that somebody else has, in milliseconds, at least 1; then `lock-timeout`. Where many insertions wait on MySQL, which
+   * counts whole seconds, the last of them are told later by as many as there are rows for each of `maxHeldKeys`. Default: 5,000.
+   */
   readonly lockWaitMs?: number;
   /**
    * How many rows that others have are waited for at once, each with a connection, for a second; then it is the turn of those that wait

@@ -364,7 +364,7 @@ describe('values written into a statement', () => {
     const text = `a${sign}b`;
     const digits = Buffer.from(text).toString('hex');
     expect(written('?', text)).toBe(`_utf8mb4 x'${digits}'`);
-    expect(written('?', Buffer.from(`-${text}-`).subarray(1, -1))).toBe(`_binary x'${digits}'`);
+    expect(written('?', Buffer.from(`-${text}-`).subarray(1, -1))).toBe(`x'${digits}'`);
   });
 
   test('below zero a number is in parentheses: two minus signs in a row may begin a comment', () => {

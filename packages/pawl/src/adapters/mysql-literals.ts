@@ -57,12 +57,18 @@ function literal(value: SqlValue, timeZone: string): string {
   }
 }
 
-/** Said to be bytes: where digits stand beside a number they are one. */
+/** Bytes that spell a number or a moment, such as a driver may give of such columns. */
+const NUMERIC = /^[\d\s.eE+:-]*$/;
+/** More than any number has. */
+const LONGEST_NUMBER = 128;
+
+/** Beside a number such digits are a number too, unless it is said that they are bytes: the server takes long for that. */
 function bytesOf(value: Uint8Array): string {
   const bytes = Buffer.isBuffer(value)
     ? value
     : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-  return `_binary x'${bytes.toString('hex')}'`;
+  const isNumeric = bytes.length <= LONGEST_NUMBER && NUMERIC.test(bytes.toString('latin1'));
+  return `${isNumeric ? '_binary ' : ''}x'${bytes.toString('hex')}'`;
 }
 
 /** In parentheses below zero: two minus signs in a row may begin a comment. */
