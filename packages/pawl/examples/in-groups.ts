@@ -15,7 +15,7 @@ function openForGroups(url: string): { sql: SqlPort; close: () => Promise<void> 
   const limits = { connectionTimeoutMillis: 5_000, statement_timeout: 20_000, query_timeout: 22_000 };
   const pool = new pg.Pool({ connectionString: url, max: 8, ...limits });
   pool.on('error', (error) => console.error(`an idle connection broke: ${error.message}`));
-  return { sql: pgPort(pool), close: () => pool.end() };
+  return { sql: pgPort(pool, { forGroups: true }), close: () => pool.end() };
 }
 
 await onDatabase({ seat: 'id integer PRIMARY KEY, status varchar(10)' }, async (plain) => {

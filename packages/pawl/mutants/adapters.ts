@@ -3,6 +3,8 @@ import type { Mutant, NamedTest } from './mutant.ts';
 const adapters = (name: string): NamedTest => ({ file: 'test/adapters.test.ts', name });
 const redisAdapters = (name: string): NamedTest => ({ file: 'test/redis-adapters.test.ts', name });
 
+const exchanged = (name: string): NamedTest => ({ file: 'test/pg-exchange.test.ts', name });
+
 const shared: readonly Mutant[] = [
   {
     file: 'src/adapters/never-committed.ts',
@@ -22,6 +24,54 @@ const shared: readonly Mutant[] = [
 ];
 
 const pg: readonly Mutant[] = [
+  {
+    file: 'src/adapters/pg.ts',
+    line: '? [BY_INDEX] : []',
+    replacement: '? [] : []',
+    why: 'a plan of when its table was small does not read all of it when it is large',
+    test: {
+      file: 'test/flat-cost.test.ts',
+      name: 'a stock > planned for tables of 0 rows, a batch reads few of many',
+    },
+  },
+  {
+    file: 'src/adapters/pg.ts',
+    line: `'SET enable_seqscan = off; SET`,
+    replacement: `'SET`,
+    why: 'a pool for groups finds rows by an index, as any other does for them',
+    test: {
+      file: 'test/flat-cost.test.ts',
+      name: 'idempotency keys > planned for tables of 50 rows, a batch reads few of many',
+    },
+  },
+  {
+    file: 'src/adapters/pg.ts',
+    line: `'off', true)`,
+    replacement: `'off', false)`,
+    why: 'what others do in a session is planned as they want it',
+    test: exchanged(
+      'rows are found by an index, whatever was planned > in each transaction of a group, and in no other of its session',
+    ),
+  },
+  {
+    file: 'src/adapters/pg.ts',
+    line: 'if (tellsTransactions(client)) isReadCommitted',
+    replacement: 'isReadCommitted',
+    why: 'where each statement is sent by itself, several need a BEGIN',
+    test: exchanged(
+      'over a client that pipelines, each statement is sent by itself, and comes to the same (for groups: true)',
+    ),
+  },
+  {
+    file: 'src/adapters/pg.ts',
+    line: `requireIdle(client);
+  setUp.`,
+    replacement: 'setUp.',
+    why: 'what is told to a session within a transaction ends with that',
+    test: exchanged(
+      'rows are found by an index, whatever was planned > a connection that could not be told so is lent to nobody, and nothing was done on it (in a transaction that has failed: false)',
+    ),
+  },
   {
     file: 'src/adapters/pg.ts',
     line: 'if (ending && !ends) throw transactionIsOver();',

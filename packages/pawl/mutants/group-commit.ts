@@ -38,7 +38,9 @@ const commit: readonly Mutant[] = [
   },
   {
     file: 'src/adapters/pg.ts',
-    line: 'requireIdle(client);',
+    line: `requireIdle(client);
+      return`,
+    replacement: 'return',
     why: 'what is in a transaction that somebody has left open is not committed',
     test: {
       file: 'test/pg-exchange.test.ts',

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { pgPort } from '../src/adapters/pg.ts';
-import { readThenWrite, type SqlStatement, type SqlValue } from '../src/index.ts';
+import { readThenWrite, type SqlPort, type SqlStatement, type SqlValue } from '../src/index.ts';
 import { openStore, type Store } from './stores.ts';
 
 /* What is particular to several statements in one message to PostgreSQL; what they come to is in `read-then-write.test.ts`. */
@@ -45,7 +45,8 @@ describe('statements that are prepared', () => {
     await expect(write(add(10), add(10), rename)).rejects.toMatchObject({ code: 'DUPLICATE_KEY' });
     expect(await write(add(10), add(11), rename)).toEqual([1, 1, 2]);
     expect(await write(add(12), rename)).toEqual([1, 3]);
-    expect(await namesIn(pool)).toBe(3);
+    // These, and the setting before them.
+    expect(await namesIn(pool)).toBe(4);
   });
 
   test('are not prepared where a pooler would not know of them', async () => {
@@ -73,20 +74,27 @@ test('rows are what the driver makes of them', async () => {
   }
 });
 
-test('over a client that pipelines, each statement is sent by itself, and comes to the same', async () => {
-  const sql = pgPort(openPool({ pipeline: true } as pg.PoolConfig));
-  const written = readThenWrite(sql, [prepared('SELECT 1')], () => ({
-    writes: [add(40), add(41)],
-    result: (results) => results.length,
-  }));
-  expect(await written).toBe(2);
-  for (const reads of [[prepared('SELECT 1')], []]) {
-    const failed = readThenWrite(sql, reads, () => ({ writes: [add(42), add(42)], result: () => undefined }));
-    await expect(failed).rejects.toMatchObject({ code: 'DUPLICATE_KEY', effect: 'none' });
-  }
-  const { rows } = await store.query('SELECT id FROM thing WHERE id >= 40 ORDER BY id');
-  expect(rows.map(({ id }) => id)).toEqual([40, 41]);
-});
+test.each([false, true])(
+  'over a client that pipelines, each statement is sent by itself, and comes to the same (for groups: %s)',
+  async (forGroups) => {
+    const sql = pgPort(openPool({ pipeline: true } as pg.PoolConfig), { forGroups });
+    await store.query('DELETE FROM thing WHERE id >= 40');
+    const written = readThenWrite(sql, [prepared('SELECT 1')], () => ({
+      writes: [add(40), add(41)],
+      result: (results) => results.length,
+    }));
+    expect(await written).toBe(2);
+    for (const reads of [[prepared('SELECT 1')], []]) {
+      const failed = readThenWrite(sql, reads, () => ({
+        writes: [add(42), add(42)],
+        result: () => undefined,
+      }));
+      await expect(failed).rejects.toMatchObject({ code: 'DUPLICATE_KEY', effect: 'none' });
+    }
+    const { rows } = await store.query('SELECT id FROM thing WHERE id >= 40 ORDER BY id');
+    expect(rows.map(({ id }) => id)).toEqual([40, 41]);
+  },
+);
 
 test.each(['read committed', 'repeatable read', 'serializable'])(
   'several statements that nothing is read for are READ COMMITTED, where the session’s default is %s',
@@ -107,6 +115,53 @@ test.each(['read committed', 'repeatable read', 'serializable'])(
     }
   },
 );
+
+describe('rows are found by an index, whatever was planned', () => {
+  const its = prepared(
+    "SELECT current_setting('enable_seqscan') AS scans, current_setting('transaction_isolation') AS level",
+  );
+  const settings = { options: '-c default_transaction_isolation=serializable' };
+  /** In the transactions of a group: one that reads first, one that is a statement, and one that is two. */
+  async function seenBy(sql: SqlPort) {
+    const [read] = await readThenWrite(sql, [its], (read) => ({ writes: [], result: () => read }));
+    const [alone] = await readThenWrite(sql, [], () => ({ writes: [its], result: (all) => all }));
+    const both = await readThenWrite(sql, [], () => ({ writes: [its, its], result: (all) => all }));
+    return [read, alone, ...both].map((one) => one?.rows[0]);
+  }
+  const inSession = async (pool: pg.Pool) => (await pool.query(its.text)).rows[0];
+
+  test('in each transaction of a group, and in no other of its session', async () => {
+    const pool = openPool(settings);
+    const [read, alone, ...both] = await seenBy(pgPort(pool));
+    const chosen = { scans: 'off', level: 'read committed' };
+    // A statement by itself is at the level of its session.
+    expect([read, ...both]).toEqual([chosen, chosen, chosen]);
+    expect(alone).toEqual({ scans: 'off', level: 'serializable' });
+    expect(await inSession(pool)).toEqual({ scans: 'on', level: 'serializable' });
+  });
+
+  test('in all transactions of a pool that is for groups, which are READ COMMITTED', async () => {
+    const pool = openPool(settings);
+    const chosen = { scans: 'off', level: 'read committed' };
+    expect(await seenBy(pgPort(pool, { forGroups: true }))).toEqual([chosen, chosen, chosen, chosen]);
+    expect(await inSession(pool)).toEqual(chosen);
+  });
+
+  test.each([true, false])(
+    'a connection that could not be told so is lent to nobody, and nothing was done on it (in a transaction that has failed: %s)',
+    async (hasFailed) => {
+      const pool = openPool();
+      const sql = pgPort(pool, { forGroups: true });
+      const left = await pool.connect();
+      await left.query('BEGIN');
+      if (hasFailed) await expect(left.query('SELECT 1 / 0')).rejects.toMatchObject({ code: '22012' });
+      left.release();
+      const read = () => readThenWrite(sql, [its], ([read]) => ({ writes: [], result: () => read?.rows[0] }));
+      await expect(read()).rejects.toMatchObject({ effect: 'none' });
+      expect(await read()).toMatchObject({ scans: 'off' });
+    },
+  );
+});
 
 test.each([1, 2])(
   'in a connection that was given back in the middle of a transaction nothing is told to be committed: %i statements',

@@ -19,7 +19,7 @@ export type Isolation = 'READ COMMITTED' | 'REPEATABLE READ' | 'SERIALIZABLE';
 export interface PortOptions {
   /** What the adapter is over. Absent: the bare driver. With `together` it sends several statements in one message. */
   readonly over?: 'driver' | 'kysely' | 'together';
-  /** As of `mysql2Port`. */
+  /** As of the adapters of the drivers. */
   readonly forGroups?: boolean;
   /** Most connections. */
   readonly connections?: number;
@@ -166,7 +166,7 @@ async function postgresDriver(url: string): Promise<Driver> {
 
   return {
     kind: 'postgres',
-    open({ over, port, settings, user, ...limits }) {
+    open({ over, forGroups = false, port, settings, user, ...limits }) {
       const { connections, acquireTimeoutMs, queryTimeoutMs } = { ...DEFAULTS, ...limits };
       const { hostname, port: ownPort, username, password, pathname } = new URL(url);
       const pool = new pg.Pool({
@@ -182,7 +182,7 @@ async function postgresDriver(url: string): Promise<Driver> {
       });
       // Without a listener, a broken idle connection would end the process.
       pool.on('error', () => undefined);
-      if (over !== 'kysely') return { sql: pgPort(pool), close: () => pool.end() };
+      if (over !== 'kysely') return { sql: pgPort(pool, { forGroups }), close: () => pool.end() };
       const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool: classifiedPgPool(pool) }) });
       return { sql: kyselyPort(db, postgres), close: () => db.destroy() };
     },

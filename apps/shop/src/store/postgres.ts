@@ -30,7 +30,7 @@ export function postgresDriver(options: DriverOptions): Driver {
 /** With the same limits. */
 export function postgresGroups(options: DriverOptions): Groups {
   const pool = openPool(options, `${options.applicationName} groups`);
-  return { sql: pgPort(pool), end: () => pool.end() };
+  return { sql: pgPort(pool, { forGroups: true }), end: () => pool.end() };
 }
 
 function openPool(options: DriverOptions, applicationName: string): pg.Pool {

@@ -97,16 +97,37 @@ export interface PgPortOptions {
    * transaction another session and does not know of them: PgBouncer does since 1.21. Default: true.
    */
   readonly prepared?: boolean;
+  /**
+   * The pool is for groups (`groupCommit` and what is built on it), and for nothing else, and each of its connections is a session of its own:
+   * no pooler lends them to others between two transactions. Then each is told once what is otherwise told to each transaction of
+   * `readThenWrite`: to find rows by an index (`enable_seqscan`), and to be READ COMMITTED. Default: false.
+   */
+  readonly forGroups?: boolean;
 }
+
+/**
+ * A plan that is kept is made for its table as it is then, and may be to read all of a small one. Minutes may pass until the server
+ * analyzes it and plans anew, and each batch reads what has become of it by then. Not said with SET LOCAL, which complains where a
+ * message by itself is the transaction.
+ */
+const BY_INDEX: SqlStatement = {
+  text: "SELECT set_config('enable_seqscan', 'off', true)",
+  values: [],
+  prepared: true,
+};
+
+/** The same for a session. */
+const FOR_GROUPS =
+  'SET enable_seqscan = off; SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED';
 
 /**
  * The SQL port over a pool of `pg`. Transactions of two round trips (`readThenWrite`) are had over all clients but those that pipeline
  * (`pipeline: true`): there each statement is one. Not over `pg-native`, which sends no binary values.
  */
-export function pgPort(pool: PgPool, { prepared = true }: PgPortOptions = {}): SqlPort {
+export function pgPort(pool: PgPool, { prepared = true, forGroups = false }: PgPortOptions = {}): SqlPort {
   return {
     dialect: postgres,
-    readThenWrite: (reads, decide) => readThenWrite({ pool, prepared }, reads, decide),
+    readThenWrite: (reads, decide) => readThenWrite({ pool, prepared, forGroups }, reads, decide),
 
     async execute({ text, values }) {
       const client = await connect(pool);
@@ -179,20 +200,24 @@ function requireCommitted({ command }: PgResult): void {
 }
 
 async function readThenWrite<T>(
-  { pool, prepared }: { readonly pool: PgPool; readonly prepared: boolean },
+  { pool, prepared, forGroups }: { readonly pool: PgPool } & Required<PgPortOptions>,
   reads: readonly SqlStatement[],
   decide: (read: readonly SqlResult[]) => Decision<T> | InterimDecision<T>,
 ): Promise<T> {
   const client = await connect(pool);
   let broken = false;
   let begun = false;
+  // What is not kept is planned each time.
+  const setting = prepared && !forGroups && canExchange(client) ? [BY_INDEX] : [];
   /** In one message, the first after a BEGIN. */
   const send = async (statements: readonly SqlStatement[]) => {
     if (begun) return together(client, statements, prepared);
     begun = true;
-    return (await together(client, [BEGIN, ...statements], prepared)).slice(1);
+    const first = [BEGIN, ...setting];
+    return (await together(client, [...first, ...statements], prepared)).slice(first.length);
   };
   try {
+    if (forGroups) await setUpForGroups(client);
     let decision = decide(reads.length === 0 ? [] : (await neverCommitted(() => send(reads))).map(normalise));
     while ('next' in decision) {
       const { writes, next } = decision;
@@ -206,9 +231,9 @@ async function readThenWrite<T>(
     }
     // By itself it is a transaction, and needs no COMMIT; and so are several up to their Sync.
     if (!begun && (writes.length === 1 || isReadCommitted.get(client) === true)) {
-      const written = await together(client, writes, prepared);
+      const written = await together(client, [...setting, ...writes], prepared);
       requireIdle(client);
-      return result(written.map(normalise));
+      return result(written.slice(setting.length).map(normalise));
     }
     const asks = !begun && tellsTransactions(client) && isReadCommitted.get(client) === undefined;
     const asked = asks ? [DEFAULT_ISOLATION] : [];
@@ -223,6 +248,18 @@ async function readThenWrite<T>(
   } finally {
     client.release(broken);
   }
+}
+
+const setUp = new WeakSet<PgClient>();
+
+/** Before its first transaction, with one more round trip. */
+async function setUpForGroups(client: PgClient): Promise<void> {
+  if (setUp.has(client)) return;
+  await neverCommitted(() => query(client, FOR_GROUPS));
+  // Within a transaction it would end with that.
+  requireIdle(client);
+  setUp.add(client);
+  if (tellsTransactions(client)) isReadCommitted.set(client, true);
 }
 
 /** Of a ROLLBACK: whether the session is of no use any more. */

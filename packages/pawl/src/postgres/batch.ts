@@ -9,8 +9,9 @@ import { MOST_TEXTS, madeOnce } from './texts.ts';
  * Rows come as one parameter, JSON, and have the types of their table's columns: so the statement is the same for a batch of every size,
  * and is prepared once. Where few lists say it, these do, since JSON costs several times as much to read.
  *
- * LATERAL, with what keeps it from being flattened, has one row found after the other by an index, whatever the planner thinks of the
- * size of a parameter and of a table that was small when it was asked.
+ * LATERAL, with what keeps it from being flattened, has one row found after the other, whatever the planner thinks of the size of a
+ * parameter: a join might read the whole table. That each is found by an index, also in a table that was small when it was planned, the
+ * port sees to.
  */
 const given = (table: string) => `json_populate_recordset(NULL::${quote(table)}, $1::json)`;
 
@@ -59,8 +60,7 @@ export const updateRows: BatchStatements['updateRows'] = ({ table, keys, set, ty
   const { shape, from, values: given } = source(table, rows, types);
   const text = madeOnce(`update ${table} ${names} ${changed} ${shape}`, () => {
     const assignments = changed.map((name) => `${quote(name)} = given.${quote(name)}`).join(', ');
-    // No key is NULL: said so, the planner expects few of them, and finds each by an index. For a hundred it would read the whole table,
-    // for ever, where that was small when it was asked.
+    // No key is NULL: said so, the planner expects few of them, and finds each by itself. For a hundred it might join with the whole table.
     const few = `SELECT * FROM ${from()} WHERE num_nonnulls(${names.map(quote).join(', ')}) = ${names.length}`;
     return `${update} ${assignments} FROM (${few}) AS given WHERE ${matches(names)}`;
   });

@@ -10,7 +10,7 @@ import { madeOnce } from './texts.ts';
 
 /*
  * What is given is a list for each column, so that the statement is the same for a batch of every size, and is prepared once. Records
- * are found one after the other by their index, whatever the planner thought of the table when it was small.
+ * are found one after the other.
  */
 
 const ID = { scope: 'text', idempotency_key: 'text' } as const;
@@ -118,7 +118,7 @@ export const completeFenced: DurableCallBatchStatements['completeFenced'] = (tab
   return [changing(completing(table, FENCED, rows.length), unsettled, values, rows.length)];
 };
 
-/** No id is NULL: that makes the planner expect few, and so find them by their index, and never read the whole table. */
+/** No id is NULL: that makes the planner expect few, and so find each by itself. */
 function completing(table: string, columns: typeof DONE, rows: number): string {
   return madeOnce(
     `complete ${table} ${columns.length} ${rows === 1}`,

@@ -23,7 +23,7 @@ export const open: OpenIdempotencyStore = async ({ url = '', namespace }) => {
 function postgres(url: string) {
   const pool = new pg.Pool({ ...addressOf(url), max: CONNECTIONS, query_timeout: 60_000 });
   pool.on('error', () => undefined);
-  return { sql: pgPort(pool), close: () => pool.end() };
+  return { sql: pgPort(pool, { forGroups: true }), close: () => pool.end() };
 }
 
 function mysql(url: string) {

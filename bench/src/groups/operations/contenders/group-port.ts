@@ -28,7 +28,7 @@ function open(database: DatabaseName, urls: ServerUrls, connections: number, tog
   if (database === 'postgres') {
     const pool = new pg.Pool({ connectionString: urls.postgres, max: connections });
     pool.on('error', () => undefined); // What failed is told by the statement.
-    return { sql: pgPort(pool), close: () => pool.end() };
+    return { sql: pgPort(pool, { forGroups: together }), close: () => pool.end() };
   }
   const pool = createPool({
     ...{ uri: urls.mariadb, connectionLimit: connections },
