@@ -31,7 +31,7 @@ const pg: readonly Mutant[] = [
     why: 'a plan of when its table was small does not read all of it when it is large',
     test: {
       file: 'test/flat-cost.test.ts',
-      name: 'a stock > planned for tables of 0 rows, a batch reads few of many',
+      name: 'on postgres > a stock > planned for tables of 0 rows, a batch reads few of many',
     },
   },
   {
@@ -41,7 +41,7 @@ const pg: readonly Mutant[] = [
     why: 'a pool for groups finds rows by an index, as any other does for them',
     test: {
       file: 'test/flat-cost.test.ts',
-      name: 'idempotency keys > planned for tables of 50 rows, a batch reads few of many',
+      name: 'on postgres > idempotency keys > planned for tables of 50 rows, a batch reads few of many',
     },
   },
   {
