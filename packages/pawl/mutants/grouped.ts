@@ -139,6 +139,15 @@ const recordStore: readonly Mutant[] = [
   },
   {
     file: 'src/postgres/listed.ts',
+    line: ' && !Number.isNaN(value.getTime())',
+    why: 'a moment that is none is refused before anything is sent',
+    test: {
+      file: 'test/batch-statements.test.ts',
+      name: 'statements about many rows on postgres > moments of every year are stored as the driver stores them',
+    },
+  },
+  {
+    file: 'src/postgres/listed.ts',
     line: `isHyphen(index) ? text[index] === '-' : digitAt(text, index) < 16`,
     replacement: 'digitAt(text, index) <= 16',
     why: 'what is no UUID is not stored as one',

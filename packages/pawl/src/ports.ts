@@ -353,7 +353,14 @@ export interface SessionLockStatements {
 }
 
 /** A type of PostgreSQL. */
-export type ColumnType = 'text' | 'bytea' | 'integer' | 'bigint' | 'double precision' | 'uuid';
+export type ColumnType =
+  | 'text'
+  | 'bytea'
+  | 'integer'
+  | 'bigint'
+  | 'double precision'
+  | 'uuid'
+  | 'timestamptz';
 
 /**
  * What their columns are, for PostgreSQL: where it is told the types of all that are given, it reads their values in a fraction of the time.

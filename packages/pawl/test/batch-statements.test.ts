@@ -27,9 +27,10 @@ describe.each(['postgres', 'mariadb'] as const)('statements about many rows on %
     store = await openStore(on);
     sql = store.open({ over: 'together' });
     const blob = on === 'postgres' ? 'bytea' : 'varbinary(20)';
+    const moment = on === 'postgres' ? 'timestamptz' : 'datetime(3)';
     await store.query(
       `CREATE TABLE seat (hall varchar(20) NOT NULL, seat bigint NOT NULL, guest varchar(20), mark ${blob},
-         price double precision, PRIMARY KEY (hall, seat))`,
+         price double precision, paid_at ${moment}, PRIMARY KEY (hall, seat))`,
     );
   });
   beforeEach(async () => {
@@ -172,6 +173,7 @@ describe.each(['postgres', 'mariadb'] as const)('statements about many rows on %
       guest: 'text',
       mark: 'bytea',
       price: 'double precision',
+      paid_at: 'timestamptz',
     } as const;
     const rows = [1n, 2, 9_007_199_254_740_993n].map((seat, index) => ({
       hall: 'T',
@@ -179,10 +181,14 @@ describe.each(['postgres', 'mariadb'] as const)('statements about many rows on %
       guest: index === 1 ? null : `"guest’s" \\ ${index}`,
       mark: Buffer.from([0, 255, index]),
       price: index / 3,
+      paid_at: index === 2 ? null : new Date(1_700_000_000_123 + index),
     }));
     const stored = async () =>
-      (await store.query("SELECT hall, seat, guest, mark, price FROM seat WHERE hall = 'T' ORDER BY seat"))
-        .rows;
+      (
+        await store.query(
+          "SELECT hall, seat, guest, mark, price, paid_at FROM seat WHERE hall = 'T' ORDER BY seat",
+        )
+      ).rows;
     const [one] = rows as [(typeof rows)[number]];
     for (const given of [rows, [one]]) {
       await run(batch.insertRows({ table: 'seat', rows: given }));
@@ -238,7 +244,9 @@ describe.each(['postgres', 'mariadb'] as const)('statements about many rows on %
       { hall: '', seat: -1, guest: '', mark: new Uint8Array(), price: 0 },
     ];
     expect(await run(batch.insertRows({ table: 'seat', rows }))).toEqual([]);
-    const stored = await store.query("SELECT * FROM seat WHERE hall NOT IN ('A', 'B') ORDER BY hall DESC");
+    const stored = await store.query(
+      "SELECT hall, seat, guest, mark, price FROM seat WHERE hall NOT IN ('A', 'B') ORDER BY hall DESC",
+    );
     expect(
       stored.rows.map((row) => ({ ...row, seat: String(row.seat), mark: [...(row.mark as Buffer)] })),
     ).toEqual([
@@ -329,6 +337,22 @@ describe.each(['postgres', 'mariadb'] as const)('statements about many rows on %
       .map((text) => new Date(text));
     const rows = moments.map((at, id) => ({ id, z: at, t: at }));
     await sql.execute(batch.insertRows({ table: 'era', rows }));
+    const types = { id: 'integer', z: 'timestamptz' } as const;
+    const typed = (rows: readonly Columns[]) => run(batch.insertRows({ table: 'era', rows, types }));
+    await typed(moments.map((at, index) => ({ id: 100 + index, z: at })));
+    const same = 'SELECT 1 FROM era AS a JOIN era AS b ON b.id = a.id + 100 AND b.z = a.z';
+    expect((await store.query(same)).rows).toHaveLength(moments.length);
+    const [fit] = moments as [Date];
+    for (const unfit of [new Date(Number.NaN), '2026-01-01', 1_700_000_000_000]) {
+      const row = { id: 200, z: unfit };
+      for (const rows of [[row], [row, { id: 201, z: fit }]]) {
+        const refused = readThenWrite(sql, [], () => ({
+          writes: [batch.insertRows({ table: 'era', rows, types })],
+          result: () => undefined,
+        }));
+        await expect(refused, String(unfit)).rejects.toMatchObject({ code: 'REJECTED', effect: 'none' });
+      }
+    }
     for (const at of moments) {
       const { rows } = await store.query('SELECT id FROM era WHERE z = ? AND t = ?', at, at);
       expect(rows, at.toISOString()).toHaveLength(1);

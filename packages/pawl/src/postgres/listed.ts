@@ -10,6 +10,7 @@ const TYPES: Readonly<Record<ColumnType, number>> = {
   bigint: 20,
   'double precision': 701,
   uuid: 2950,
+  timestamptz: 1184,
 };
 
 /**
@@ -96,6 +97,9 @@ function sizeOf(type: ColumnType, value: NonNullable<SqlValue>): number {
     case 'double precision':
       if (typeof value === 'number') return 8;
       break;
+    case 'timestamptz':
+      if (value instanceof Date && !Number.isNaN(value.getTime())) return 8;
+      break;
     case 'bytea':
       if (value instanceof Uint8Array) return value.byteLength;
       break;
@@ -109,11 +113,15 @@ function sizeOf(type: ColumnType, value: NonNullable<SqlValue>): number {
   throw unfit(type);
 }
 
+/** From when on the server counts, in microseconds. */
+const EPOCH_MS = Date.UTC(2000, 0, 1);
+
 /** What `sizeOf` has found to be of its type. */
 function write(array: Buffer, at: number, type: ColumnType, value: NonNullable<SqlValue>): void {
   if (type === 'uuid') writeUuid(array, at, String(value));
   else if (typeof value === 'string') array.write(value, at);
   else if (value instanceof Uint8Array) array.set(value, at);
+  else if (value instanceof Date) array.writeBigInt64BE(BigInt(value.getTime() - EPOCH_MS) * 1_000n, at);
   else if (type === 'integer') array.writeInt32BE(Number(value), at);
   else if (type === 'bigint') array.writeBigInt64BE(BigInt(value as number | bigint), at);
   else array.writeDoubleBE(Number(value), at);

@@ -1,6 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Selectable } from 'kysely';
-import { type Done, done, type Outcome, type Refused, refused, StoreError, stock, type Unknown } from 'pawl';
+import {
+  type ColumnTypes,
+  type Done,
+  done,
+  type Outcome,
+  type Refused,
+  refused,
+  StoreError,
+  stock,
+  type Unknown,
+} from 'pawl';
 import type { Database, Standing } from '../../store/database.ts';
 import { couponColumns, couponOf } from '../coupon.ts';
 import { takeOne } from '../rules.ts';
@@ -10,6 +20,17 @@ import type { IssuedCoupon, IssueRefusal, IssueRequest, WholeStrategy } from './
 
 const COLUMNS = [...couponColumns, 'quota_day', 'quota_used', 'version'] as const;
 const CLAIM_COLUMNS = ['serial', 'request_id', 'issued_at'] as const;
+
+const CLAIM_TYPES = {
+  coupon_id: 'text',
+  claimed_by: 'bigint',
+  member_id: 'bigint',
+  serial: 'integer',
+  strategy: 'text',
+  instance: 'text',
+  request_id: 'text',
+  issued_at: 'timestamptz',
+} as const satisfies ColumnTypes;
 
 type CouponRow = Pick<Selectable<Database['coupon']>, (typeof COLUMNS)[number]>;
 type ClaimRow = Pick<Selectable<Database['issued_coupon']>, (typeof CLAIM_COLUMNS)[number]>;
@@ -46,6 +67,7 @@ export const groupCommit: WholeStrategy = ({ groups, settings: { lockWaitMs, tog
         stock: 'coupon_id',
         claimant: 'claimed_by',
         columns: CLAIM_COLUMNS,
+        types: CLAIM_TYPES,
       },
       claimants: { table: 'member_standing', key: 'member_id', columns: ['standing'] },
       take({ request: { of }, row, claimed, claimant, now }) {

@@ -32,7 +32,13 @@ function definitionFor({
 }: CouponTables): StockDefinition<StockRequest, number, RefusalReason> {
   return {
     rows: { table: coupon, key: 'id', columns: ['remaining'] },
-    claims: { table: issued, stock: 'coupon_id', claimant: 'member_id', columns: ['serial'] },
+    claims: {
+      table: issued,
+      stock: 'coupon_id',
+      claimant: 'member_id',
+      columns: ['serial'],
+      types: { coupon_id: 'bigint', member_id: 'bigint', serial: 'integer', issued_at: 'timestamptz' },
+    },
     take({ row, claimed, now }) {
       if (claimed) return refused(ALREADY_ISSUED);
       const remaining = Number(row.remaining);
