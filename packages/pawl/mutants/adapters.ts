@@ -46,8 +46,8 @@ const pg: readonly Mutant[] = [
   },
   {
     file: 'src/adapters/pg.ts',
-    line: `'off', true)`,
-    replacement: `'off', false)`,
+    line: `'enable_seqscan', 'off', true)`,
+    replacement: `'enable_seqscan', 'off', false)`,
     why: 'what others do in a session is planned as they want it',
     test: exchanged(
       'rows are found by an index, whatever was planned > in each transaction of a group, and in no other of its session',
@@ -65,8 +65,8 @@ const pg: readonly Mutant[] = [
   {
     file: 'src/adapters/pg.ts',
     line: `requireIdle(client);
-  setUp.`,
-    replacement: 'setUp.',
+  } catch`,
+    replacement: '} catch',
     why: 'what is told to a session within a transaction ends with that',
     test: exchanged(
       'rows are found by an index, whatever was planned > a connection that could not be told so is lent to nobody, and nothing was done on it (in a transaction that has failed: false)',

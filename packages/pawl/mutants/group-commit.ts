@@ -18,12 +18,22 @@ const statements = (name: string): NamedTest => ({
 const commit: readonly Mutant[] = [
   {
     file: 'src/adapters/pg.ts',
-    line: 'if (!begun && (writes.length === 1 || isReadCommitted.get(client) === true)) {',
+    line: '!hasStatus(client) || client.getTransactionStatus()',
+    replacement: '!tellsTransactions(client) || client.getTransactionStatus()',
+    why: 'a client that pipelines tells of a transaction that somebody has left open, too',
+    test: {
+      file: 'test/pg-exchange.test.ts',
+      name: 'in a connection that was given back in the middle of a transaction nothing is told to be committed: 1 statements, pipelined: true',
+    },
+  },
+  {
+    file: 'src/adapters/pg.ts',
+    line: 'if (!begun && isWhole) {',
     replacement: 'if (!begun) {',
     why: 'where each statement is sent by itself, each would be a transaction',
     test: {
       file: 'test/pg-exchange.test.ts',
-      name: 'over a client that pipelines, each statement is sent by itself, and comes to the same',
+      name: 'over a client that pipelines, each statement is sent by itself, and comes to the same (for groups: false)',
     },
   },
   {
@@ -44,7 +54,7 @@ const commit: readonly Mutant[] = [
     why: 'what is in a transaction that somebody has left open is not committed',
     test: {
       file: 'test/pg-exchange.test.ts',
-      name: 'in a connection that was given back in the middle of a transaction nothing is told to be committed: 2 statements',
+      name: 'in a connection that was given back in the middle of a transaction nothing is told to be committed: 2 statements, pipelined: false',
     },
   },
   {

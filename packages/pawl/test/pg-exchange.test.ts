@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { pgPort } from '../src/adapters/pg.ts';
-import { readThenWrite, type SqlPort, type SqlStatement, type SqlValue } from '../src/index.ts';
+import { MisuseError, readThenWrite, type SqlPort, type SqlStatement, type SqlValue } from '../src/index.ts';
 import { openStore, type Store } from './stores.ts';
 
 /* What is particular to several statements in one message to PostgreSQL; what they come to is in `read-then-write.test.ts`. */
@@ -142,6 +142,10 @@ describe('rows are found by an index, whatever was planned', () => {
 
   test('in all transactions of a pool that is for groups, which are READ COMMITTED', async () => {
     const pool = openPool(settings);
+    expect((await pgPort(openPool(settings), { forGroups: true }).execute(its)).rows).toEqual([
+      { scans: 'off', level: 'read committed' },
+    ]);
+    expect(() => pgPort(pool, { forGroups: true, prepared: false })).toThrow(MisuseError);
     const chosen = { scans: 'off', level: 'read committed' };
     expect(await seenBy(pgPort(pool, { forGroups: true }))).toEqual([chosen, chosen, chosen, chosen]);
     expect(await inSession(pool)).toEqual(chosen);
@@ -163,10 +167,15 @@ describe('rows are found by an index, whatever was planned', () => {
   );
 });
 
-test.each([1, 2])(
-  'in a connection that was given back in the middle of a transaction nothing is told to be committed: %i statements',
-  async (count) => {
-    const pool = openPool();
+test.each([
+  [1, false],
+  [2, false],
+  [1, true],
+])(
+  'in a connection that was given back in the middle of a transaction nothing is told to be committed: %i statements, pipelined: %s',
+  async (count, pipeline) => {
+    await store.query('DELETE FROM thing WHERE id >= 60');
+    const pool = openPool({ pipeline } as pg.PoolConfig);
     const sql = pgPort(pool);
     const write = (from: number) =>
       readThenWrite(sql, [], () => ({

@@ -1,4 +1,4 @@
-import { StoreError } from '../errors.ts';
+import { MisuseError, StoreError } from '../errors.ts';
 import type {
   Decision,
   InterimDecision,
@@ -99,8 +99,9 @@ export interface PgPortOptions {
   readonly prepared?: boolean;
   /**
    * The pool is for groups (`groupCommit` and what is built on it), and for nothing else, and each of its connections is a session of its own:
-   * no pooler lends them to others between two transactions. Then each is told once what is otherwise told to each transaction of
-   * `readThenWrite`: to find rows by an index (`enable_seqscan`), and to be READ COMMITTED. Default: false.
+   * no pooler lends them to others between two transactions. Each session is told once what is otherwise told to each transaction of
+   * `readThenWrite` (not to read whole tables: `enable_seqscan`, and without `jit`), and is READ COMMITTED, also where a statement is
+   * the transaction. Default: false.
    */
   readonly forGroups?: boolean;
 }
@@ -109,28 +110,36 @@ export interface PgPortOptions {
  * A plan that is kept is made for its table as it is then, and may be to read all of a small one. Minutes may pass until the server
  * analyzes it and plans anew, and each batch reads what has become of it by then. Not said with SET LOCAL, which complains where a
  * message by itself is the transaction.
+ *
+ * Before PostgreSQL 18 a table that has no index to be read by costs so much then that its statement would be compiled each time.
  */
 const BY_INDEX: SqlStatement = {
-  text: "SELECT set_config('enable_seqscan', 'off', true)",
+  text: "SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)",
   values: [],
   prepared: true,
 };
 
-/** The same for a session. */
+/** To a session, whose default level is said besides. */
 const FOR_GROUPS =
-  'SET enable_seqscan = off; SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED';
+  'SET enable_seqscan = off; SET jit = off; SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED';
 
 /**
  * The SQL port over a pool of `pg`. Transactions of two round trips (`readThenWrite`) are had over all clients but those that pipeline
  * (`pipeline: true`): there each statement is one. Not over `pg-native`, which sends no binary values.
  */
 export function pgPort(pool: PgPool, { prepared = true, forGroups = false }: PgPortOptions = {}): SqlPort {
+  if (forGroups && !prepared) {
+    throw new MisuseError(
+      'where a pooler lends sessions to others (prepared: false), none is for groups alone',
+    );
+  }
+  const lend = forGroups ? () => connectForGroups(pool) : () => connect(pool);
   return {
     dialect: postgres,
-    readThenWrite: (reads, decide) => readThenWrite({ pool, prepared, forGroups }, reads, decide),
+    readThenWrite: (reads, decide) => readThenWrite({ lend, prepared, forGroups }, reads, decide),
 
     async execute({ text, values }) {
-      const client = await connect(pool);
+      const client = await lend();
       let broken = true;
       try {
         const result = await query(client, text, values);
@@ -145,7 +154,7 @@ export function pgPort(pool: PgPool, { prepared = true, forGroups = false }: PgP
     },
 
     async transaction(work) {
-      const client = await connect(pool);
+      const client = await lend();
       const { transaction, end } = transactionHandle(postgres, async ({ text, values }) =>
         normalise(await query(client, text, values)),
       );
@@ -182,14 +191,19 @@ const DEFAULT_ISOLATION: SqlStatement = {
   values: [],
 };
 
-/** Such a client takes several statements in one message, and tells whether a transaction is open after it. */
-function tellsTransactions(client: PgClient): client is PgClient & { getTransactionStatus(): string | null } {
-  return canExchange(client) && 'getTransactionStatus' in client;
+/** Such a client tells whether a transaction is open. */
+function hasStatus(client: PgClient): client is PgClient & { getTransactionStatus(): string | null } {
+  return 'getTransactionStatus' in client;
+}
+
+/** Besides, it takes several statements in one message. */
+function tellsTransactions(client: PgClient): boolean {
+  return hasStatus(client) && canExchange(client);
 }
 
 /** In a transaction that somebody has left open nothing was committed, and it ends with the connection. */
 function requireIdle(client: PgClient): void {
-  if (!tellsTransactions(client) || client.getTransactionStatus() === 'I') return;
+  if (!hasStatus(client) || client.getTransactionStatus() === 'I') return;
   throw new StoreError('ROLLED_BACK', 'none', 'the connection was given back in the middle of a transaction');
 }
 
@@ -200,11 +214,11 @@ function requireCommitted({ command }: PgResult): void {
 }
 
 async function readThenWrite<T>(
-  { pool, prepared, forGroups }: { readonly pool: PgPool } & Required<PgPortOptions>,
+  { lend, prepared, forGroups }: { readonly lend: () => Promise<PgClient> } & Required<PgPortOptions>,
   reads: readonly SqlStatement[],
   decide: (read: readonly SqlResult[]) => Decision<T> | InterimDecision<T>,
 ): Promise<T> {
-  const client = await connect(pool);
+  const client = await lend();
   let broken = false;
   let begun = false;
   // What is not kept is planned each time.
@@ -217,7 +231,6 @@ async function readThenWrite<T>(
     return (await together(client, [...first, ...statements], prepared)).slice(first.length);
   };
   try {
-    if (forGroups) await setUpForGroups(client);
     let decision = decide(reads.length === 0 ? [] : (await neverCommitted(() => send(reads))).map(normalise));
     while ('next' in decision) {
       const { writes, next } = decision;
@@ -229,8 +242,9 @@ async function readThenWrite<T>(
       if (begun) broken = await rollback(client).then(...endings);
       return result([]);
     }
-    // By itself it is a transaction, and needs no COMMIT; and so are several up to their Sync.
-    if (!begun && (writes.length === 1 || isReadCommitted.get(client) === true)) {
+    // By itself it is a transaction, and needs no COMMIT, where it is seen that nobody has left one open; and so are several up to their Sync.
+    const isWhole = writes.length === 1 ? hasStatus(client) : isReadCommitted.get(client) === true;
+    if (!begun && isWhole) {
       const written = await together(client, [...setting, ...writes], prepared);
       requireIdle(client);
       return result(written.slice(setting.length).map(normalise));
@@ -252,14 +266,21 @@ async function readThenWrite<T>(
 
 const setUp = new WeakSet<PgClient>();
 
-/** Before its first transaction, with one more round trip. */
-async function setUpForGroups(client: PgClient): Promise<void> {
-  if (setUp.has(client)) return;
-  await neverCommitted(() => query(client, FOR_GROUPS));
-  // Within a transaction it would end with that.
-  requireIdle(client);
+/** Told once, with one more round trip. */
+async function connectForGroups(pool: PgPool): Promise<PgClient> {
+  const client = await connect(pool);
+  if (setUp.has(client)) return client;
+  try {
+    await neverCommitted(() => query(client, FOR_GROUPS));
+    // Within a transaction it would end with that.
+    requireIdle(client);
+  } catch (error) {
+    client.release(true);
+    throw error;
+  }
   setUp.add(client);
   if (tellsTransactions(client)) isReadCommitted.set(client, true);
+  return client;
 }
 
 /** Of a ROLLBACK: whether the session is of no use any more. */

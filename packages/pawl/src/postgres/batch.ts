@@ -7,7 +7,7 @@ import { MOST_TEXTS, madeOnce } from './texts.ts';
 
 /**
  * Rows come as one parameter, JSON, and have the types of their table's columns: so the statement is the same for a batch of every size,
- * and is prepared once. Where few lists say it, these do, since JSON costs several times as much to read.
+ * and is prepared once. Where one list says it, that does, since JSON costs several times as much to read.
  *
  * LATERAL, with what keeps it from being flattened, has one row found after the other, whatever the planner thinks of the size of a
  * parameter: a join might read the whole table. That each is found by an index, also in a table that was small when it was planned, the
@@ -19,10 +19,10 @@ export const lockRows: BatchStatements['lockRows'] = ({ table, keys, columns, wa
   const names = columnsOf(keys);
   const lock = `FOR UPDATE${wait ? '' : ' SKIP LOCKED'}`;
   const its = `SELECT ${list(columns)}${nowIn(nowAs)} FROM ${quote(table)} AS own WHERE`;
-  const lists = asLists(names, keys);
+  const listed = asList(names, keys);
   // Sorted, and then locked.
-  if (lists !== undefined) {
-    return { ...lists, text: `${its} ${lists.text} ORDER BY ${list(names)} ${lock}`, prepared: true };
+  if (listed !== undefined) {
+    return { ...listed, text: `${its} ${listed.text} ORDER BY ${list(names)} ${lock}`, prepared: true };
   }
   const order = names.map(quote).join(', ');
   return statement(
@@ -35,8 +35,8 @@ export const lockRows: BatchStatements['lockRows'] = ({ table, keys, columns, wa
 export const readRows: BatchStatements['readRows'] = ({ table, keys, columns, nowAs }) => {
   const names = columnsOf(keys);
   const its = `SELECT ${list(columns)}${nowIn(nowAs)} FROM ${quote(table)} AS own WHERE`;
-  const lists = asLists(names, keys);
-  if (lists !== undefined) return { ...lists, text: `${its} ${lists.text}`, prepared: true };
+  const listed = asList(names, keys);
+  if (listed !== undefined) return { ...listed, text: `${its} ${listed.text}`, prepared: true };
   return statement(
     `SELECT own.* FROM ${given(table)} AS given
      CROSS JOIN LATERAL (${its} ${matches(names)} OFFSET 0) AS own`,
@@ -90,32 +90,26 @@ function nowIn(nowAs: string | undefined): string {
   return nowAs === undefined ? '' : `, extract(epoch FROM ${NOW}) * 1000 AS ${quote(nowAs)}`;
 }
 
-/** Each is a text of its own, and a session keeps them all. */
-const MOST_LISTS = 4;
-
-/** A condition: for each value that the columns before the last have, a list of those of the last. Undefined: there are too many. */
-function asLists(names: readonly string[], keys: readonly Columns[]): SqlStatement | undefined {
+/**
+ * A condition: those values of the last column, where all have the same in the columns before it. Undefined: they have not. (One list OR
+ * another is planned for a small table as to look through all that an index has.)
+ */
+function asList(names: readonly string[], keys: readonly Columns[]): SqlStatement | undefined {
   const last = names.at(-1) as string;
   const before = names.slice(0, -1);
-  const lists = new Map<string, { readonly key: Columns; readonly values: SqlValue[] }>();
-  for (const key of keys) {
-    const value = key[last] ?? null;
-    const shared = before.map((name) => jsonOf(key[name] ?? null)).join();
-    const known = lists.get(shared);
-    if (known !== undefined) known.values.push(value);
-    else if (lists.size === MOST_LISTS) return undefined;
-    else lists.set(shared, { key, values: [value] });
-  }
+  const [first] = keys as readonly [Columns];
+  const shared = (key: Columns) => before.map((name) => jsonOf(key[name] ?? null)).join();
+  const its = before.length === 0 ? '' : shared(first);
+  if (before.length > 0 && keys.some((key) => shared(key) !== its)) return undefined;
   const sql = new SqlText();
-  const conditions = [...lists.values()].map(({ key, values }) => {
-    const shared = before.map((name) => `own.${quote(name)} = ${sql.value(key[name] ?? null)} AND `).join('');
-    const [value, another] = values;
-    // One by itself is not planned anew each time, which costs as much as the rest.
-    const its =
-      another === undefined ? `= ${sql.value(value ?? null)}` : `= ANY(${sql.value(arrayOf(values))})`;
-    return `(${shared}own.${quote(last)} ${its})`;
-  });
-  return sql.statement(conditions.join(' OR '));
+  const condition = before
+    .map((name) => `own.${quote(name)} = ${sql.value(first[name] ?? null)} AND `)
+    .join('');
+  const values = keys.map((key) => key[last] ?? null);
+  // One by itself is not planned anew each time, which costs as much as the rest.
+  const those =
+    values.length === 1 ? `= ${sql.value(values[0] ?? null)}` : `= ANY(${sql.value(arrayOf(values))})`;
+  return sql.statement(`${condition}own.${quote(last)} ${those}`);
 }
 
 /** As PostgreSQL writes an array, so that its elements have the type of what they are compared with. */
