@@ -10,8 +10,7 @@ import { MOST_TEXTS, madeOnce } from './texts.ts';
  * and is prepared once. Where one list says it, that does, since JSON costs several times as much to read.
  *
  * LATERAL, with what keeps it from being flattened, has one row found after the other, whatever the planner thinks of the size of a
- * parameter: a join might read the whole table. That each is found by an index, also in a table that was small when it was planned, the
- * port sees to.
+ * parameter: a join might read the whole table. That it is not read whole for each, as may be planned while it is small, the port sees to.
  */
 const given = (table: string) => `json_populate_recordset(NULL::${quote(table)}, $1::json)`;
 
