@@ -55,14 +55,14 @@ export const observeMutants: readonly Mutant[] = [
   },
   {
     file: CORE,
-    line: ' || observation === null',
+    line: ' && observation !== null',
     why: 'an observer without types does not change what happens',
     test: telemetry('an observer > that says so in its own way disturbs neither the guard nor the others'),
   },
   {
     file: CORE,
-    line: 'running ??= work(seen);',
-    replacement: 'running = work(seen);',
+    line: 'running ??= work();',
+    replacement: 'running = work();',
     why: 'the work runs once, whatever observers do',
     test: telemetry('an observer > that runs it again and again disturbs neither the guard nor the others'),
   },
@@ -88,6 +88,15 @@ export const observeMutants: readonly Mutant[] = [
     replacement: 'const effect = undefined;',
     why: 'a lost answer is told from a refusal',
     test: telemetry('spans > only what threw is an error, and is recorded by its code'),
+  },
+  {
+    file: ADAPTER,
+    line: '  if (known !== undefined) return known;\n  const tallies',
+    replacement: '  const tallies',
+    why: 'of two that tell of the same attributes the meter believes the last',
+    test: telemetry(
+      'who is told > twice, everything twice, and what was counted stays when one is taken away',
+    ),
   },
   {
     file: ADAPTER,

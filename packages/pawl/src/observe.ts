@@ -69,17 +69,12 @@ async function watched<Result>(
   store: StoreKind | undefined,
   work: (seen: Seen) => Promise<Result>,
 ): Promise<Result> {
-  const operation = operationOf(observed, store);
   const { endingOf = endingOfOutcome } = observed;
-  const observations = observers.flatMap(({ observer }) => begun(() => observer.began(operation)));
+  const observations = begun(operationOf(observed, store));
   const seen = new Seen(observations);
-  let running: Promise<Result> | undefined;
-  const run = () => {
-    running ??= work(seen);
-    return running;
-  };
   try {
-    const result = await runWithin(observations, run);
+    const isAround = observations.some(({ around }) => around !== undefined);
+    const result = await (isAround ? runWithin(observations, () => work(seen)) : work(seen));
     quiet(() => seen.ended(endingOf(result)))(undefined);
     return result;
   } catch (error) {
@@ -103,22 +98,30 @@ function operationOf<Result>(observed: ObservedOperation<Result>, store: StoreKi
 }
 
 /** Whoever throws instead of observing does not observe. */
-function begun(began: () => Observation | undefined): Observation[] {
-  try {
-    const observation = began();
-    // What callers without types would give.
-    return observation === undefined || observation === null ? [] : [observation];
-  } catch {
-    return [];
+function begun(operation: Operation): readonly Observation[] {
+  const observations: Observation[] = [];
+  for (const { observer } of observers) {
+    try {
+      const observation = observer.began(operation);
+      // What callers without types would give.
+      if (observation !== undefined && observation !== null) observations.push(observation);
+    } catch {
+      // There is nobody to tell.
+    }
   }
+  return observations;
 }
 
-/** The first one's `around` is the outermost. None of them keeps `run` from being called. */
+/** The first one's `around` is the outermost. None of them keeps `work` from being run, nor runs it again. */
 function runWithin<Result>(
   observations: readonly Observation[],
-  run: () => Promise<Result>,
+  work: () => Promise<Result>,
 ): Promise<Result> {
-  if (observations.every(({ around }) => around === undefined)) return run();
+  let running: Promise<Result> | undefined;
+  const run = () => {
+    running ??= work();
+    return running;
+  };
   let enter: () => void = run;
   for (const observation of observations.toReversed()) {
     if (observation.around === undefined) continue;

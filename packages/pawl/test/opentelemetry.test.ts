@@ -71,6 +71,22 @@ describe('who is told', () => {
     expect((await telemetry.points('pawl.operations')).map(({ value }) => value)).toEqual([1]);
   });
 
+  test('twice, everything twice, and what was counted stays when one is taken away', async () => {
+    const telemetry = openTelemetry();
+    const counted = async () => (await telemetry.points('pawl.operations')).map(({ value }) => value);
+    const stop = instrumentPawl(telemetry);
+    const keys = keysOver();
+    await keys.run(newRequest(), work);
+    expect(await counted()).toEqual([1]);
+    onTestFinished(instrumentPawl(telemetry));
+    await keys.run(newRequest(), work);
+    expect(await counted()).toEqual([3]);
+    stop();
+    await keys.run(newRequest(), work);
+    expect(await counted()).toEqual([4]);
+    expect((await telemetry.points('pawl.operation.duration')).map(({ value }) => value)).toEqual([4]);
+  });
+
   test('without providers, the global ones', async () => {
     const telemetry = openTelemetry();
     onTestFinished(instrumentPawl());

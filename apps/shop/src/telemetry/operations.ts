@@ -40,11 +40,35 @@ export interface OperationLog {
   untold(details: Readonly<Record<string, unknown>>, name: string): void;
 }
 
+/** How many came to the same. */
+interface Tally {
+  readonly counted: Attributes;
+  readonly timed: Attributes;
+  count: number;
+}
+
 export function operations(name: 'purchase' | 'coupon.issue', meter: Meter, log: OperationLog): Operations {
-  const counter = meter.createCounter(`shop.${name}s`, {
+  const counter = meter.createObservableCounter(`shop.${name}s`, {
     description: 'What came of them, by strategy.',
     unit: '{operation}',
   });
+  // Counted here, and told when they are asked for: an addition to a counter looks for its attributes each time.
+  const tallies = new Map<string, Tally>();
+  counter.addCallback((result) => {
+    for (const { counted, count } of tallies.values()) result.observe(count, counted);
+  });
+  const tallyOf = (strategy: string, { outcome, reason, replayed }: Came) => {
+    const key = `${strategy} ${outcome} ${reason} ${replayed}`;
+    let tally = tallies.get(key);
+    if (tally === undefined) {
+      const counted: Attributes = { strategy, outcome };
+      if (reason !== undefined) counted.reason = reason;
+      if (replayed !== undefined) counted.replayed = replayed;
+      tally = { counted, timed: { strategy, outcome }, count: 0 };
+      tallies.set(key, tally);
+    }
+    return tally;
+  };
   const duration = meter.createHistogram(`shop.${name}.duration`, {
     description: 'From the request to what came of it.',
     unit: 'ms',
@@ -54,12 +78,11 @@ export function operations(name: 'purchase' | 'coupon.issue', meter: Meter, log:
   return {
     async run({ strategy, about }, work, came) {
       const beganMs = performance.now();
-      const tell = ({ outcome, reason, replayed, code }: Came, tookMs: number) => {
-        const counted: Attributes = { strategy, outcome };
-        if (reason !== undefined) counted.reason = reason;
-        if (replayed !== undefined) counted.replayed = replayed;
-        counter.add(1, counted);
-        duration.record(tookMs, { strategy, outcome });
+      const tell = (what: Came, tookMs: number) => {
+        const tally = tallyOf(strategy, what);
+        tally.count++;
+        duration.record(tookMs, tally.timed);
+        const { outcome, reason, replayed, code } = what;
         const durationMs = Math.round(tookMs * 10) / 10;
         log.write(() => ({ ...about, strategy, outcome, reason, code, replayed, durationMs }), name);
       };

@@ -2,6 +2,7 @@ import {
   type Attributes,
   type Counter,
   context,
+  type Meter,
   type MeterProvider,
   metrics,
   type Span,
@@ -94,10 +95,7 @@ export function instrumentPawl({
 }: InstrumentPawlOptions = {}): () => void {
   const tracer = tracerProvider.getTracer(SCOPE);
   const meter = meterProvider.getMeter(SCOPE);
-  const operations = meter.createCounter('pawl.operations', {
-    unit: '{operation}',
-    description: 'Operations of the guards, by how they ended',
-  });
+  const operations = talliesOf(meter);
   const duration = meter.createHistogram('pawl.operation.duration', {
     unit: 'ms',
     description: 'How long operations of the guards took; those that run work, with the work',
@@ -164,8 +162,8 @@ export function instrumentPawl({
         // One that comes late counts all the same, and finds its span at its end.
         happened: (event) => happened(event, span.isRecording() ? span : undefined),
         ended(ending) {
-          const ended = endingFor(attributes, ending);
-          operations.add(1, ended.counted);
+          const ended = endingFor(attributes, ending, operations);
+          ended.tally.count++;
           duration.record(performance.now() - beganAtMs, ended.timed);
           span.setAttributes(ended.ofSpan);
           if (ending.outcome === 'failed') fail(span, ending);
@@ -183,6 +181,45 @@ export function instrumentPawl({
   });
 }
 
+/** How many operations have ended in one way. */
+interface Tally {
+  readonly attributes: Attributes;
+  count: number;
+}
+
+/** By their attributes. */
+type Tallies = Map<string, Tally>;
+
+/**
+ * They are counted here, and told when they are asked for: an addition to a counter of OpenTelemetry's looks for its attributes each time.
+ * One for each meter, since of two that tell of the same attributes the meter believes the last.
+ */
+const talliesByMeter = new WeakMap<Meter, Tallies>();
+
+function talliesOf(meter: Meter): Tallies {
+  const known = talliesByMeter.get(meter);
+  if (known !== undefined) return known;
+  const tallies: Tallies = new Map();
+  talliesByMeter.set(meter, tallies);
+  const counter = meter.createObservableCounter('pawl.operations', {
+    unit: '{operation}',
+    description: 'Operations of the guards, by how they ended',
+  });
+  counter.addCallback((result) => {
+    for (const { attributes, count } of tallies.values()) result.observe(count, attributes);
+  });
+  return tallies;
+}
+
+function tallyOf(tallies: Tallies, attributes: Attributes): Tally {
+  const name = JSON.stringify(attributes);
+  const known = tallies.get(name);
+  if (known !== undefined) return known;
+  const tally = { attributes, count: 0 };
+  tallies.set(name, tally);
+  return tally;
+}
+
 function spanName({ guard, step }: Operation): string {
   return step === undefined ? `pawl.${guard}` : `pawl.${guard}.${step}`;
 }
@@ -196,7 +233,7 @@ interface OperationAttributes {
 }
 
 interface EndingAttributes {
-  readonly counted: Attributes;
+  readonly tally: Tally;
   readonly timed: Attributes;
   readonly ofSpan: Attributes;
 }
@@ -208,14 +245,18 @@ function attributesOf(operation: Operation): OperationAttributes {
   return { spanName: spanName(operation), begun, counted, endings: new Map() };
 }
 
-function endingFor({ counted, endings }: OperationAttributes, ending: Ending): EndingAttributes {
+function endingFor(
+  { counted, endings }: OperationAttributes,
+  ending: Ending,
+  tallies: Tallies,
+): EndingAttributes {
   const name = nameOf(ending);
   const known = endings.get(name);
   if (known !== undefined) return known;
   const ofSpan = endingAttributes(ending);
   const { 'pawl.outcome': outcome } = ofSpan;
   const attributes = {
-    counted: { ...counted, ...ofSpan },
+    tally: tallyOf(tallies, { ...counted, ...ofSpan }),
     timed: { ...counted, 'pawl.outcome': outcome },
     ofSpan,
   };
