@@ -13,6 +13,27 @@ const locks = of('pessimistic-lock');
 const traps = of('traps');
 const adapters = of('adapters');
 
+const values: readonly Mutant[] = [
+  {
+    file: 'src/postgres/sql.ts',
+    line: `typeof value === 'string' ? wellFormed(value) : value`,
+    replacement: 'value',
+    why: 'text with half of a character would be stored as what it is not',
+    test: claims(
+      'postgres > unique claim > a key with half of a character is an error: two that differ would be one',
+    ),
+  },
+  {
+    file: 'src/mysql/sql.ts',
+    line: `typeof value === 'string' ? wellFormed(value) : value`,
+    replacement: 'value',
+    why: 'text with half of a character would be stored as what it is not',
+    test: claims(
+      'mariadb > unique claim > a key with half of a character is an error: two that differ would be one',
+    ),
+  },
+];
+
 const conditionalUpdate: readonly Mutant[] = [
   {
     file: 'src/conditional-update.ts',
@@ -476,6 +497,7 @@ const pessimisticLock: readonly Mutant[] = [
 
 /** The guards over rows that are the caller's own, and the transactions that they run in. */
 export const rowGuardMutants: readonly Mutant[] = [
+  ...values,
   ...conditionalUpdate,
   ...uniqueClaim,
   ...optimisticLock,

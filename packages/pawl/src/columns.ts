@@ -1,4 +1,4 @@
-import { MisuseError } from './errors.ts';
+import { MisuseError, StoreError } from './errors.ts';
 import type { Columns } from './ports.ts';
 
 /** The key's columns and the others'. One column twice would address another row, or claim another key. */
@@ -41,6 +41,16 @@ export function requireCondition(columns: Columns): void {
   if (Object.keys(columns).length === 0) {
     throw new MisuseError('a guard needs at least one column that names the row');
   }
+}
+
+/**
+ * Text that can be stored.
+ *
+ * @throws StoreError  `REJECTED`: half of a character has no bytes. Two texts that differ would be stored as one.
+ */
+export function wellFormed(text: string): string {
+  if (!text.isWellFormed()) throw new StoreError('REJECTED', 'none', 'text with half of a character');
+  return text;
 }
 
 /** The columns that all of the rows have. There is at least one row. */

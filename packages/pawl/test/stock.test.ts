@@ -195,6 +195,25 @@ describe.each(['postgres', 'mariadb'] as const)('a stock on %s', (on) => {
     expect((await issuedOf(1)).map(({ member }) => member).sort()).toEqual([1, 2, 3, 4, 5]);
   });
 
+  test.each([{ together: true }, { together: false }])(
+    'text with half of a character is refused, alone: it has no bytes, and would be stored as what it is not ($together)',
+    async (how) => {
+      await put(1, 1_000);
+      const group = open(how);
+      const ids = ['whole', 'half \ud800', 'whole \u{1f600}', '\udc00'];
+      const told = await Promise.allSettled(
+        ids.map((id, member) => group.take({ stock: 1, claimant: member, id })),
+      );
+      expect(told.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'rejected']);
+      expect(told[1]).toMatchObject({ reason: { code: 'REJECTED', effect: 'none' } });
+      expect((await store.query('SELECT request_id FROM issued ORDER BY request_id')).rows).toMatchObject([
+        { request_id: 'whole' },
+        { request_id: 'whole \u{1f600}' },
+      ]);
+      expect(await leftOf(1)).toBe(998);
+    },
+  );
+
   test('who asks for a stock that is not there, or may not, gets none', async () => {
     await put(1, 1_000);
     const group = open();

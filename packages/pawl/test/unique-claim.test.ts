@@ -64,6 +64,14 @@ describe.each(sqlStores)('%s', (name) => {
       expect(await claimUnique(sql, second)).toEqual({ ...refused('in-progress'), holder: undefined });
     });
 
+    test('a key with half of a character is an error: two that differ would be one', async () => {
+      for (const claim_key of ['k\ud800', 'k\ud801']) {
+        const halved = { ...claim('a'), key: { claim_key } };
+        await expect(claimUnique(sql, halved)).rejects.toMatchObject({ code: 'REJECTED', effect: 'none' });
+      }
+      expect((await store.query('SELECT * FROM claim')).rows).toEqual([]);
+    });
+
     test('a value that does not fit is an error, and is not stored otherwise', async () => {
       const tooLong = claim('an owner of more than twenty characters');
       await expect(claimUnique(sql, tooLong)).rejects.toMatchObject({ code: 'REJECTED', effect: 'none' });

@@ -1,5 +1,4 @@
-import { quoter, requireCondition } from '../columns.ts';
-import { StoreError } from '../errors.ts';
+import { quoter, requireCondition, wellFormed } from '../columns.ts';
 import type { Columns, SqlStatement, SqlValue } from '../ports.ts';
 
 /**
@@ -26,9 +25,9 @@ export function textBetweenMarks(statement: SqlStatement): readonly string[] | u
 export class SqlText {
   readonly #values: SqlValue[] = [];
 
-  /** A parameter for `value`. */
+  /** A parameter for `value`. @throws StoreError  `REJECTED`: text with half of a character. */
   value(value: SqlValue): string {
-    this.#values.push(value);
+    this.#values.push(typeof value === 'string' ? wellFormed(value) : value);
     return MARK;
   }
 
@@ -77,11 +76,10 @@ export class SqlText {
 /**
  * Text as bytes, which are the same whatever the character set of the connection.
  *
- * @throws StoreError  `REJECTED`: half of a character has none. Two texts that differ would be stored as one.
+ * @throws StoreError  `REJECTED`: half of a character has none.
  */
 export function utf8(text: string): Buffer {
-  if (!text.isWellFormed()) throw new StoreError('REJECTED', 'none', 'text with half of a character');
-  return Buffer.from(text);
+  return Buffer.from(wellFormed(text));
 }
 
 /** Quotes a name, with its database where it has one. */

@@ -1,3 +1,4 @@
+import { wellFormed } from '../columns.ts';
 import { StoreError } from '../errors.ts';
 import type { Columns, ColumnType, SqlStatement, SqlValue } from '../ports.ts';
 import { quote } from './sql.ts';
@@ -107,8 +108,7 @@ function sizeOf(type: ColumnType, value: NonNullable<SqlValue>): number {
       if (typeof value === 'string' && isUuid(value)) return 16;
       break;
     case 'text':
-      // Otherwise two texts that differ would be stored as one.
-      if (typeof value === 'string' && value.isWellFormed()) return Buffer.byteLength(value);
+      if (typeof value === 'string') return Buffer.byteLength(wellFormed(value));
   }
   throw unfit(type);
 }

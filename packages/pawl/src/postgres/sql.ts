@@ -1,4 +1,4 @@
-import { quoter, requireCondition } from '../columns.ts';
+import { quoter, requireCondition, wellFormed } from '../columns.ts';
 import type { Columns, SqlStatement, SqlValue } from '../ports.ts';
 
 /** The clock itself, and not `now()`: that is when the transaction began. */
@@ -8,9 +8,9 @@ export const NOW = 'clock_timestamp()';
 export class SqlText {
   readonly #values: SqlValue[] = [];
 
-  /** A parameter for `value`. */
+  /** A parameter for `value`. @throws StoreError  `REJECTED`: text with half of a character. */
   value(value: SqlValue): string {
-    this.#values.push(value);
+    this.#values.push(typeof value === 'string' ? wellFormed(value) : value);
     return `$${this.#values.length}`;
   }
 
