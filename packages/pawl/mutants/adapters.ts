@@ -64,13 +64,78 @@ const pg: readonly Mutant[] = [
   },
   {
     file: 'src/adapters/pg.ts',
-    line: `requireIdle(client);
-  } catch`,
-    replacement: '} catch',
+    line: `// Within a transaction it would end with that.
+    requireIdle(client);`,
     why: 'what is told to a session within a transaction ends with that',
     test: exchanged(
-      'rows are found by an index, whatever was planned > a connection that could not be told so is lent to nobody, and nothing was done on it (in a transaction that has failed: false)',
+      'rows are found by an index, whatever was planned > a connection that could not be told so is lent to nobody, and nothing was done on it (in a transaction that is about to begin)',
     ),
+  },
+  {
+    file: 'src/adapters/pg.ts',
+    line: `requireIdle(client);
+  } catch (error) {
+    client.release(true);
+    throw error;
+  }
+  return client;`,
+    replacement: '} catch (error) {\n    client.release(true);\n    throw error;\n  }\n  return client;',
+    why: 'what somebody has left open is not committed with what is ours',
+    test: exchanged(
+      'a transaction that somebody has left open (for groups: false) > is not committed by what is read for, which is told so, and not done',
+    ),
+  },
+  {
+    file: 'src/adapters/pg.ts',
+    line: 'requireIdle(client);\n        broken = false;',
+    replacement: 'broken = false;',
+    why: 'what is in a transaction that somebody has begun is not committed',
+    test: exchanged(
+      'a transaction that somebody has left open (for groups: false) > or is about to begin: a statement is not told to be committed',
+    ),
+  },
+  {
+    file: 'src/adapters/pg.ts',
+    line: '|| isForgotten(error.cause)',
+    why: 'a session that has forgotten its statements has forgotten its settings',
+    test: exchanged(
+      'rows are found by an index, whatever was planned > in a session that was told to forget all, when it is noticed',
+    ),
+  },
+  {
+    file: 'src/adapters/pg-exchange.ts',
+    line: `!this.#preparing.has(name) && isStale(error)`,
+    replacement: 'isStale(error)',
+    why: 'what the server never takes is not tried again',
+    test: {
+      file: 'test/read-then-write.test.ts',
+      name: 'a statement that was prepared before its table changed, or was forgotten, fails once at most, and may be tried again (PostgreSQL)',
+    },
+  },
+  {
+    file: 'src/adapters/pg-exchange.ts',
+    line: `return new StoreError('REJECTED', 'none', 'a value that cannot be sent', { cause });`,
+    replacement: 'return cause as StoreError;',
+    why: 'what was not sent did not take effect',
+    test: exchanged(
+      'a value that cannot be sent is refused before anything is, and the connection goes on > pipelined: false > bytes that are gone',
+    ),
+  },
+  {
+    file: 'src/postgres/errors.ts',
+    line: '|25P04)$/',
+    replacement: ')$/',
+    why: 'a session that the server has ended is not lent again',
+    test: exchanged(
+      'a time limit of the server for a transaction ends the session, which is lent to nobody any more',
+    ),
+  },
+  {
+    file: 'src/postgres/batch.ts',
+    line: '> LAST_MS ? 0 : local',
+    replacement: '> Infinity ? 0 : local',
+    why: 'a moment is a moment, however late',
+    test: exchanged('the last moment that there is can be stored, whatever the time zone'),
   },
   {
     file: 'src/adapters/pg.ts',

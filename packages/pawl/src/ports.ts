@@ -366,6 +366,9 @@ export type ColumnType =
  * What their columns are, for PostgreSQL: where it is told the types of all that are given, it reads their values in a fraction of the time.
  * The same object each time: what it says is found out once.
  * `text` are also those that are assigned from it, such as `varchar`. A value that its type does not hold is `REJECTED`.
+ *
+ * The column's own type and no other: what is told to be another is read as that, and then assigned, which rounds (`double precision` for
+ * an `integer` or a `numeric`) or shifts (`timestamptz` for a `timestamp` or a `date`), and only where several rows are written.
  */
 export type ColumnTypes = Readonly<Record<string, ColumnType>>;
 

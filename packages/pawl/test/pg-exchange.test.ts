@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { pgPort } from '../src/adapters/pg.ts';
+import { classifiedPgPool, pgPort } from '../src/adapters/pg.ts';
 import { MisuseError, readThenWrite, type SqlPort, type SqlStatement, type SqlValue } from '../src/index.ts';
 import { openStore, type Store } from './stores.ts';
 
@@ -151,14 +151,26 @@ describe('rows are found by an index, whatever was planned', () => {
     expect(await inSession(pool)).toEqual(chosen);
   });
 
-  test.each([true, false])(
-    'a connection that could not be told so is lent to nobody, and nothing was done on it (in a transaction that has failed: %s)',
-    async (hasFailed) => {
+  test('in a session that was told to forget all, when it is noticed', async () => {
+    const pool = openPool();
+    const sql = pgPort(pool, { forGroups: true });
+    const read = () => readThenWrite(sql, [its], ([read]) => ({ writes: [], result: () => read?.rows[0] }));
+    expect(await read()).toMatchObject({ scans: 'off' });
+    await pool.query('DISCARD ALL');
+    await expect(read()).rejects.toMatchObject({ code: 'SERIALIZATION_FAILURE', effect: 'none' });
+    expect(await read()).toMatchObject({ scans: 'off' });
+  });
+
+  test.each(['that is open', 'that has failed', 'that is about to begin'])(
+    'a connection that could not be told so is lent to nobody, and nothing was done on it (in a transaction %s)',
+    async (which) => {
       const pool = openPool();
       const sql = pgPort(pool, { forGroups: true });
       const left = await pool.connect();
-      await left.query('BEGIN');
-      if (hasFailed) await expect(left.query('SELECT 1 / 0')).rejects.toMatchObject({ code: '22012' });
+      const begun = left.query('BEGIN');
+      if (which !== 'that is about to begin') await begun;
+      if (which === 'that has failed')
+        await expect(left.query('SELECT 1 / 0')).rejects.toMatchObject({ code: '22012' });
       left.release();
       const read = () => readThenWrite(sql, [its], ([read]) => ({ writes: [], result: () => read?.rows[0] }));
       await expect(read()).rejects.toMatchObject({ effect: 'none' });
@@ -193,6 +205,129 @@ test.each([
     expect(rows[0]?.n).toBe(2 * count);
   },
 );
+
+describe.each([true, false])('a transaction that somebody has left open (for groups: %s)', (forGroups) => {
+  const ways: Record<string, (sql: SqlPort, id: number) => Promise<unknown>> = {
+    'a statement': (sql, id) => sql.execute(add(id)),
+    'a transaction': (sql, id) => sql.transaction((transaction) => transaction.execute(add(id))),
+    'what is read for': (sql, id) =>
+      readThenWrite(sql, [prepared('SELECT 1')], () => ({ writes: [add(id)], result: () => undefined })),
+    'a message': (sql, id) => readThenWrite(sql, [], () => ({ writes: [add(id)], result: () => undefined })),
+    'a message of two': (sql, id) =>
+      readThenWrite(sql, [], () => ({ writes: [add(id), prepared('SELECT 1')], result: () => undefined })),
+  };
+
+  test.each(Object.keys(ways))('is not committed by %s, which is told so, and not done', async (way) => {
+    const write = ways[way] as (typeof ways)[string];
+    await store.query('DELETE FROM thing WHERE id >= 90');
+    const pool = openPool();
+    const sql = pgPort(pool, { forGroups });
+    await write(sql, 90);
+    const left = await pool.connect();
+    await left.query('BEGIN');
+    await left.query("INSERT INTO thing VALUES (91, 'left')");
+    left.release();
+    await expect(write(sql, 92)).rejects.toMatchObject({ code: 'ROLLED_BACK', effect: 'none' });
+    await write(sql, 93);
+    const { rows } = await store.query('SELECT id FROM thing WHERE id >= 90 ORDER BY id');
+    expect(rows.map(({ id }) => id)).toEqual([90, 93]);
+  });
+
+  test.each(['a statement', 'a message'])(
+    'or is about to begin: %s is not told to be committed',
+    async (way) => {
+      const write = ways[way] as (typeof ways)[string];
+      await store.query('DELETE FROM thing WHERE id >= 90');
+      const pool = openPool();
+      const sql = pgPort(pool, { forGroups });
+      await write(sql, 90);
+      const left = await pool.connect();
+      left.query('BEGIN').catch(() => undefined);
+      left.release();
+      await expect(write(sql, 91)).rejects.toMatchObject({ code: 'ROLLED_BACK', effect: 'none' });
+      const { rows } = await store.query('SELECT id FROM thing WHERE id >= 90');
+      expect(rows.map(({ id }) => id)).toEqual([90]);
+    },
+  );
+});
+
+test('over a classified pool it is the same port', async () => {
+  const sql = pgPort(classifiedPgPool(openPool()), { forGroups: true });
+  expect((await sql.execute(prepared('SELECT 1 AS one'))).rows).toEqual([{ one: 1 }]);
+  const nowhere = new pg.Pool({ connectionString: 'postgres://nobody@127.0.0.1:1/none' });
+  onTestFinished(() => nowhere.end());
+  await expect(pgPort(classifiedPgPool(nowhere)).execute(prepared('SELECT 1'))).rejects.toMatchObject({
+    code: 'UNAVAILABLE',
+  });
+});
+
+test('a time limit of the server for a transaction ends the session, which is lent to nobody any more', async () => {
+  const sql = pgPort(openPool({ options: '-c transaction_timeout=100' }));
+  const slow = readThenWrite(sql, [prepared('SELECT pg_sleep(5)')], () => ({
+    writes: [],
+    result: () => undefined,
+  }));
+  await expect(slow).rejects.toMatchObject({ code: 'CONNECTION_LOST', effect: 'none' });
+  await expect(sql.execute(prepared('SELECT pg_sleep(5)'))).rejects.toMatchObject({
+    code: 'CONNECTION_LOST',
+    effect: 'unknown',
+  });
+  expect((await sql.execute(prepared('SELECT 1 AS one'))).rows).toEqual([{ one: 1 }]);
+});
+
+describe('a value that cannot be sent is refused before anything is, and the connection goes on', () => {
+  const gone = new Uint8Array(8);
+  structuredClone(gone, { transfer: [gone.buffer] });
+  const circular: { self?: unknown } = {};
+  circular.self = circular;
+  const unfit = {
+    'bytes that are gone': gone,
+    itself: circular,
+    'a moment that is none': new Date(Number.NaN),
+  };
+
+  describe.each([false, true])('pipelined: %s', (pipeline) => {
+    test.each(Object.entries(unfit))('%s', async (_, value) => {
+      const pool = openPool({ pipeline } as pg.PoolConfig);
+      const sql = pgPort(pool);
+      const statement = prepared('SELECT $1::bytea', value as SqlValue);
+      const session = async () => (await pool.query('SELECT pg_backend_pid() AS id')).rows[0]?.id;
+      const before = await session();
+      const refusal = { code: 'REJECTED', effect: 'none' };
+      await expect(sql.execute(statement)).rejects.toMatchObject(refusal);
+      const written = readThenWrite(sql, [], () => ({ writes: [statement], result: () => undefined }));
+      await expect(written).rejects.toMatchObject(refusal);
+      expect(await session()).toBe(before);
+    });
+  });
+});
+
+test('the last moment that there is can be stored, whatever the time zone', async () => {
+  const sql = pgPort(openPool());
+  const zone = process.env.TZ;
+  onTestFinished(() => {
+    // Assigning it is what makes the clock look again.
+    if (zone === undefined) delete process.env.TZ;
+    else process.env.TZ = zone;
+  });
+  await store.query('DELETE FROM thing WHERE id >= 80');
+  const ends = [new Date(8.64e15), new Date(8.64e15 - 1), new Date('0001-01-01T00:00:00Z')];
+  for (const [index, timeZone] of ['Asia/Seoul', 'America/New_York'].entries()) {
+    process.env.TZ = timeZone;
+    for (const [place, moment] of ends.entries()) {
+      const id = 80 + 3 * index + place;
+      const rows = [{ id, made: moment }];
+      await readThenWrite(sql, [], () => ({
+        writes: [sql.dialect.batch.insertRows({ table: 'thing', rows })],
+        result: () => undefined,
+      }));
+    }
+  }
+  const { rows } = await store.query(
+    'SELECT extract(epoch FROM made)::float8 * 1000 AS ms FROM thing WHERE id >= 80 ORDER BY id',
+  );
+  expect(rows.map(({ ms }) => ms)).toEqual([...ends, ...ends].map(Number));
+});
 
 test('a statement that waits for what it is to copy costs its connection, and nothing else', async () => {
   const sql = pgPort(openPool());

@@ -276,17 +276,27 @@ test('bytes beside a number are what they spell, as where they are a parameter (
   }
 });
 
-test('a statement that was prepared before its table changed fails once at most (PostgreSQL)', async () => {
+test('a statement that was prepared before its table changed, or was forgotten, fails once at most, and may be tried again (PostgreSQL)', async () => {
   const database = await openStore('postgres');
   onTestFinished(() => database.close());
   await database.query('CREATE TABLE changing (id int)');
   const sql = database.open({ over: 'together', connections: 1 });
   const reads = [{ text: 'SELECT * FROM changing', values: [], prepared: true }];
   const columns = () =>
-    readThenWrite(sql, reads, () => ({ writes: [], result: () => 'read' })).catch(() => 'failed');
+    readThenWrite(sql, reads, () => ({ writes: [], result: () => 'read' })).catch(
+      ({ code, effect }: StoreError) => `${code} ${effect}`,
+    );
   expect(await columns()).toBe('read');
   await database.query('ALTER TABLE changing ADD COLUMN more int');
-  expect([await columns(), await columns()]).toEqual(['failed', 'read']);
+  expect([await columns(), await columns()]).toEqual(['SERIALIZATION_FAILURE none', 'read']);
+  await sql.execute({ text: 'DEALLOCATE ALL', values: [] });
+  expect([await columns(), await columns()]).toEqual(['SERIALIZATION_FAILURE none', 'read']);
+  // One that the server would never take is no such.
+  const never = [{ text: 'SELECT DISTINCT id FROM changing FOR UPDATE', values: [], prepared: true }];
+  for (let time = 0; time < 2; time++) {
+    const asked = readThenWrite(sql, never, () => ({ writes: [], result: () => undefined }));
+    await expect(asked).rejects.toMatchObject({ code: 'REJECTED', effect: 'none' });
+  }
 });
 
 test('a statement whose column has got another type fails once at most (PostgreSQL)', async () => {

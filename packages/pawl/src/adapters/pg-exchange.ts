@@ -171,11 +171,13 @@ class Exchange {
   }
 
   handleError(error: unknown): void {
+    const { name = '' } = this.#statements[this.#results.length] ?? {};
+    const mayGoAgain = name !== '' && !this.#preparing.has(name) && isStale(error);
     // Prepared for columns that had another type then: it is closed, and prepared anew, where it is sent again.
-    if (isOfTypes(error)) {
+    if (mayGoAgain || isOfTypes(error)) {
       for (const { name } of this.#statements) if (name !== '') this.#prepared.set(name, null);
     }
-    this.callback(error);
+    this.callback(mayGoAgain ? stale(error) : error);
   }
 
   handleReadyForQuery(): void {
@@ -205,9 +207,32 @@ class Exchange {
   }
 }
 
+/**
+ * A statement that is kept is of no use any more: the server does not have it, or it would answer with other columns than before. Whoever
+ * tries the transaction again has it prepared anew.
+ */
+function isStale(error: unknown): boolean {
+  return isForgotten(error) || codeOf(error) === '0A000';
+}
+
+/** Whoever has made the session forget what was prepared has made it forget its settings too (`DISCARD ALL`). */
+export function isForgotten(error: unknown): boolean {
+  return codeOf(error) === '26000';
+}
+
+function stale(cause: unknown): StoreError {
+  return new StoreError('SERIALIZATION_FAILURE', 'none', 'a prepared statement was of no use any more', {
+    cause,
+  });
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
 /** Whether values did not fit: a data exception, or a type that is another than was expected. */
 function isOfTypes(error: unknown): boolean {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  const code = codeOf(error);
   // 22012 is what a check of ours fails with.
   return (code.startsWith('22') && code !== '22012') || code === '42804';
 }
@@ -250,8 +275,20 @@ function nameOf(text: string): string {
   return name;
 }
 
-/** As the driver sends it. */
+/**
+ * As the driver sends it.
+ *
+ * @throws StoreError  `REJECTED`: nothing was sent. An error that is none of the server's would look as if the connection had been lost.
+ */
 function sendable(value: SqlValue): string | Buffer | null {
+  try {
+    return written(value);
+  } catch (cause) {
+    throw unsendable(cause);
+  }
+}
+
+function written(value: SqlValue): string | Buffer | null {
   if (value === null) return null;
   switch (typeof value) {
     case 'string':
@@ -266,4 +303,28 @@ function sendable(value: SqlValue): string | Buffer | null {
       if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
       throw new StoreError('REJECTED', 'none', `a ${typeof value} that cannot be sent`);
   }
+}
+
+/**
+ * What the driver would fail over when it writes it, and tell as an error that is none of the server's.
+ *
+ * @throws StoreError  as `sendable`.
+ */
+export function requireSendable(values: readonly unknown[]): void {
+  try {
+    for (const value of values) {
+      if (typeof value !== 'object' || value === null) continue;
+      if (Array.isArray(value)) requireSendable(value);
+      else if (value instanceof Date) momentOf(value);
+      else if (ArrayBuffer.isView(value)) Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+      else if (!('toPostgres' in value)) JSON.stringify(value);
+    }
+  } catch (cause) {
+    throw unsendable(cause);
+  }
+}
+
+function unsendable(cause: unknown): StoreError {
+  if (cause instanceof StoreError) return cause;
+  return new StoreError('REJECTED', 'none', 'a value that cannot be sent', { cause });
 }

@@ -12,7 +12,7 @@ import { CHECK_CLIENT_MS } from '../postgres/distributed-lock.ts';
 import { postgres } from '../postgres/index.ts';
 import { LONGEST_TIMER_MS } from '../timers.ts';
 import { neverCommitted } from './never-committed.ts';
-import { canExchange, exchange, type PgResult } from './pg-exchange.ts';
+import { canExchange, exchange, isForgotten, type PgResult, requireSendable } from './pg-exchange.ts';
 import { transactionHandle, transactionIsOver } from './transaction-handle.ts';
 import { endsTransaction } from './transaction-text.ts';
 
@@ -85,9 +85,19 @@ export function classifiedPgPool<Pool extends PgPool>(pool: Pool): Pool {
     return classified;
   }
 
+  /** By callback where there is one, as the pool does. */
+  function lend(answer?: Parameters<PgPool['connect']>[0]): Promise<PgClient> | undefined {
+    const lent = connect(pool).then(wrap);
+    if (answer === undefined) return lent;
+    lent.then(
+      (client) => answer(undefined, client),
+      (error: Error) => answer(error, undefined),
+    );
+    return undefined;
+  }
+
   return new Proxy(pool, {
-    get: (target, name) =>
-      name === 'connect' ? async () => wrap(await connect(target)) : Reflect.get(target, name, target),
+    get: (target, name) => (name === 'connect' ? lend : Reflect.get(target, name, target)),
   });
 }
 
@@ -126,6 +136,9 @@ const FOR_GROUPS =
 /**
  * The SQL port over a pool of `pg`. Transactions of two round trips (`readThenWrite`) are had over all clients but those that pipeline
  * (`pipeline: true`): there each statement is one. Not over `pg-native`, which sends no binary values.
+ *
+ * A client that somebody has given back in the middle of a transaction is not used, where it tells so (`getTransactionStatus`): that is
+ * `ROLLED_BACK`, nothing was done, and what it had begun ends with its connection.
  */
 export function pgPort(pool: PgPool, { prepared = true, forGroups = false }: PgPortOptions = {}): SqlPort {
   if (forGroups && !prepared) {
@@ -133,7 +146,7 @@ export function pgPort(pool: PgPool, { prepared = true, forGroups = false }: PgP
       'where a pooler lends sessions to others (prepared: false), none is for groups alone',
     );
   }
-  const lend = forGroups ? () => connectForGroups(pool) : () => connect(pool);
+  const lend = forGroups ? () => connectForGroups(pool) : () => connectIdle(pool);
   return {
     dialect: postgres,
     readThenWrite: (reads, decide) => readThenWrite({ lend, prepared, forGroups }, reads, decide),
@@ -143,10 +156,11 @@ export function pgPort(pool: PgPool, { prepared = true, forGroups = false }: PgP
       let broken = true;
       try {
         const result = await query(client, text, values);
+        requireIdle(client);
         broken = false;
         return normalise(result);
       } catch (error) {
-        broken = error instanceof StoreError && error.code === 'CONNECTION_LOST';
+        broken = spoils(error);
         throw error;
       } finally {
         client.release(broken);
@@ -191,19 +205,21 @@ const DEFAULT_ISOLATION: SqlStatement = {
   values: [],
 };
 
-/** Such a client tells whether a transaction is open. */
-function hasStatus(client: PgClient): client is PgClient & { getTransactionStatus(): string | null } {
-  return 'getTransactionStatus' in client;
+/** Whether a transaction is open: `I` where none is. Null: the client does not tell. */
+function statusOf(client: PgClient): string | null {
+  const { getTransactionStatus } = client as { getTransactionStatus?(): string | null };
+  return getTransactionStatus === undefined ? null : getTransactionStatus.call(client);
 }
 
 /** Besides, it takes several statements in one message. */
 function tellsTransactions(client: PgClient): boolean {
-  return hasStatus(client) && canExchange(client);
+  return statusOf(client) !== null && canExchange(client);
 }
 
 /** In a transaction that somebody has left open nothing was committed, and it ends with the connection. */
 function requireIdle(client: PgClient): void {
-  if (!hasStatus(client) || client.getTransactionStatus() === 'I') return;
+  const status = statusOf(client);
+  if (status === null || status === 'I') return;
   throw new StoreError('ROLLED_BACK', 'none', 'the connection was given back in the middle of a transaction');
 }
 
@@ -243,7 +259,7 @@ async function readThenWrite<T>(
       return result([]);
     }
     // By itself it is a transaction, and needs no COMMIT, where it is seen that nobody has left one open; and so are several up to their Sync.
-    const isWhole = writes.length === 1 ? hasStatus(client) : isReadCommitted.get(client) === true;
+    const isWhole = writes.length === 1 ? statusOf(client) !== null : isReadCommitted.get(client) === true;
     if (!begun && isWhole) {
       const written = await together(client, [...setting, ...writes], prepared);
       requireIdle(client);
@@ -264,11 +280,23 @@ async function readThenWrite<T>(
   }
 }
 
+/** Whoever left a transaction open has it rolled back with the connection: our COMMIT would be its too. */
+async function connectIdle(pool: PgPool): Promise<PgClient> {
+  const client = await connect(pool);
+  try {
+    requireIdle(client);
+  } catch (error) {
+    client.release(true);
+    throw error;
+  }
+  return client;
+}
+
 const setUp = new WeakSet<PgClient>();
 
 /** Told once, with one more round trip. */
 async function connectForGroups(pool: PgPool): Promise<PgClient> {
-  const client = await connect(pool);
+  const client = await connectIdle(pool);
   if (setUp.has(client)) return client;
   try {
     await neverCommitted(() => query(client, FOR_GROUPS));
@@ -296,6 +324,7 @@ async function together(
   try {
     if (canExchange(client)) return await exchange(client, statements, prepared);
     const results: PgResult[] = [];
+    for (const { values } of statements) requireSendable(values);
     for (const { text, values } of statements) results.push(await client.query(text, [...values]));
     return results;
   } catch (error) {
@@ -303,15 +332,10 @@ async function together(
   }
 }
 
-/** A prepared statement that the server does not have any more, or would answer with other columns than before. */
-const STALE_STATEMENTS = new Set(['26000', '0A000']);
-
 /** Whether the session is of no use after this error. */
 function spoils(error: unknown): boolean {
   if (!(error instanceof StoreError)) return false;
-  if (error.code === 'CONNECTION_LOST' || error.code === 'ROLLED_BACK') return true;
-  const { cause } = error;
-  return cause instanceof Error && 'code' in cause && STALE_STATEMENTS.has(String(cause.code));
+  return error.code === 'CONNECTION_LOST' || error.code === 'ROLLED_BACK' || isForgotten(error.cause);
 }
 
 /** What `pgSessions` needs of a `Pool` of `pg`. */
@@ -431,6 +455,7 @@ async function query(
   values?: readonly unknown[],
 ): Promise<PgResult> {
   try {
+    if (values !== undefined) requireSendable(values);
     return await client.query(statement, values);
   } catch (error) {
     throw postgres.classifyError(error);

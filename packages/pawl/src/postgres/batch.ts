@@ -231,8 +231,13 @@ export function momentOf(value: Date): string {
   return lastMoment.text;
 }
 
+/** The last moment that a Date can be, and the first below zero. */
+const LAST_MS = 8.64e15;
+
 function writtenMoment(value: Date): string {
-  const offset = -value.getTimezoneOffset();
+  const local = -value.getTimezoneOffset();
+  // A day from the end of all time its face in UTC is the only one that there is.
+  const offset = Math.abs(value.getTime() + local * 60_000) > LAST_MS ? 0 : local;
   const there = new Date(value.getTime() + offset * 60_000);
   const year = there.getUTCFullYear();
   const digits = (part: number, count: number) => String(Math.floor(part)).padStart(count, '0');

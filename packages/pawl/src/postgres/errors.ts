@@ -11,8 +11,8 @@ const CODES: Readonly<Record<string, StoreErrorCode>> = {
   '25P02': 'ROLLED_BACK',
 };
 
-/** Classes and codes with which the server takes leave: admin shutdown, crash, connection exceptions. */
-const CONNECTION_LOST = /^(08...|57P01|57P02|57P05|25P03)$/;
+/** Classes and codes with which the server takes leave: admin shutdown, crash, connection exceptions, times that are over. */
+const CONNECTION_LOST = /^(08...|57P01|57P02|57P05|25P03|25P04)$/;
 /** The server refused to open a session: still starting, shutting down, or full. Nothing ran. */
 const UNAVAILABLE = /^(57P03|53300|28...|3D000)$/;
 
