@@ -65,15 +65,15 @@ const pg: readonly Mutant[] = [
   {
     file: 'src/adapters/pg.ts',
     line: `// Within a transaction it would end with that.
-    requireIdle(client);`,
+    await neverCommitted(() => requireIdle(client));`,
     why: 'what is told to a session within a transaction ends with that',
     test: exchanged(
-      'rows are found by an index, whatever was planned > a connection that could not be told so is lent to nobody, and nothing was done on it (in a transaction that is about to begin)',
+      'rows are found by an index, whatever was planned > a connection that could not be told so is lent to nobody, and nothing was done on it (in a transaction that begins meanwhile)',
     ),
   },
   {
     file: 'src/adapters/pg.ts',
-    line: `requireIdle(client);
+    line: `await neverCommitted(() => requireIdle(client));
   } catch (error) {
     client.release(true);
     throw error;
@@ -87,11 +87,27 @@ const pg: readonly Mutant[] = [
   },
   {
     file: 'src/adapters/pg.ts',
-    line: 'requireIdle(client);\n        broken = false;',
+    line: ' && readyForQuery !== false',
+    why: 'what somebody has begun is not committed with what is ours, also where the server has yet to say that it is begun',
+    test: exchanged(
+      'a transaction that somebody has left open (for groups: false) > or is about to begin: a transaction is not done',
+    ),
+  },
+  {
+    file: 'src/adapters/pg.ts',
+    line: `await query(client, '');`,
+    why: 'a COMMIT that nobody waited for is not cut off',
+    test: exchanged(
+      'a transaction that somebody has left open (for groups: false) > pipelined: false > or that is about to be committed is, and so is a transaction after it',
+    ),
+  },
+  {
+    file: 'src/adapters/pg.ts',
+    line: 'requireAlone(client);\n        broken = false;',
     replacement: 'broken = false;',
     why: 'what is in a transaction that somebody has begun is not committed',
     test: exchanged(
-      'a transaction that somebody has left open (for groups: false) > or is about to begin: a statement is not told to be committed',
+      'a transaction that somebody has left open (for groups: false) > or begins when its connection has been found idle: a statement is not told to be committed',
     ),
   },
   {

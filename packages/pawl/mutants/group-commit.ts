@@ -18,8 +18,8 @@ const statements = (name: string): NamedTest => ({
 const commit: readonly Mutant[] = [
   {
     file: 'src/adapters/pg.ts',
-    line: "if (status === null || status === 'I') return;",
-    replacement: "if (!tellsTransactions(client) || status === 'I') return;",
+    line: "return status === null || (status === 'I'",
+    replacement: "return !tellsTransactions(client) || (status === 'I'",
     why: 'a client that pipelines tells of a transaction that somebody has left open, too',
     test: {
       file: 'test/pg-exchange.test.ts',
@@ -48,13 +48,13 @@ const commit: readonly Mutant[] = [
   },
   {
     file: 'src/adapters/pg.ts',
-    line: `requireIdle(client);
+    line: `requireAlone(client);
       return`,
     replacement: 'return',
     why: 'what is in a transaction that somebody has left open is not committed',
     test: {
       file: 'test/pg-exchange.test.ts',
-      name: 'a transaction that somebody has left open (for groups: false) > or is about to begin: a message is not told to be committed',
+      name: 'a transaction that somebody has left open (for groups: false) > or begins when its connection has been found idle: a message is not told to be committed',
     },
   },
   {

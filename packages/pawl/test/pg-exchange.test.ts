@@ -1,5 +1,7 @@
+import type { EventEmitter } from 'node:events';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { startProxy } from '../../../test/proxy.ts';
 import { classifiedPgPool, pgPort } from '../src/adapters/pg.ts';
 import { MisuseError, readThenWrite, type SqlPort, type SqlStatement, type SqlValue } from '../src/index.ts';
 import { openStore, type Store } from './stores.ts';
@@ -161,17 +163,20 @@ describe('rows are found by an index, whatever was planned', () => {
     expect(await read()).toMatchObject({ scans: 'off' });
   });
 
-  test.each(['that is open', 'that has failed', 'that is about to begin'])(
+  test.each(['that is open', 'that has failed', 'that is about to begin', 'that begins meanwhile'])(
     'a connection that could not be told so is lent to nobody, and nothing was done on it (in a transaction %s)',
     async (which) => {
       const pool = openPool();
       const sql = pgPort(pool, { forGroups: true });
       const left = await pool.connect();
-      const begun = left.query('BEGIN');
-      if (which !== 'that is about to begin') await begun;
-      if (which === 'that has failed')
-        await expect(left.query('SELECT 1 / 0')).rejects.toMatchObject({ code: '22012' });
-      left.release();
+      if (which === 'that begins meanwhile') beginWhenAsked(left);
+      else {
+        const begun = left.query('BEGIN');
+        if (which !== 'that is about to begin') await begun;
+        if (which === 'that has failed')
+          await expect(left.query('SELECT 1 / 0')).rejects.toMatchObject({ code: '22012' });
+        left.release();
+      }
       const read = () => readThenWrite(sql, [its], ([read]) => ({ writes: [], result: () => read?.rows[0] }));
       await expect(read()).rejects.toMatchObject({ effect: 'none' });
       expect(await read()).toMatchObject({ scans: 'off' });
@@ -217,6 +222,9 @@ describe.each([true, false])('a transaction that somebody has left open (for gro
       readThenWrite(sql, [], () => ({ writes: [add(id), prepared('SELECT 1')], result: () => undefined })),
   };
 
+  const from90 = async () =>
+    (await store.query('SELECT id FROM thing WHERE id >= 90 ORDER BY id')).rows.map(({ id }) => id);
+
   test.each(Object.keys(ways))('is not committed by %s, which is told so, and not done', async (way) => {
     const write = ways[way] as (typeof ways)[string];
     await store.query('DELETE FROM thing WHERE id >= 90');
@@ -229,27 +237,120 @@ describe.each([true, false])('a transaction that somebody has left open (for gro
     left.release();
     await expect(write(sql, 92)).rejects.toMatchObject({ code: 'ROLLED_BACK', effect: 'none' });
     await write(sql, 93);
-    const { rows } = await store.query('SELECT id FROM thing WHERE id >= 90 ORDER BY id');
-    expect(rows.map(({ id }) => id)).toEqual([90, 93]);
+    expect(await from90()).toEqual([90, 93]);
+  });
+
+  test.each(Object.keys(ways))('or is about to begin: %s is not done', async (way) => {
+    const write = ways[way] as (typeof ways)[string];
+    await store.query('DELETE FROM thing WHERE id >= 90');
+    const pool = openPool();
+    const sql = pgPort(pool, { forGroups });
+    await write(sql, 90);
+    const left = await pool.connect();
+    left.query('BEGIN').catch(() => undefined);
+    left.query("INSERT INTO thing VALUES (91, 'left')").catch(() => undefined);
+    left.release();
+    await expect(write(sql, 92)).rejects.toMatchObject({ code: 'ROLLED_BACK', effect: 'none' });
+    await write(sql, 93);
+    expect(await from90()).toEqual([90, 93]);
   });
 
   test.each(['a statement', 'a message'])(
-    'or is about to begin: %s is not told to be committed',
+    'or begins when its connection has been found idle: %s is not told to be committed',
     async (way) => {
       const write = ways[way] as (typeof ways)[string];
       await store.query('DELETE FROM thing WHERE id >= 90');
       const pool = openPool();
       const sql = pgPort(pool, { forGroups });
       await write(sql, 90);
-      const left = await pool.connect();
-      left.query('BEGIN').catch(() => undefined);
-      left.release();
-      await expect(write(sql, 91)).rejects.toMatchObject({ code: 'ROLLED_BACK', effect: 'none' });
-      const { rows } = await store.query('SELECT id FROM thing WHERE id >= 90');
-      expect(rows.map(({ id }) => id)).toEqual([90]);
+      beginWhenAsked(await pool.connect());
+      await expect(write(sql, 91)).rejects.toMatchObject({ code: 'ROLLED_BACK' });
+      await write(sql, 92);
+      expect(await from90()).toEqual([90, 92]);
     },
   );
+
+  describe.each([false, true])('pipelined: %s', (pipeline) => {
+    test.each(Object.keys(ways))(
+      'or that is about to be committed is, and so is %s after it',
+      async (way) => {
+        const write = ways[way] as (typeof ways)[string];
+        await store.query('DELETE FROM thing WHERE id >= 90');
+        const pool = openPool({ pipeline } as pg.PoolConfig);
+        const sql = pgPort(pool, { forGroups });
+        await write(sql, 90);
+        const left = await pool.connect();
+        await left.query('BEGIN');
+        await left.query("INSERT INTO thing VALUES (91, 'left')");
+        const committed = left.query('COMMIT');
+        left.release();
+        await write(sql, 92);
+        expect((await committed).command).toBe('COMMIT');
+        expect(await from90()).toEqual([90, 91, 92]);
+        const lent = await pool.connect();
+        lent.release();
+        expect(lent).toBe(left);
+      },
+    );
+  });
+
+  test.each(Object.keys(ways))('or whose COMMIT was refused is over: %s is done', async (way) => {
+    const write = ways[way] as (typeof ways)[string];
+    await store.query('DELETE FROM thing WHERE id >= 90');
+    await store.query('CREATE TABLE IF NOT EXISTS late (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)');
+    const pool = openPool();
+    const sql = pgPort(pool, { forGroups });
+    const left = await pool.connect();
+    await left.query('BEGIN');
+    await left.query('INSERT INTO late VALUES (1), (1)');
+    endAnswersLate(left);
+    await expect(left.query('COMMIT')).rejects.toMatchObject({ code: '23505' });
+    expect(left.getTransactionStatus()).toBe('T');
+    left.release();
+    await write(sql, 90);
+    expect(await from90()).toEqual([90]);
+  });
+
+  test('or is not known to be over, as the server does not answer: nothing is sent', async () => {
+    const proxy = await startProxy(store.url);
+    onTestFinished(() => proxy.close());
+    const url = new URL(store.url);
+    url.port = String(proxy.port);
+    const pool = openPool({ connectionString: url.href, query_timeout: 200 });
+    const sql = pgPort(pool, { forGroups });
+    const left = await pool.connect();
+    await left.query('BEGIN');
+    proxy.fallSilent();
+    left.query('COMMIT').catch(() => undefined);
+    left.release();
+    await expect(sql.execute(prepared('SELECT 1'))).rejects.toMatchObject({
+      code: 'CONNECTION_LOST',
+      effect: 'none',
+    });
+  });
 });
+
+/** Its former holder begins a transaction as soon as somebody has asked it whether it is in one. */
+function beginWhenAsked(client: pg.PoolClient): void {
+  const { getTransactionStatus } = client;
+  client.getTransactionStatus = () => {
+    client.getTransactionStatus = getTransactionStatus;
+    queueMicrotask(() => client.query('BEGIN').catch(() => undefined));
+    return getTransactionStatus.call(client);
+  };
+  client.release();
+}
+
+/** The server says that it is ready again later than what went wrong, as when the two come in packets of their own. */
+function endAnswersLate(client: pg.PoolClient): void {
+  const { connection } = client as unknown as { connection: EventEmitter };
+  const emit = connection.emit.bind(connection);
+  connection.emit = (name, ...args) => {
+    if (name !== 'readyForQuery') return emit(name, ...args);
+    setImmediate(emit, name, ...args);
+    return true;
+  };
+}
 
 test('over a classified pool it is the same port', async () => {
   const sql = pgPort(classifiedPgPool(openPool()), { forGroups: true });

@@ -156,7 +156,7 @@ export function pgPort(pool: PgPool, { prepared = true, forGroups = false }: PgP
       let broken = true;
       try {
         const result = await query(client, text, values);
-        requireIdle(client);
+        requireAlone(client);
         broken = false;
         return normalise(result);
       } catch (error) {
@@ -205,10 +205,17 @@ const DEFAULT_ISOLATION: SqlStatement = {
   values: [],
 };
 
-/** Whether a transaction is open: `I` where none is. Null: the client does not tell. */
+/** Whether a transaction is open, by the last answer that is complete: `I` where none is. Null: the client does not tell. */
 function statusOf(client: PgClient): string | null {
   const { getTransactionStatus } = client as { getTransactionStatus?(): string | null };
-  return getTransactionStatus === undefined ? null : getTransactionStatus.call(client);
+  return getTransactionStatus?.call(client) ?? null;
+}
+
+/** No transaction is open, and nothing is on its way after which one might be. Whoever does not tell is believed. */
+function looksIdle(client: PgClient): boolean {
+  const status = statusOf(client);
+  const { readyForQuery } = client as { readonly readyForQuery?: boolean };
+  return status === null || (status === 'I' && readyForQuery !== false);
 }
 
 /** Besides, it takes several statements in one message. */
@@ -216,8 +223,21 @@ function tellsTransactions(client: PgClient): boolean {
   return statusOf(client) !== null && canExchange(client);
 }
 
-/** In a transaction that somebody has left open nothing was committed, and it ends with the connection. */
-function requireIdle(client: PgClient): void {
+/** Where it does not look so, the server is asked: its answer comes after all that was on its way (a COMMIT, the end of an error). */
+async function isIdle(client: PgClient): Promise<boolean> {
+  if (looksIdle(client)) return true;
+  await query(client, '');
+  return looksIdle(client);
+}
+
+/** Before anything of ours is sent that could be committed. */
+async function requireIdle(client: PgClient): Promise<void> {
+  if (await isIdle(client)) return;
+  throw new StoreError('ROLLED_BACK', 'none', 'the connection was given back in the middle of a transaction');
+}
+
+/** After what was to be a transaction by itself. */
+function requireAlone(client: PgClient): void {
   const status = statusOf(client);
   if (status === null || status === 'I') return;
   throw new StoreError('ROLLED_BACK', 'none', 'the connection was given back in the middle of a transaction');
@@ -262,7 +282,7 @@ async function readThenWrite<T>(
     const isWhole = writes.length === 1 ? statusOf(client) !== null : isReadCommitted.get(client) === true;
     if (!begun && isWhole) {
       const written = await together(client, [...setting, ...writes], prepared);
-      requireIdle(client);
+      requireAlone(client);
       return result(written.slice(setting.length).map(normalise));
     }
     const asks = !begun && tellsTransactions(client) && isReadCommitted.get(client) === undefined;
@@ -283,8 +303,9 @@ async function readThenWrite<T>(
 /** Whoever left a transaction open has it rolled back with the connection: our COMMIT would be its too. */
 async function connectIdle(pool: PgPool): Promise<PgClient> {
   const client = await connect(pool);
+  if (looksIdle(client)) return client;
   try {
-    requireIdle(client);
+    await neverCommitted(() => requireIdle(client));
   } catch (error) {
     client.release(true);
     throw error;
@@ -301,7 +322,7 @@ async function connectForGroups(pool: PgPool): Promise<PgClient> {
   try {
     await neverCommitted(() => query(client, FOR_GROUPS));
     // Within a transaction it would end with that.
-    requireIdle(client);
+    await neverCommitted(() => requireIdle(client));
   } catch (error) {
     client.release(true);
     throw error;
