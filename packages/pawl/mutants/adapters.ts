@@ -87,6 +87,16 @@ const pg: readonly Mutant[] = [
   },
   {
     file: 'src/adapters/pg.ts',
+    line: `// Over a \`pg-native\` that cannot be asked.
+    return null;`,
+    replacement: "return '?';",
+    why: 'a client that cannot be asked is one that does not tell',
+    test: exchanged(
+      'a client that throws where it is asked whether a transaction is open is one that does not tell',
+    ),
+  },
+  {
+    file: 'src/adapters/pg.ts',
     line: ' && readyForQuery !== false',
     why: 'what somebody has begun is not committed with what is ours, also where the server has yet to say that it is begun',
     test: exchanged(

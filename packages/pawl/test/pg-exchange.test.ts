@@ -330,6 +330,24 @@ describe.each([true, false])('a transaction that somebody has left open (for gro
   });
 });
 
+test('a client that throws where it is asked whether a transaction is open is one that does not tell', async () => {
+  /** As over a `pg-native` before 3.9. */
+  class Native extends pg.Client {
+    override getTransactionStatus(): never {
+      throw new TypeError('this.native.getTransactionStatus is not a function');
+    }
+  }
+  await store.query('DELETE FROM thing WHERE id >= 90');
+  const sql = pgPort(openPool({ Client: Native } as pg.PoolConfig));
+  await sql.execute(add(90));
+  await sql.transaction((transaction) => transaction.execute(add(91)));
+  for (const writes of [[add(92)], [add(93), add(94)]]) {
+    await readThenWrite(sql, [], () => ({ writes, result: () => undefined }));
+  }
+  const { rows } = await store.query('SELECT count(*)::int AS n FROM thing WHERE id >= 90');
+  expect(rows[0]?.n).toBe(5);
+});
+
 /** Its former holder begins a transaction as soon as somebody has asked it whether it is in one. */
 function beginWhenAsked(client: pg.PoolClient): void {
   const { getTransactionStatus } = client;

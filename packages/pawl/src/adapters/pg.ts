@@ -208,7 +208,12 @@ const DEFAULT_ISOLATION: SqlStatement = {
 /** Whether a transaction is open, by the last answer that is complete: `I` where none is. Null: the client does not tell. */
 function statusOf(client: PgClient): string | null {
   const { getTransactionStatus } = client as { getTransactionStatus?(): string | null };
-  return getTransactionStatus?.call(client) ?? null;
+  try {
+    return getTransactionStatus?.call(client) ?? null;
+  } catch {
+    // Over a `pg-native` that cannot be asked.
+    return null;
+  }
 }
 
 /** No transaction is open, and nothing is on its way after which one might be. Whoever does not tell is believed. */
