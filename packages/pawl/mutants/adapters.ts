@@ -117,7 +117,7 @@ const pg: readonly Mutant[] = [
     replacement: 'broken = false;',
     why: 'what is in a transaction that somebody has begun is not committed',
     test: exchanged(
-      'a transaction that somebody has left open (for groups: false) > or begins when its connection has been found idle: a statement is not told to be committed',
+      'a transaction that somebody has left open (for groups: false) > or begins when its connection has been found idle: whether a statement is committed is unknown',
     ),
   },
   {

@@ -54,7 +54,7 @@ const commit: readonly Mutant[] = [
     why: 'what is in a transaction that somebody has left open is not committed',
     test: {
       file: 'test/pg-exchange.test.ts',
-      name: 'a transaction that somebody has left open (for groups: false) > or begins when its connection has been found idle: a message is not told to be committed',
+      name: 'a transaction that somebody has left open (for groups: false) > or begins when its connection has been found idle: whether a message is committed is unknown',
     },
   },
   {

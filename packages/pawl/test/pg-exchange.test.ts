@@ -256,7 +256,7 @@ describe.each([true, false])('a transaction that somebody has left open (for gro
   });
 
   test.each(['a statement', 'a message'])(
-    'or begins when its connection has been found idle: %s is not told to be committed',
+    'or begins when its connection has been found idle: whether %s is committed is unknown',
     async (way) => {
       const write = ways[way] as (typeof ways)[string];
       await store.query('DELETE FROM thing WHERE id >= 90');
@@ -264,7 +264,8 @@ describe.each([true, false])('a transaction that somebody has left open (for gro
       const sql = pgPort(pool, { forGroups });
       await write(sql, 90);
       beginWhenAsked(await pool.connect());
-      await expect(write(sql, 91)).rejects.toMatchObject({ code: 'ROLLED_BACK' });
+      await expect(write(sql, 91)).rejects.toMatchObject({ code: 'CONNECTION_LOST', effect: 'unknown' });
+      // It is lent to nobody any more.
       await write(sql, 92);
       expect(await from90()).toEqual([90, 92]);
     },

@@ -241,11 +241,15 @@ async function requireIdle(client: PgClient): Promise<void> {
   throw new StoreError('ROLLED_BACK', 'none', 'the connection was given back in the middle of a transaction');
 }
 
-/** After what was to be a transaction by itself. */
+/**
+ * After what was to be a transaction by itself. One that somebody has begun meanwhile may be committed all the same: `pg` sends the next
+ * statement of a client, which may be his COMMIT, before whoever waits for the last one is told its answer.
+ */
 function requireAlone(client: PgClient): void {
   const status = statusOf(client);
   if (status === null || status === 'I') return;
-  throw new StoreError('ROLLED_BACK', 'none', 'the connection was given back in the middle of a transaction');
+  const message = 'somebody who had given the connection back has begun a transaction on it';
+  throw new StoreError('CONNECTION_LOST', 'unknown', message);
 }
 
 /** PostgreSQL answers ROLLBACK, and no error, to the COMMIT of a transaction in which a statement failed. */
