@@ -113,11 +113,19 @@ const pg: readonly Mutant[] = [
   },
   {
     file: 'src/adapters/pg.ts',
-    line: 'requireAlone(client);\n        broken = false;',
-    replacement: 'broken = false;',
+    line: 'requireAlone(client);\n        return',
+    replacement: 'return',
     why: 'what is in a transaction that somebody has begun is not committed',
     test: exchanged(
       'a transaction that somebody has left open (for groups: false) > or begins when its connection has been found idle: whether a statement is committed is unknown',
+    ),
+  },
+  {
+    file: 'src/adapters/pg.ts',
+    line: '|| !(await isIdle(client).catch(() => false))',
+    why: 'a connection is not given back in the middle of a transaction that is not ours',
+    test: exchanged(
+      'a transaction that somebody has left open (for groups: false) > or begins when its connection has been found idle: if a statement fails, nobody else is lent it',
     ),
   },
   {

@@ -271,6 +271,24 @@ describe.each([true, false])('a transaction that somebody has left open (for gro
     },
   );
 
+  test.each(['a statement', 'a message'])(
+    'or begins when its connection has been found idle: if %s fails, nobody else is lent it',
+    async (way) => {
+      const write = ways[way] as (typeof ways)[string];
+      await store.query('DELETE FROM thing WHERE id >= 90');
+      const pool = openPool();
+      const sql = pgPort(pool, { forGroups });
+      await write(sql, 90);
+      const left = await pool.connect();
+      endAnswersLate(left);
+      beginWhenAsked(left);
+      await expect(write(sql, 90)).rejects.toMatchObject({ code: 'DUPLICATE_KEY', effect: 'none' });
+      const next = await pool.connect();
+      next.release();
+      expect(next).not.toBe(left);
+    },
+  );
+
   describe.each([false, true])('pipelined: %s', (pipeline) => {
     test.each(Object.keys(ways))(
       'or that is about to be committed is, and so is %s after it',

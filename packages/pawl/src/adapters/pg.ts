@@ -153,14 +153,13 @@ export function pgPort(pool: PgPool, { prepared = true, forGroups = false }: PgP
 
     async execute({ text, values }) {
       const client = await lend();
-      let broken = true;
+      let broken = false;
       try {
         const result = await query(client, text, values);
         requireAlone(client);
-        broken = false;
         return normalise(result);
       } catch (error) {
-        broken = spoils(error);
+        broken = await isSpoilt(client, error);
         throw error;
       } finally {
         client.release(broken);
@@ -302,7 +301,9 @@ async function readThenWrite<T>(
     if (asks) isReadCommitted.set(client, written[0]?.rows[0]?.level === 'read committed');
     return result(written.slice(asked.length, -1).map(normalise));
   } catch (error) {
-    broken = spoils(error) || (begun && (await rollback(client).then(...endings)));
+    broken =
+      (begun && !spoils(error) && (await rollback(client).then(...endings))) ||
+      (await isSpoilt(client, error));
     throw error;
   } finally {
     client.release(broken);
@@ -360,6 +361,11 @@ async function together(
   } catch (error) {
     throw postgres.classifyError(error);
   }
+}
+
+/** Or somebody else's transaction is open, in which the next would find that nothing of his is done. */
+async function isSpoilt(client: PgClient, error: unknown): Promise<boolean> {
+  return spoils(error) || !(await isIdle(client).catch(() => false));
 }
 
 /** Whether the session is of no use after this error. */
