@@ -181,13 +181,45 @@ const pg: readonly Mutant[] = [
   },
   {
     file: 'src/adapters/pg.ts',
-    line: 'destroy === true || broken',
-    replacement: 'destroy === true',
+    line: 'destroy || broken',
+    replacement: 'destroy',
     why: 'a connection whose answer never came is not lent again',
     test: {
       file: 'test/traps.test.ts',
       name: 'on postgres > F30: the client gives up > which the adapter calls unknown, and lends that connection to nobody (kysely)',
     },
+  },
+  {
+    file: 'src/adapters/pg.ts',
+    line: 'connectIdle(pool).then(wrap)',
+    replacement: 'connect(pool).then(wrap)',
+    why: 'nor is a transaction that somebody has left open committed through Kysely',
+    test: adapters(
+      'a classified pool of pg > lends nobody a transaction that is open: a transaction of Kysely does not commit it, is told so, and not done',
+    ),
+  },
+  {
+    file: 'src/adapters/pg.ts',
+    line: `if (typeof answer !== 'function') return result;`,
+    replacement: `if (typeof answer !== 'symbol') return result;`,
+    why: 'who asks by callback is answered',
+    test: adapters('a classified pool of pg > answers as the driver does: a text and a callback'),
+  },
+  {
+    file: 'src/adapters/pg.ts',
+    line: 'answer(undefined, client, client.release)',
+    replacement: 'answer(undefined, client, () => client.release())',
+    why: 'what is given back twice is not taken from its next holder',
+    test: adapters('a classified pool of pg > lends by callback, with the means to give it back, once'),
+  },
+  {
+    file: 'src/adapters/pg.ts',
+    line: '(value) => queueMicrotask(() => done(value)),',
+    replacement: 'done,',
+    why: 'what a callback throws is told as the driver tells it',
+    test: adapters(
+      'a classified pool of pg > calls back once, and what that throws is an exception that nobody catches',
+    ),
   },
   {
     file: 'src/adapters/pg.ts',

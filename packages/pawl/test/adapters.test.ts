@@ -22,6 +22,7 @@ import {
   type SqlSession,
   type SqlTransaction,
   type SqlValue,
+  StoreError,
   transact,
   transactWithRetry,
 } from '../src/index.ts';
@@ -478,6 +479,130 @@ describe('PostgreSQL', () => {
       .transaction((transaction) => run(transaction, 'SHOW transaction_isolation'))
       .finally(() => db.destroy());
     expect(shown.rows).toEqual([{ transaction_isolation: level }]);
+  });
+});
+
+describe('a classified pool of pg', () => {
+  let bare: pg.Pool;
+  let pool: pg.Pool;
+
+  beforeAll(() => prepare('postgres'));
+  beforeEach(async () => {
+    await store.query('DELETE FROM note');
+    bare = new pg.Pool({ connectionString: store.url, max: 1 });
+    pool = classifiedPgPool(bare);
+  });
+  afterEach(() => bare.end());
+  afterAll(() => store.close());
+
+  const ways: Record<string, (sql: SqlPort, text: string) => Promise<unknown>> = {
+    'a statement': insert,
+    'a transaction': (sql, text) => sql.transaction((transaction) => insert(transaction, text)),
+  };
+
+  test.each(Object.keys(ways))(
+    'lends nobody a transaction that is open: %s of Kysely does not commit it, is told so, and not done',
+    async (way) => {
+      const write = ways[way] as (typeof ways)[string];
+      const sql = kyselyPort(new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) }), postgres);
+      const left = await pool.connect();
+      await left.query('BEGIN');
+      await left.query("INSERT INTO note VALUES ('left')");
+      left.release();
+      await expect(write(sql, 'mine')).rejects.toMatchObject({ code: 'ROLLED_BACK', effect: 'none' });
+      await write(sql, 'next');
+      expect(await stored()).toEqual(['next']);
+    },
+  );
+
+  const ONE = 'SELECT 1 AS one';
+  const TWO = 'SELECT $1::int AS one';
+  type Answer = (error: Error | null | undefined, result: pg.QueryResult) => void;
+  const forms: Record<string, (of: pg.Pool | pg.PoolClient, text: string, answer: Answer) => unknown> = {
+    'a text and a callback': (of, text, answer) => of.query(text, answer),
+    'values and a callback': (of, text, answer) => of.query(text, text === TWO ? [1] : [], answer),
+    'no values and a callback': (of, text, answer) => of.query(text, undefined as never, answer),
+    'a text': (of, text, answer) =>
+      void of.query(text).then((result) => answer(null, result), answer as () => void),
+    'null for values': (of, text, answer) =>
+      void of.query(text, null as never).then((result) => answer(null, result), answer as () => void),
+  };
+  const asked = (form: string, of: pg.Pool | pg.PoolClient, text: string) =>
+    new Promise<unknown>((resolve, reject) => {
+      forms[form]?.(of, text, (error, result) => (error ? reject(error) : resolve(result.rows)));
+    });
+
+  test.each(Object.keys(forms))('answers as the driver does: %s', async (form) => {
+    const unknown = { name: 'StoreError', code: 'REJECTED', effect: 'none' };
+    const text = form === 'values and a callback' ? TWO : ONE;
+    expect(await asked(form, pool, text)).toEqual([{ one: 1 }]);
+    await expect(asked(form, pool, 'SELECT * FROM nowhere')).rejects.toMatchObject(unknown);
+    const client = await pool.connect();
+    expect(await asked(form, client, text)).toEqual([{ one: 1 }]);
+    await expect(asked(form, client, 'SELECT * FROM nowhere')).rejects.toMatchObject(unknown);
+    client.release();
+    expect(bare.idleCount).toBe(1);
+  });
+
+  const lent = () =>
+    new Promise<{ client: pg.PoolClient; release: (error?: unknown) => void }>((resolve, reject) => {
+      pool.connect((error, client, release) =>
+        client === undefined ? reject(error) : resolve({ client, release }),
+      );
+    });
+
+  test('lends by callback, with the means to give it back, once', async () => {
+    const first = await lent();
+    first.release();
+    const second = await lent();
+    expect(second.client).toBe(first.client);
+    expect(() => first.release()).toThrow();
+    expect(bare.idleCount).toBe(0);
+    second.release();
+    expect(bare.idleCount).toBe(1);
+  });
+
+  test.each([true, new Error('it is spoilt'), 'spoilt'])(
+    'drops what is given back with %s',
+    async (spoilt) => {
+      for (const give of ['client', 'release'] as const) {
+        const { client, release } = await lent();
+        if (give === 'client') client.release(spoilt as true);
+        else release(spoilt);
+        const next = await lent();
+        next.release();
+        expect(next.client).not.toBe(client);
+      }
+    },
+  );
+
+  test('calls back once, and what that throws is an exception that nobody catches', async () => {
+    const others = process.listeners('uncaughtException');
+    process.removeAllListeners('uncaughtException');
+    const caught: unknown[] = [];
+    process.on('uncaughtException', (error) => caught.push(error));
+    try {
+      const called: unknown[] = [];
+      const failing = (error: unknown) => {
+        called.push(error);
+        throw new TypeError('a bug');
+      };
+      const { client, release } = await lent();
+      client.query(ONE, failing);
+      client.query('SELECT * FROM nowhere', failing);
+      await until(() => caught.length === 2);
+      release();
+      pool.connect((error, _, giveBack) => {
+        giveBack();
+        failing(error);
+      });
+      await until(() => caught.length === 3);
+      expect(called).toEqual([null, expect.any(StoreError), undefined]);
+      expect(caught).toEqual(Array(3).fill(new TypeError('a bug')));
+    } finally {
+      process.removeAllListeners('uncaughtException');
+      for (const other of others) process.on('uncaughtException', other);
+    }
   });
 });
 

@@ -19,7 +19,7 @@ import { endsTransaction } from './transaction-text.ts';
 /** What this adapter needs of a client of `pg`. */
 export interface PgClient {
   query(statement: string | PgQuery, values?: readonly unknown[]): Promise<PgResult>;
-  release(destroy?: boolean): void;
+  release(destroy?: boolean | Error): void;
   end(): Promise<void>;
   on(event: 'error', listener: (error: Error) => void): unknown;
 }
@@ -40,7 +40,7 @@ export interface PgPool {
 /**
  * A pool whose every error is a `StoreError`. Give it to whatever runs statements over `pg` beside the guards
  * (`new PostgresDialect({ pool: classifiedPgPool(pool) })`), so that all of a service speaks of failures in one
- * way: no connection to be had is `UNAVAILABLE`, one that broke is `CONNECTION_LOST`.
+ * way: no connection to be had is `UNAVAILABLE`, one that broke is `CONNECTION_LOST`. Its clients are taken as `pgPort` takes them: idle.
  */
 export function classifiedPgPool<Pool extends PgPool>(pool: Pool): Pool {
   const clients = new WeakMap<PgClient, PgClient>();
@@ -52,7 +52,7 @@ export function classifiedPgPool<Pool extends PgPool>(pool: Pool): Pool {
     let broken = false;
     let ending = false;
 
-    async function classifiedQuery(text: string, values?: readonly unknown[]): Promise<PgResult> {
+    async function classifiedQuery(text: string, values: readonly unknown[] | undefined): Promise<PgResult> {
       const ends = endsTransaction(text);
       // What comes after a COMMIT or ROLLBACK that is on its way would commit by itself.
       if (ending && !ends) throw transactionIsOver();
@@ -70,14 +70,24 @@ export function classifiedPgPool<Pool extends PgPool>(pool: Pool): Pool {
     const classified = new Proxy(client, {
       get: (target, name) => {
         if (name === 'release') {
+          // That of this lending, as the pool's own: the client may be somebody else's when it is called.
+          const { release } = target;
           // One whose answer never came may still be at work on it: nobody else must be given it.
-          return (destroy?: boolean) => target.release(destroy === true || broken);
+          return (destroy?: boolean | Error) => release.call(target, destroy || broken);
         }
         if (name !== 'query') return Reflect.get(target, name, target);
-        return (statement: string, values?: readonly unknown[]) => {
+        return (statement: unknown, ...others: unknown[]) => {
           // A cursor is not a statement yet, and its errors are its reader's.
-          if (typeof statement !== 'string') return target.query(statement, values);
-          return classifiedQuery(statement, values);
+          if (typeof statement !== 'string')
+            return Reflect.apply(target.query, target, [statement, ...others]);
+          const [values, answer] = typeof others[0] === 'function' ? [undefined, others[0]] : others;
+          const result = classifiedQuery(statement, (values as unknown[] | null | undefined) ?? undefined);
+          if (typeof answer !== 'function') return result;
+          return tell(
+            result,
+            (rows) => answer(null, rows),
+            (error) => answer(error),
+          );
         };
       },
     });
@@ -85,13 +95,15 @@ export function classifiedPgPool<Pool extends PgPool>(pool: Pool): Pool {
     return classified;
   }
 
-  /** By callback where there is one, as the pool does. */
-  function lend(answer?: Parameters<PgPool['connect']>[0]): Promise<PgClient> | undefined {
-    const lent = connect(pool).then(wrap);
+  function lend(
+    answer?: (error: Error | undefined, client: PgClient | undefined, release: PgClient['release']) => void,
+  ): Promise<PgClient> | undefined {
+    const lent = connectIdle(pool).then(wrap);
     if (answer === undefined) return lent;
-    lent.then(
-      (client) => answer(undefined, client),
-      (error: Error) => answer(error, undefined),
+    tell(
+      lent,
+      (client) => answer(undefined, client, client.release),
+      (error) => answer(error, undefined, () => undefined),
     );
     return undefined;
   }
@@ -99,6 +111,14 @@ export function classifiedPgPool<Pool extends PgPool>(pool: Pool): Pool {
   return new Proxy(pool, {
     get: (target, name) => (name === 'connect' ? lend : Reflect.get(target, name, target)),
   });
+}
+
+/** By callback, as the driver does: once, and what that throws is an exception that nobody catches. */
+function tell<T>(result: Promise<T>, done: (value: T) => void, failed: (error: Error) => void): void {
+  result.then(
+    (value) => queueMicrotask(() => done(value)),
+    (error: Error) => queueMicrotask(() => failed(error)),
+  );
 }
 
 export interface PgPortOptions {
