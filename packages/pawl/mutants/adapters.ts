@@ -55,8 +55,8 @@ const pg: readonly Mutant[] = [
   },
   {
     file: 'src/adapters/pg.ts',
-    line: 'if (tellsTransactions(client)) isReadCommitted',
-    replacement: 'isReadCommitted',
+    line: 'if (tellsTransactions(client)) isReadCommitted.set(session',
+    replacement: 'isReadCommitted.set(session',
     why: 'where each statement is sent by itself, several need a BEGIN',
     test: exchanged(
       'over a client that pipelines, each statement is sent by itself, and comes to the same (for groups: true)',
@@ -134,6 +134,15 @@ const pg: readonly Mutant[] = [
     why: 'a session that has forgotten its statements has forgotten its settings',
     test: exchanged(
       'rows are found by an index, whatever was planned > in a session that was told to forget all, when it is noticed',
+    ),
+  },
+  {
+    file: 'src/adapters/pg-exchange.ts',
+    line: 'this.#prepared = preparedIn.get(client.connection) ?? new Map();',
+    replacement: 'this.#prepared = preparedIn.get(client as never) ?? new Map();',
+    why: 'what a session has prepared is known, whoever has it',
+    test: exchanged(
+      'two ports over one pool, one of them classified, know the same sessions (for groups: false)',
     ),
   },
   {

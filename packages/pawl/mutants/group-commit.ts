@@ -204,8 +204,8 @@ const commit: readonly Mutant[] = [
   },
   {
     file: 'src/adapters/pg-exchange.ts',
-    line: "if (name !== '') this.#prepared.set(name, null);\n    }",
-    replacement: '{}\n    }',
+    line: "if (sent !== '') this.#prepared.set(sent, null);",
+    replacement: '{}',
     why: 'a column that has got another type does not refuse its values for ever',
     test: {
       file: 'test/read-then-write.test.ts',

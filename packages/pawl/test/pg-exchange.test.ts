@@ -389,6 +389,20 @@ function endAnswersLate(client: pg.PoolClient): void {
   };
 }
 
+test.each([false, true])(
+  'two ports over one pool, one of them classified, know the same sessions (for groups: %s)',
+  async (forGroups) => {
+    const pool = openPool();
+    for (const sql of [pgPort(pool, { forGroups }), pgPort(classifiedPgPool(pool), { forGroups })]) {
+      for (const writes of [[prepared('SELECT 1')], [prepared('SELECT 1'), prepared('SELECT 2')]]) {
+        const written = readThenWrite(sql, [], () => ({ writes, result: (results) => results.length }));
+        expect(await written).toBe(writes.length);
+      }
+    }
+    expect(pool.totalCount).toBe(1);
+  },
+);
+
 test('over a classified pool it is the same port', async () => {
   const sql = pgPort(classifiedPgPool(openPool()), { forGroups: true });
   expect((await sql.execute(prepared('SELECT 1 AS one'))).rows).toEqual([{ one: 1 }]);

@@ -73,7 +73,8 @@ interface Column {
  */
 type Prepared = Map<string, readonly Column[] | null>;
 
-const preparedIn = new WeakMap<ExchangingClient, Prepared>();
+/** By the connection: one session may be had by several clients, such as one of a classified pool. */
+const preparedIn = new WeakMap<PgConnection, Prepared>();
 
 /** What the client calls while the connection is lent. */
 class Exchange {
@@ -98,8 +99,8 @@ class Exchange {
   ) {
     this.#client = client;
     this.#statements = statements;
-    this.#prepared = preparedIn.get(client) ?? new Map();
-    preparedIn.set(client, this.#prepared);
+    this.#prepared = preparedIn.get(client.connection) ?? new Map();
+    preparedIn.set(client.connection, this.#prepared);
     this.callback = (error, results) => (results === undefined ? reject(error) : resolve(results));
   }
 
@@ -175,7 +176,7 @@ class Exchange {
     const mayGoAgain = name !== '' && !this.#preparing.has(name) && isStale(error);
     // Prepared for columns that had another type then: it is closed, and prepared anew, where it is sent again.
     if (mayGoAgain || isOfTypes(error)) {
-      for (const { name } of this.#statements) if (name !== '') this.#prepared.set(name, null);
+      for (const { name: sent } of this.#statements) if (sent !== '') this.#prepared.set(sent, null);
     }
     this.callback(mayGoAgain ? stale(error) : error);
   }

@@ -218,11 +218,16 @@ const BEGIN: SqlStatement = { text: 'BEGIN ISOLATION LEVEL READ COMMITTED', valu
 const COMMIT: SqlStatement = { text: 'COMMIT', values: [] };
 
 /** Of sessions in which a message may be a transaction: whether it would be READ COMMITTED, by the session's default when it was first asked. */
-const isReadCommitted = new WeakMap<PgClient, boolean>();
+const isReadCommitted = new WeakMap<object, boolean>();
 const DEFAULT_ISOLATION: SqlStatement = {
   text: "SELECT current_setting('default_transaction_isolation') AS level",
   values: [],
 };
+
+/** By what a session is known: a client of a classified pool is another object than its own. */
+function sessionOf(client: PgClient): object {
+  return (client as { readonly connection?: object }).connection ?? client;
+}
 
 /** Whether a transaction is open, by the last answer that is complete: `I` where none is. Null: the client does not tell. */
 function statusOf(client: PgClient): string | null {
@@ -307,18 +312,19 @@ async function readThenWrite<T>(
       return result([]);
     }
     // By itself it is a transaction, and needs no COMMIT, where it is seen that nobody has left one open; and so are several up to their Sync.
-    const isWhole = writes.length === 1 ? statusOf(client) !== null : isReadCommitted.get(client) === true;
+    const isWhole =
+      writes.length === 1 ? statusOf(client) !== null : isReadCommitted.get(sessionOf(client)) === true;
     if (!begun && isWhole) {
       const written = await together(client, [...setting, ...writes], prepared);
       requireAlone(client);
       return result(written.slice(setting.length).map(normalise));
     }
-    const asks = !begun && tellsTransactions(client) && isReadCommitted.get(client) === undefined;
+    const asks = !begun && tellsTransactions(client) && isReadCommitted.get(sessionOf(client)) === undefined;
     const asked = asks ? [DEFAULT_ISOLATION] : [];
     const written = await send([...asked, ...writes, COMMIT]);
     begun = false;
     requireCommitted(written.at(-1) as PgResult);
-    if (asks) isReadCommitted.set(client, written[0]?.rows[0]?.level === 'read committed');
+    if (asks) isReadCommitted.set(sessionOf(client), written[0]?.rows[0]?.level === 'read committed');
     return result(written.slice(asked.length, -1).map(normalise));
   } catch (error) {
     broken =
@@ -343,12 +349,13 @@ async function connectIdle(pool: PgPool): Promise<PgClient> {
   return client;
 }
 
-const setUp = new WeakSet<PgClient>();
+const setUp = new WeakSet<object>();
 
 /** Told once, with one more round trip. */
 async function connectForGroups(pool: PgPool): Promise<PgClient> {
   const client = await connectIdle(pool);
-  if (setUp.has(client)) return client;
+  const session = sessionOf(client);
+  if (setUp.has(session)) return client;
   try {
     await neverCommitted(() => query(client, FOR_GROUPS));
     // Within a transaction it would end with that.
@@ -357,8 +364,8 @@ async function connectForGroups(pool: PgPool): Promise<PgClient> {
     client.release(true);
     throw error;
   }
-  setUp.add(client);
-  if (tellsTransactions(client)) isReadCommitted.set(client, true);
+  setUp.add(session);
+  if (tellsTransactions(client)) isReadCommitted.set(session, true);
   return client;
 }
 
