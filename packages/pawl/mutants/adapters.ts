@@ -165,6 +165,28 @@ const pg: readonly Mutant[] = [
     ),
   },
   {
+    file: 'src/adapters/pg-exchange.ts',
+    line: 'for (const { values } of statements) requireSendable(values);',
+    why: 'bytes that are gone are not sent as none',
+    test: exchanged(
+      'a value that cannot be sent is refused before anything is, and the connection goes on > pipelined: false > a Buffer that is gone',
+    ),
+  },
+  {
+    file: 'src/postgres/batch.ts',
+    line: 'Buffer.isBuffer(attached(bytes))',
+    replacement: 'Buffer.isBuffer(bytes)',
+    why: 'bytes that are gone are not written as none',
+    test: exchanged('bytes that are gone are not written as none: in a list'),
+  },
+  {
+    file: 'src/postgres/listed.ts',
+    line: 'attached(value)',
+    replacement: 'value',
+    why: 'bytes that are gone are not written as none',
+    test: exchanged('bytes that are gone are not written as none: in a list, of a type that is told'),
+  },
+  {
     file: 'src/postgres/errors.ts',
     line: '|25P04)$/',
     replacement: ')$/',

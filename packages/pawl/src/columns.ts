@@ -53,6 +53,18 @@ export function wellFormed(text: string): string {
   return text;
 }
 
+/**
+ * Bytes that can be stored.
+ *
+ * @throws StoreError  `REJECTED`: somebody has been given their memory (`postMessage`, `transfer`). They would be stored as none at all.
+ */
+export function attached<Bytes extends ArrayBufferView>(bytes: Bytes): Bytes {
+  const { buffer } = bytes;
+  if ('detached' in buffer && buffer.detached)
+    throw new StoreError('REJECTED', 'none', 'bytes that are gone');
+  return bytes;
+}
+
 /** The columns that all of the rows have. There is at least one row. */
 export function columnsOf(rows: readonly Columns[]): readonly string[] {
   const [first = {}] = rows;

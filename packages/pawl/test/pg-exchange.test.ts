@@ -430,10 +430,13 @@ test('a time limit of the server for a transaction ends the session, which is le
 describe('a value that cannot be sent is refused before anything is, and the connection goes on', () => {
   const gone = new Uint8Array(8);
   structuredClone(gone, { transfer: [gone.buffer] });
+  const goneToo = Buffer.alloc(8);
+  structuredClone(goneToo.buffer, { transfer: [goneToo.buffer] });
   const circular: { self?: unknown } = {};
   circular.self = circular;
   const unfit = {
     'bytes that are gone': gone,
+    'a Buffer that is gone': goneToo,
     itself: circular,
     'a moment that is none': new Date(Number.NaN),
   };
@@ -452,6 +455,25 @@ describe('a value that cannot be sent is refused before anything is, and the con
       expect(await session()).toBe(before);
     });
   });
+});
+
+test.each([
+  ['by itself', undefined, 1],
+  ['in a list', undefined, 2],
+  ['by itself, of a type that is told', { id: 'integer', bytes: 'bytea' } as const, 1],
+  ['in a list, of a type that is told', { id: 'integer', bytes: 'bytea' } as const, 2],
+])('bytes that are gone are not written as none: %s', async (_, types, count) => {
+  await store.query('CREATE TABLE IF NOT EXISTS kept (id int PRIMARY KEY, bytes bytea)');
+  const sql = pgPort(openPool());
+  const bytes = Buffer.alloc(8);
+  structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+  const rows = Array.from({ length: count }, (_, id) => ({ id, bytes }));
+  const written = readThenWrite(sql, [], () => ({
+    writes: [sql.dialect.batch.insertRows({ table: 'kept', rows, ...(types && { types }) })],
+    result: () => undefined,
+  }));
+  await expect(written).rejects.toMatchObject({ code: 'REJECTED', effect: 'none' });
+  expect((await store.query('SELECT * FROM kept')).rows).toEqual([]);
 });
 
 test('the last moment that there is can be stored, whatever the time zone', async () => {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { attached } from '../columns.ts';
 import { StoreError } from '../errors.ts';
 import type { SqlStatement, SqlValue } from '../ports.ts';
 import { momentOf } from '../postgres/batch.ts';
@@ -47,9 +48,10 @@ export function exchange(
   keepsPrepared: boolean,
 ): Promise<readonly PgResult[]> {
   return new Promise((resolve, reject) => {
+    for (const { values } of statements) requireSendable(values);
     const sent = statements.map(({ text, values, prepared }) => ({
       text,
-      values: values.map(sendable),
+      values: values.map(written),
       name: keepsPrepared && prepared === true ? nameOf(text) : '',
     }));
     client.query(new Exchange(client, sent, resolve, reject));
@@ -276,19 +278,7 @@ function nameOf(text: string): string {
   return name;
 }
 
-/**
- * As the driver sends it.
- *
- * @throws StoreError  `REJECTED`: nothing was sent. An error that is none of the server's would look as if the connection had been lost.
- */
-function sendable(value: SqlValue): string | Buffer | null {
-  try {
-    return written(value);
-  } catch (cause) {
-    throw unsendable(cause);
-  }
-}
-
+/** As the driver sends it. @throws StoreError  `REJECTED`: an object that is no moment and no bytes. */
 function written(value: SqlValue): string | Buffer | null {
   if (value === null) return null;
   switch (typeof value) {
@@ -307,9 +297,10 @@ function written(value: SqlValue): string | Buffer | null {
 }
 
 /**
- * What the driver would fail over when it writes it, and tell as an error that is none of the server's.
+ * What the driver would fail over when it writes it, and tell as an error that is none of the server's, as if the connection had been lost.
+ * A `toPostgres` that throws is not seen.
  *
- * @throws StoreError  as `sendable`.
+ * @throws StoreError  `REJECTED`: nothing was sent.
  */
 export function requireSendable(values: readonly unknown[]): void {
   try {
@@ -317,7 +308,7 @@ export function requireSendable(values: readonly unknown[]): void {
       if (typeof value !== 'object' || value === null) continue;
       if (Array.isArray(value)) requireSendable(value);
       else if (value instanceof Date) momentOf(value);
-      else if (ArrayBuffer.isView(value)) Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+      else if (ArrayBuffer.isView(value)) attached(value);
       else if (!('toPostgres' in value)) JSON.stringify(value);
     }
   } catch (cause) {

@@ -1,4 +1,4 @@
-import { columnsOf, requireChanges } from '../columns.ts';
+import { attached, columnsOf, requireChanges } from '../columns.ts';
 import { StoreError } from '../errors.ts';
 import type { BatchStatements, Columns, ColumnType, ColumnTypes, SqlStatement, SqlValue } from '../ports.ts';
 import { listedText, listedValues } from './listed.ts';
@@ -217,7 +217,7 @@ function textOf(value: SqlValue): string {
 }
 
 function hexadecimal(bytes: Uint8Array): string {
-  return (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes)).toString('hex');
+  return (Buffer.isBuffer(attached(bytes)) ? bytes : Buffer.from(bytes)).toString('hex');
 }
 
 /** The last one that was written: the rows of a batch often share theirs. */

@@ -1,4 +1,4 @@
-import { wellFormed } from '../columns.ts';
+import { attached, wellFormed } from '../columns.ts';
 import { StoreError } from '../errors.ts';
 import type { Columns, ColumnType, SqlStatement, SqlValue } from '../ports.ts';
 import { quote } from './sql.ts';
@@ -102,7 +102,7 @@ function sizeOf(type: ColumnType, value: NonNullable<SqlValue>): number {
       if (value instanceof Date && !Number.isNaN(value.getTime())) return 8;
       break;
     case 'bytea':
-      if (value instanceof Uint8Array) return value.byteLength;
+      if (value instanceof Uint8Array) return attached(value).byteLength;
       break;
     case 'uuid':
       if (typeof value === 'string' && isUuid(value)) return 16;
