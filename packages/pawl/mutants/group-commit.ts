@@ -293,6 +293,16 @@ const adapters: readonly Mutant[] = [
   },
   {
     file: 'src/adapters/mysql-literals.ts',
+    line: 'Buffer.isBuffer(attached(value))',
+    replacement: 'Buffer.isBuffer(value)',
+    why: 'bytes that are gone are not written as none',
+    test: {
+      file: 'test/read-then-write.test.ts',
+      name: 'values written into a statement > bytes that are gone: nothing is sent',
+    },
+  },
+  {
+    file: 'src/adapters/mysql-literals.ts',
     line: 'const PLAIN = /^[A-Za-z0-9 .,:_/+=-]*$/;',
     replacement: 'const PLAIN = /^/;',
     why: 'nothing stands in quotes that could end them',

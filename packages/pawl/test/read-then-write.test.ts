@@ -391,7 +391,11 @@ describe('values written into a statement', () => {
     );
   });
 
+  const gone = Buffer.alloc(8);
+  structuredClone(gone.buffer, { transfer: [gone.buffer] });
+
   test.each([
+    { of: 'bytes that are gone', text: '?', values: [gone] },
     { of: 'too few values', text: '?, ?', values: [1] },
     { of: 'too many values', text: '?', values: [1, 2] },
     { of: 'a number that is none', text: '?', values: [Number.NaN] },

@@ -1,3 +1,4 @@
+import { attached } from '../columns.ts';
 import { StoreError } from '../errors.ts';
 import { textBetweenMarks } from '../mysql/sql.ts';
 import type { SqlStatement, SqlValue } from '../ports.ts';
@@ -64,7 +65,7 @@ const LONGEST_NUMBER = 128;
 
 /** Beside a number such digits are a number too, unless it is said that they are bytes: the server takes long for that. */
 function bytesOf(value: Uint8Array): string {
-  const bytes = Buffer.isBuffer(value)
+  const bytes = Buffer.isBuffer(attached(value))
     ? value
     : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   const isNumeric = bytes.length <= LONGEST_NUMBER && NUMERIC.test(bytes.toString('latin1'));
