@@ -15,6 +15,15 @@ const adapters = of('adapters');
 
 const values: readonly Mutant[] = [
   {
+    file: 'src/postgres/change-rows.ts',
+    line: `if (typeof value === 'string') wellFormed(value);`,
+    why: 'what is expected is not compared as another text',
+    test: {
+      file: 'test/batch-statements.test.ts',
+      name: 'statements about many rows on postgres > change rows that are as they are expected, or none > are not looked for by text with half of a character: it would be compared as another',
+    },
+  },
+  {
     file: 'src/postgres/sql.ts',
     line: `typeof value === 'string' ? wellFormed(value) : value`,
     replacement: 'value',

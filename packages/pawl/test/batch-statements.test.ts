@@ -103,6 +103,13 @@ describe.each(['postgres', 'mariadb'] as const)('statements about many rows on %
       expect(await prices()).toEqual([5, null, null, 5]);
     });
 
+    test('are not looked for by text with half of a character: it would be compared as another', () => {
+      const { batch } = sql.dialect;
+      expect(() => guestsOf(batch, seats(['A', 1]), 'ann \ud800')).toThrow(
+        expect.objectContaining({ code: 'REJECTED', effect: 'none' }),
+      );
+    });
+
     test('and do not wait for long for one that is another’s', async () => {
       const holder = await store.connect();
       await holder.begin('READ COMMITTED');

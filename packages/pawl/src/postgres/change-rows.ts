@@ -1,4 +1,4 @@
-import { requireCondition } from '../columns.ts';
+import { requireCondition, wellFormed } from '../columns.ts';
 import type { BatchStatements, Columns, SqlStatement, SqlValue } from '../ports.ts';
 import { updateRows } from './batch.ts';
 import { quote } from './sql.ts';
@@ -32,6 +32,7 @@ export const changeRows: BatchStatements['changeRows'] = ({ table, keys, expect,
   const values: SqlValue[] = [...update.values];
   let conditions = '';
   for (const [name, value] of Object.entries(expect)) {
+    if (typeof value === 'string') wellFormed(value);
     conditions += ` AND own.${quote(name)} ${value === null ? 'IS NULL' : `= $${values.push(value)}`}`;
   }
   return [changing(update.text, conditions, values, keys.length)];
