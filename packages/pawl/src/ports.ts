@@ -368,7 +368,7 @@ export type ColumnType =
  * `text` are also those that are assigned from it, such as `varchar`. A value that its type does not hold is `REJECTED`.
  *
  * The column's own type and no other: what is told to be another is read as that, and then assigned, which rounds (`double precision` for
- * an `integer` or a `numeric`) or shifts (`timestamptz` for a `timestamp` or a `date`), and only where several rows are written.
+ * an `integer` or a `numeric`) or shifts (`timestamptz` for a `timestamp` or a `date`).
  */
 export type ColumnTypes = Readonly<Record<string, ColumnType>>;
 

@@ -231,7 +231,7 @@ export function momentOf(value: Date): string {
   return lastMoment.text;
 }
 
-/** The last moment that a Date can be, and the first below zero. */
+/** The last moment that a Date can be. */
 const LAST_MS = 8.64e15;
 
 function writtenMoment(value: Date): string {
