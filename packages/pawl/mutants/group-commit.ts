@@ -242,6 +242,12 @@ const commit: readonly Mutant[] = [
 const stock: readonly Mutant[] = [
   {
     file: 'src/stock.ts',
+    line: `for (const key of [request.stock, request.claimant]) if (typeof key === 'string') wellFormed(key);`,
+    why: 'those whose keys cannot be stored spoil no batch of others',
+    test: stocks('keys with half of a character are refused before they join others, however many there are'),
+  },
+  {
+    file: 'src/stock.ts',
     line: 'stock.claims.set(claimant, insert);',
     why: 'the same claimant twice in a batch has one',
     test: stocks('those who have one take up no place of the last one that is left'),

@@ -1,3 +1,4 @@
+import { wellFormed } from './columns.ts';
 import {
   type BatchDecision,
   type GroupCommit,
@@ -97,7 +98,7 @@ export type StockOutcome<Value, Reason extends RefusalReason> =
   | Unknown<Value>;
 
 export interface Stock<Request extends StockRequest, Value, Reason extends RefusalReason> {
-  /** @throws StoreError  `effect: 'none'`: nothing took effect. */
+  /** @throws StoreError  `effect: 'none'`: nothing took effect. `REJECTED`: also a key with half of a character. */
   take(request: Request): Promise<StockOutcome<Value, Reason>>;
 }
 
@@ -126,9 +127,12 @@ export function stock<Request extends StockRequest, Value, Reason extends Refusa
     recalled(group, request),
   );
   const group = groupCommit(sql, work, options);
-  // Only who is lost is recalled.
-  const take = (request: Request, _: undefined) =>
-    group.submit({ request, isLost: false }) as Promise<StockOutcome<Value, Reason>>;
+  const take = async (request: Request, _: undefined) => {
+    // What clients choose: many of a batch that are refused one by one have its others refused as they were.
+    for (const key of [request.stock, request.claimant]) if (typeof key === 'string') wellFormed(key);
+    // Only who is lost is recalled.
+    return (await group.submit({ request, isLost: false })) as StockOutcome<Value, Reason>;
+  };
   return { take: (request) => observed(TAKE, sql.dialect.name, take, request, undefined) };
 }
 

@@ -214,6 +214,26 @@ describe.each(['postgres', 'mariadb'] as const)('a stock on %s', (on) => {
     },
   );
 
+  test('keys with half of a character are refused before they join others, however many there are', async () => {
+    await put(1, 1_000);
+    const group = open();
+    const unfit = Array.from({ length: 40 }, (_, index) => {
+      const half = `half ${index} \ud800`;
+      return group.take({
+        stock: 1,
+        claimant: 0,
+        id: 'unfit',
+        ...(index % 2 ? { stock: half } : { claimant: half }),
+      });
+    });
+    const fit = Array.from({ length: 24 }, (_, member) => ask(group, 1, 100 + member));
+    const told = await Promise.allSettled(unfit);
+    const refusal = { status: 'rejected', reason: { name: 'StoreError', code: 'REJECTED', effect: 'none' } };
+    expect(told).toMatchObject(Array(40).fill(refusal));
+    expect(count(await Promise.all(fit))).toEqual({ done: 24 });
+    expect(await leftOf(1)).toBe(976);
+  });
+
   test('who asks for a stock that is not there, or may not, gets none', async () => {
     await put(1, 1_000);
     const group = open();
