@@ -91,15 +91,6 @@ export const observeMutants: readonly Mutant[] = [
   },
   {
     file: ADAPTER,
-    line: '  if (known !== undefined) return known;\n  const tallies',
-    replacement: '  const tallies',
-    why: 'of two that tell of the same attributes the meter believes the last',
-    test: telemetry(
-      'who is told > twice, everything twice, and what was counted stays when one is taken away',
-    ),
-  },
-  {
-    file: ADAPTER,
     line: 'context.with(trace.setSpan(context.active(), span), run)',
     replacement: 'run()',
     why: 'the caller’s spans are below the guard’s',

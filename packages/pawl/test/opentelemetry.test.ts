@@ -1,4 +1,5 @@
 import { context, createContextKey, ProxyTracerProvider, trace } from '@opentelemetry/api';
+import { createAllowListAttributesProcessor } from '@opentelemetry/sdk-metrics';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { until } from '../../../test/barrier.ts';
 import { instrumentPawl } from '../src/adapters/opentelemetry.ts';
@@ -182,6 +183,21 @@ describe('spans', () => {
       attributes: { 'exception.type': 'CONNECTION_LOST' },
     });
   });
+});
+
+test('where a view keeps one attribute of the operations, all that have it are counted', async () => {
+  const attributesProcessors = [createAllowListAttributesProcessor(['pawl.guard'])];
+  const telemetry = openTelemetry([{ instrumentName: 'pawl.operations', attributesProcessors }]);
+  onTestFinished(instrumentPawl(telemetry));
+  const keys = keysOver();
+  const request = newRequest();
+  await keys.run(request, work);
+  await keys.run(request, work);
+  await keys.run(request, work);
+  await keys.run({ ...request, payload: '{}' }, work);
+  expect(await telemetry.points('pawl.operations')).toMatchObject([
+    { attributes: { 'pawl.guard': 'idempotency-key' }, value: 4 },
+  ]);
 });
 
 test('operations are counted by how they ended, and their durations', async () => {

@@ -1,6 +1,6 @@
 import { type Attributes, context, type Tracer } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
-import { DataPointType, MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics';
+import { DataPointType, MeterProvider, MetricReader, type ViewOptions } from '@opentelemetry/sdk-metrics';
 import {
   InMemorySpanExporter,
   type ReadableSpan,
@@ -38,13 +38,14 @@ export interface Telemetry {
   exported(): Promise<string>;
 }
 
-export function openTelemetry(): Telemetry {
+/** @param views  Of the metrics, as whoever sets up the SDK may give. */
+export function openTelemetry(views: ViewOptions[] = []): Telemetry {
   // One for the process: the API keeps it.
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   const exporter = new InMemorySpanExporter();
   const tracerProvider = new TracerProvider({ spanProcessors: [new SimpleSpanProcessor({ exporter })] });
   const reader = new AskedReader();
-  const meterProvider = new MeterProvider({ readers: [reader] });
+  const meterProvider = new MeterProvider({ readers: [reader], views });
 
   async function points(): Promise<Point[]> {
     const { resourceMetrics, errors } = await reader.collect();

@@ -2,7 +2,6 @@ import {
   type Attributes,
   type Counter,
   context,
-  type Meter,
   type MeterProvider,
   metrics,
   type Span,
@@ -95,7 +94,11 @@ export function instrumentPawl({
 }: InstrumentPawlOptions = {}): () => void {
   const tracer = tracerProvider.getTracer(SCOPE);
   const meter = meterProvider.getMeter(SCOPE);
-  const operations = talliesOf(meter);
+  // None that is observed: where a view drops attributes, the SDK takes the last of those that become one, and loses the others.
+  const operations = meter.createCounter('pawl.operations', {
+    unit: '{operation}',
+    description: 'Operations of the guards, by how they ended',
+  });
   const duration = meter.createHistogram('pawl.operation.duration', {
     unit: 'ms',
     description: 'How long operations of the guards took; those that run work, with the work',
@@ -162,8 +165,8 @@ export function instrumentPawl({
         // One that comes late counts all the same, and finds its span at its end.
         happened: (event) => happened(event, span.isRecording() ? span : undefined),
         ended(ending) {
-          const ended = endingFor(attributes, ending, operations);
-          ended.tally.count++;
+          const ended = endingFor(attributes, ending);
+          operations.add(1, ended.counted);
           duration.record(performance.now() - beganAtMs, ended.timed);
           span.setAttributes(ended.ofSpan);
           if (ending.outcome === 'failed') fail(span, ending);
@@ -181,45 +184,6 @@ export function instrumentPawl({
   });
 }
 
-/** How many operations have ended in one way. */
-interface Tally {
-  readonly attributes: Attributes;
-  count: number;
-}
-
-/** By their attributes. */
-type Tallies = Map<string, Tally>;
-
-/**
- * They are counted here, and told when they are asked for: an addition to a counter of OpenTelemetry's looks for its attributes each time.
- * One for each meter, since of two that tell of the same attributes the meter believes the last.
- */
-const talliesByMeter = new WeakMap<Meter, Tallies>();
-
-function talliesOf(meter: Meter): Tallies {
-  const known = talliesByMeter.get(meter);
-  if (known !== undefined) return known;
-  const tallies: Tallies = new Map();
-  talliesByMeter.set(meter, tallies);
-  const counter = meter.createObservableCounter('pawl.operations', {
-    unit: '{operation}',
-    description: 'Operations of the guards, by how they ended',
-  });
-  counter.addCallback((result) => {
-    for (const { attributes, count } of tallies.values()) result.observe(count, attributes);
-  });
-  return tallies;
-}
-
-function tallyOf(tallies: Tallies, attributes: Attributes): Tally {
-  const name = JSON.stringify(attributes);
-  const known = tallies.get(name);
-  if (known !== undefined) return known;
-  const tally = { attributes, count: 0 };
-  tallies.set(name, tally);
-  return tally;
-}
-
 function spanName({ guard, step }: Operation): string {
   return step === undefined ? `pawl.${guard}` : `pawl.${guard}.${step}`;
 }
@@ -233,7 +197,7 @@ interface OperationAttributes {
 }
 
 interface EndingAttributes {
-  readonly tally: Tally;
+  readonly counted: Attributes;
   readonly timed: Attributes;
   readonly ofSpan: Attributes;
 }
@@ -245,18 +209,14 @@ function attributesOf(operation: Operation): OperationAttributes {
   return { spanName: spanName(operation), begun, counted, endings: new Map() };
 }
 
-function endingFor(
-  { counted, endings }: OperationAttributes,
-  ending: Ending,
-  tallies: Tallies,
-): EndingAttributes {
+function endingFor({ counted, endings }: OperationAttributes, ending: Ending): EndingAttributes {
   const name = nameOf(ending);
   const known = endings.get(name);
   if (known !== undefined) return known;
   const ofSpan = endingAttributes(ending);
   const { 'pawl.outcome': outcome } = ofSpan;
   const attributes = {
-    tally: tallyOf(tallies, { ...counted, ...ofSpan }),
+    counted: { ...counted, ...ofSpan },
     timed: { ...counted, 'pawl.outcome': outcome },
     ofSpan,
   };
