@@ -515,6 +515,22 @@ describe('a classified pool of pg', () => {
     },
   );
 
+  test.each(Object.keys(ways))(
+    'waits for a COMMIT that nobody waited for: then %s of Kysely is done',
+    async (way) => {
+      const write = ways[way] as (typeof ways)[string];
+      const sql = kyselyPort(new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) }), postgres);
+      const left = await pool.connect();
+      await left.query('BEGIN');
+      await left.query("INSERT INTO note VALUES ('left')");
+      const committed = left.query('COMMIT');
+      left.release();
+      await write(sql, 'mine');
+      expect((await committed).command).toBe('COMMIT');
+      expect(await stored()).toEqual(['left', 'mine']);
+    },
+  );
+
   const ONE = 'SELECT 1 AS one';
   const TWO = 'SELECT $1::int AS one';
   type Answer = (error: Error | null | undefined, result: pg.QueryResult) => void;

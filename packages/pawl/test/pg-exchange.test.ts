@@ -350,7 +350,7 @@ describe.each([true, false])('a transaction that somebody has left open (for gro
 });
 
 test('a client that throws where it is asked whether a transaction is open is one that does not tell', async () => {
-  /** As over a `pg-native` before 3.9. */
+  /** As over a `pg-native` up to 3.7. */
   class Native extends pg.Client {
     override getTransactionStatus(): never {
       throw new TypeError('this.native.getTransactionStatus is not a function');

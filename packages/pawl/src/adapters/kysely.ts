@@ -21,8 +21,8 @@ export interface KyselyPortOptions {
 /**
  * The SQL port over Kysely.
  *
- * Build the `Kysely` instance over a classified pool (`classifiedPgPool`), so that the queries that do not go
- * through the port fail in the same words. A connection that is lost under one of those inside a transaction is
+ * Build the `Kysely` instance over a classified pool (`classifiedPgPool`): it lends no connection in which somebody has left a transaction
+ * open, and the queries that do not go through the port fail in the same words. A connection that is lost under one of those inside a transaction is
  * `unknown`, although nothing was committed: only the port's own statements know where they run.
  */
 export function kyselyPort<Database>(

@@ -158,7 +158,8 @@ const FOR_GROUPS =
  * (`pipeline: true`): there each statement is one. Not over `pg-native`, which sends no binary values.
  *
  * A client that somebody has given back in the middle of a transaction is not used, where it tells so (`getTransactionStatus`): that is
- * `ROLLED_BACK`, nothing was done, and what it had begun ends with its connection.
+ * `ROLLED_BACK`, nothing was done, and what he had begun ends with its connection. Whoever goes on with a client that he has given back may
+ * begin one all the same: a statement that is a transaction by itself is unknown then, and a transaction has his statements in it.
  */
 export function pgPort(pool: PgPool, { prepared = true, forGroups = false }: PgPortOptions = {}): SqlPort {
   if (forGroups && !prepared) {
