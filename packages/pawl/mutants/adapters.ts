@@ -161,7 +161,7 @@ const pg: readonly Mutant[] = [
     replacement: 'return cause as StoreError;',
     why: 'what was not sent did not take effect',
     test: exchanged(
-      'a value that cannot be sent is refused before anything is, and the connection goes on > pipelined: false > bytes that are gone',
+      'a value that cannot be sent is refused before anything is, and the connection goes on > pipelined: false > itself',
     ),
   },
   {
