@@ -104,11 +104,13 @@ test('two instances in one process count for themselves, and a connection that i
   const holder = await shops.hold('SELECT * FROM lotto_publish FOR UPDATE');
   const waiting = shops.confirm(order, { instance: 1, headers: { 'x-purchase-strategy': 'pessimistic' } });
   await until(async () => (await shops.waitingForLocks()) === 1);
-  const [free, busy] = [await samplesOf(shops, 0), await samplesOf(shops, 1)];
-  expect(free.values('db_client_connection_used')).toEqual([0]);
-  expect(busy.values('db_client_connection_used')).toEqual([1]);
-  expect(busy.values('db_client_connection_max')).toEqual([6]);
+  // An instance's own work, recovery for one, takes a connection now and then.
+  const used = async (instance: number) =>
+    (await samplesOf(shops, instance)).values('db_client_connection_used');
+  await until(async () => (await used(0))[0] === 0);
+  await until(async () => (await used(1))[0] === 1);
+  expect((await samplesOf(shops, 1)).values('db_client_connection_max')).toEqual([6]);
   holder.release();
   await waiting;
-  expect((await samplesOf(shops, 1)).values('db_client_connection_used')).toEqual([0]);
+  await until(async () => (await used(1))[0] === 0);
 });

@@ -6,6 +6,9 @@ import { classifiedPgPool, pgPort } from '../src/adapters/pg.ts';
 import { MisuseError, readThenWrite, type SqlPort, type SqlStatement, type SqlValue } from '../src/index.ts';
 import { openStore, type Store } from './stores.ts';
 
+// `pg` warns where statements wait in a client for others, as they do here on purpose.
+process.noDeprecation = true;
+
 /* What is particular to several statements in one message to PostgreSQL; what they come to is in `read-then-write.test.ts`. */
 
 let store: Store;
