@@ -171,7 +171,7 @@ const calls: Scenario = {
     const half = Math.ceil(ids.length / 2);
     await write(sql, completeFenced(table, ended.slice(0, half)));
     if (ids.length > 1) await write(sql, complete(table, ended.slice(half)));
-    // What this session reads counts too, when it tells so.
+    // What this session reads counts too.
     const these = ids.map(({ key }) => `'${key}'`);
     const { rows } = await store.query(
       `SELECT count(*) AS n FROM ${table} WHERE scope = '${SCOPE}' AND idempotency_key IN (${these}) AND state = 'done'`,
@@ -208,18 +208,28 @@ interface OnePort {
   close(): Promise<number>;
 }
 
+/** Makes PostgreSQL's session tell what it has read as soon as this statement has ended. */
+const TELL_READ = 'SELECT pg_stat_force_next_flush()';
+
 function openPostgres(forGroups: boolean): OnePort {
   const name = `flat ${randomUUID()}`;
   const pool = new pg.Pool({ connectionString: store.url, max: 1, application_name: name });
+  const sql = pgPort(pool, { forGroups });
   const hasEnded = async () =>
     (await store.query('SELECT 1 FROM pg_stat_activity WHERE application_name = ?', name)).rows.length === 0;
   return {
-    sql: pgPort(pool, { forGroups }),
-    count: async () => void (await store.query('SELECT pg_stat_reset()')),
-    // A session tells what it has read when it ends.
+    sql,
+    // A session tells what it has read once a second at most, so that what it read before could be told, and counted, after the reset.
+    async count() {
+      await sql.execute({ text: TELL_READ, values: [] });
+      await store.query(TELL_READ);
+      await store.query('SELECT pg_stat_reset()');
+    },
+    // It tells the rest when it ends.
     async close() {
       await pool.end();
       await until(hasEnded);
+      await store.query(TELL_READ);
       const { rows } = await store.query(
         `SELECT (SELECT sum(seq_tup_read) FROM pg_stat_user_tables) + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes) AS n`,
       );
