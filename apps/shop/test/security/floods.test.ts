@@ -141,15 +141,23 @@ describe('a body', () => {
     expect([status, body]).toEqual([413, refusal(413, 'body-too-large')]);
   });
 
-  test('without an end is refused, and the connection ends', async () => {
-    const chunk = Buffer.from(`10000\r\n${'x'.repeat(0x10000)}\r\n`);
-    const { status, body, sent } = await sendRaw(
-      post('/api/orders', ['transfer-encoding: chunked']),
-      function* endless() {
-        for (;;) yield chunk;
-      },
-    );
+  const MORE = Buffer.from(`10000\r\n${'x'.repeat(0x10000)}\r\n`);
+  const UNSIZED = post('/api/orders', ['transfer-encoding: chunked']);
+
+  test('that does not say how long it is, and is too long, is read to its end and refused', async () => {
+    const { status, body } = await sendRaw(UNSIZED, function* fourMegabytes() {
+      for (let sent = 0; sent < 4 * MB; sent += 0x10000) yield MORE;
+      yield Buffer.from('0\r\n\r\n');
+    });
     expect([status, body]).toEqual([413, refusal(413, 'body-too-large')]);
+  });
+
+  test('without an end ends the connection', async () => {
+    const { status, body, sent } = await sendRaw(UNSIZED, function* endless() {
+      for (;;) yield MORE;
+    });
+    // What is on its way when the connection is closed resets it, and who had not yet read the answer has lost it.
+    if (body !== undefined) expect([status, body]).toEqual([413, refusal(413, 'body-too-large')]);
     expect(sent).toBeLessThan(64 * MB);
   });
 
